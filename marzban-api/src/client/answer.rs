@@ -1,0 +1,231 @@
+//! From an answer's bytes to a value or an error. Pure: what came in, what the clock says, what it means.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use serde::Deserialize;
+
+use crate::error::{Detail, Error, ErrorKind};
+use crate::request::Request;
+
+/// A whole answer with a status of success.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// How long the exchange took, without any waiting for its turn.
+    pub(crate) took: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) elapsed: Duration,
+}
+
+/// The place and the kind of a mismatch, without the value that was found there.
+#[derive(Debug)]
+pub(crate) struct Mismatch {
+    path: String,
+    reason: String,
+}
+
+impl Answer {
+    /// Passes a success on and turns every other answer into the error that it means.
+    pub(crate) fn into_result(self, now: DateTime<Utc>) -> Result<Self, Error> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let detail = self.detail();
+        let kind = kind_of(self.status, self.is_json());
+        let retry_after = retry_after(&self.headers, now);
+        Err(Error::new(kind)
+            .with_status(self.status.as_u16())
+            .with_detail(detail)
+            .with_retry_after(retry_after))
+    }
+
+    /// Reads the body as the panel's JSON. What cannot be read is either another server's page or the answer of a
+    /// panel that this crate does not know.
+    pub(crate) fn decode<'a, T: Deserialize<'a>>(&'a self, request: &Request) -> Result<T, Error> {
+        decode(&self.body).map_err(|error| {
+            let kind = if self.is_json() {
+                ErrorKind::Decode
+            } else {
+                ErrorKind::NotPanel
+            };
+            self.error(kind, request).caused_by(error)
+        })
+    }
+
+    /// An error in the circumstances of this answer.
+    pub(crate) fn error(&self, kind: ErrorKind, request: &Request) -> Error {
+        Error::new(kind)
+            .at(request)
+            .with_status(self.status.as_u16())
+            .after(self.attempts, self.elapsed)
+    }
+
+    fn is_json(&self) -> bool {
+        let declared = header(&self.headers, &CONTENT_TYPE).is_some_and(|value| value.contains("json"));
+        match self.body.trim_ascii_start().first() {
+            Some(b'{' | b'[') => true,
+            Some(b'<') | None => false,
+            Some(_) => declared,
+        }
+    }
+
+    fn detail(&self) -> Option<Detail> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            detail: Detail,
+        }
+        serde_json::from_slice::<Refusal>(&self.body)
+            .ok()
+            .map(|refusal| refusal.detail)
+    }
+}
+
+/// Decodes JSON; the error names the place in it and repeats no text of it.
+pub(crate) fn decode<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Mismatch> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Mismatch::new(error.path().to_string(), error.inner()))?;
+    reader
+        .end()
+        .map_err(|error| Mismatch::new(".".to_owned(), &error))?;
+    Ok(value)
+}
+
+/// A status means what it says only when the panel itself speaks, which it always does in JSON,
+/// but for its bare text of a 500.
+fn kind_of(status: StatusCode, json: bool) -> ErrorKind {
+    match status.as_u16() {
+        500..=599 => ErrorKind::Server,
+        429 => ErrorKind::RateLimited,
+        _ if !json => ErrorKind::NotPanel,
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        400..=499 => ErrorKind::Invalid,
+        _ => ErrorKind::NotPanel,
+    }
+}
+
+/// `Retry-After` in seconds or as a date, which is compared with the answer's own `Date` when it has one: the two
+/// come from one clock.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let value = header(headers, &RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(value).ok()?;
+    let from = header(headers, &DATE).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+    let wait = until.to_utc() - from.map_or(now, |date| date.to_utc());
+    Some(wait.to_std().unwrap_or_default())
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim)
+}
+
+/// Blanks what stands in quotation marks, where the decoder repeats strings of the document: they may be secrets.
+fn without_text(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            let (before, after) = (message.get(..first), message.get(last + 1..));
+            format!(
+                "{}\"..\"{}",
+                before.unwrap_or_default(),
+                after.unwrap_or_default()
+            )
+        }
+        _ => message.to_owned(),
+    }
+}
+
+impl Mismatch {
+    fn new(path: String, error: &serde_json::Error) -> Self {
+        Self {
+            path,
+            reason: without_text(&error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at `{}`: {}", self.path, self.reason)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn noon() -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339("2025-09-15T12:00:00Z")
+            .unwrap()
+            .to_utc()
+    }
+
+    fn wait(pairs: &[(HeaderName, &'static str)]) -> Option<Duration> {
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .collect();
+        retry_after(&headers, noon())
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        assert_eq!(wait(&[(RETRY_AFTER, "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(
+            wait(&[(RETRY_AFTER, "Mon, 15 Sep 2025 12:00:30 GMT")]),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            wait(&[(RETRY_AFTER, "Mon, 15 Sep 2025 11:00:00 GMT")]),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(wait(&[(RETRY_AFTER, "soon")]), None);
+        assert_eq!(wait(&[(RETRY_AFTER, "-1")]), None);
+        assert_eq!(wait(&[]), None);
+    }
+
+    #[test]
+    fn a_retry_date_is_measured_by_the_clock_that_named_it() {
+        let pairs = [
+            (DATE, "Mon, 15 Sep 2025 15:30:00 GMT"),
+            (RETRY_AFTER, "Mon, 15 Sep 2025 15:30:05 GMT"),
+        ];
+        assert_eq!(wait(&pairs), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_decoding_error_repeats_no_text_of_the_document() {
+        let mismatch = decode::<Vec<u32>>(br#"[1, "eyJhbGciOi \" secret"]"#).unwrap_err();
+        assert_eq!(
+            mismatch.to_string(),
+            "at `[1]`: invalid type: string \"..\", expected u32 at line 1 column 26"
+        );
+    }
+
+    #[test]
+    fn bytes_after_the_document_are_an_error() {
+        let mismatch = decode::<u32>(b"1 2").unwrap_err();
+        assert_eq!(
+            mismatch.to_string(),
+            "at `.`: trailing characters at line 1 column 3"
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! The settings of a client, checked when it is built.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::auth::Auth;
+use super::pacing::{Pacer, Pacing};
+use super::retry::RetryPolicy;
+use super::transport::Transport;
+use super::{Client, Inner};
+use crate::error::Error;
+use crate::paging::Batching;
+
+/// The panel closes a connection after 5 idle seconds, so it is not kept as long as that.
+const IDLE: Duration = Duration::from_secs(4);
+
+const MIB: usize = 1024 * 1024;
+
+/// How long the client waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For the next part of an answer.
+    pub read: Duration,
+    /// For one request from its start to the end of its answer; every try has it anew.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    /// 5 s, 30 s and 60 s.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(30),
+            total: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Collects the settings of a [`Client`]; made by [`Client::builder`].
+///
+/// Nothing is checked before [`build`](Self::build).
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct ClientBuilder {
+    url: SecretString,
+    credentials: Option<(String, SecretString)>,
+    timeouts: Timeouts,
+    retry: RetryPolicy,
+    pacing: Pacing,
+    subscription_path: String,
+    root_certificates: Vec<Vec<u8>>,
+    accept_invalid_certs: bool,
+    proxy: Option<SecretString>,
+    user_agent: String,
+    max_body_bytes: usize,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            credentials: None,
+            timeouts: Timeouts::default(),
+            retry: RetryPolicy::default(),
+            pacing: Pacing::default(),
+            subscription_path: "sub".to_owned(),
+            root_certificates: Vec::new(),
+            accept_invalid_certs: false,
+            proxy: None,
+            user_agent: concat!("marzban-api/", env!("CARGO_PKG_VERSION")).to_owned(),
+            max_body_bytes: 64 * MIB,
+        }
+    }
+
+    /// The administrator to sign in as. Required.
+    pub fn credentials(self, username: impl Into<String>, password: impl Into<SecretString>) -> Self {
+        Self {
+            credentials: Some((username.into(), password.into())),
+            ..self
+        }
+    }
+
+    /// How long to wait; by default [`Timeouts::default`].
+    pub fn timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// How to repeat what failed; by default [`RetryPolicy::default`].
+    pub fn retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// How long to pause between requests; by default [`Pacing::default`].
+    pub fn pacing(self, pacing: Pacing) -> Self {
+        Self { pacing, ..self }
+    }
+
+    /// The path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default `sub`.
+    pub fn subscription_path(self, path: impl AsRef<str>) -> Self {
+        Self {
+            subscription_path: path.as_ref().trim_matches('/').to_owned(),
+            ..self
+        }
+    }
+
+    /// Trusts the certificates of this PEM text too, beside those of the system. May be called several times.
+    pub fn root_certificate_pem(mut self, pem: &[u8]) -> Self {
+        self.root_certificates.push(pem.to_owned());
+        self
+    }
+
+    /// Accepts every certificate, which lets anyone on the way read the password. For trials only.
+    pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
+        Self {
+            accept_invalid_certs: accept,
+            ..self
+        }
+    }
+
+    /// Sends everything through this proxy: `http://`, `https://` or `socks5://`, with credentials if it needs some.
+    ///
+    /// Without it the system's proxy settings hold, except for a panel on a loopback address.
+    pub fn proxy(self, url: impl Into<SecretString>) -> Self {
+        Self {
+            proxy: Some(url.into()),
+            ..self
+        }
+    }
+
+    /// The `User-Agent` header; by default the name and version of this crate.
+    pub fn user_agent(self, user_agent: impl Into<String>) -> Self {
+        Self {
+            user_agent: user_agent.into(),
+            ..self
+        }
+    }
+
+    /// The size in bytes, after decompression, up to which an answer is read; by default 64 MiB.
+    ///
+    /// A user takes about 2 KiB in a list.
+    pub fn max_body_bytes(self, bytes: usize) -> Self {
+        Self {
+            max_body_bytes: bytes,
+            ..self
+        }
+    }
+
+    /// Builds the client. Nothing is sent: a wrong password is noticed by the first operation.
+    ///
+    /// # Errors
+    ///
+    /// [`Build`](crate::ErrorKind::Build) when there are no credentials; when the URL is none, has another scheme
+    /// than `http` or `https`, no host, a user name or password, a query or a fragment; when a certificate or the
+    /// proxy is unusable; and, for `https`, when the system has no root certificates.
+    pub fn build(self) -> Result<Client, Error> {
+        let url = panel_url(self.url.expose_secret())?;
+        let Some((username, password)) = self.credentials.clone() else {
+            return Err(Error::build("no credentials are set"));
+        };
+        let transport = Transport {
+            base: url.as_str().trim_end_matches('/').to_owned(),
+            prefix_len: url.path().trim_end_matches('/').len(),
+            keeping: self.http(&url, usize::MAX)?,
+            fresh: self.http(&url, 0)?,
+            pacer: Pacer::new(self.pacing),
+            retry: self.retry,
+            max_body: self.max_body_bytes,
+        };
+        Ok(Client(Arc::new(Inner {
+            transport,
+            auth: Auth::new(username, password),
+            batching: Batching::default(),
+            subscription_path: self.subscription_path,
+        })))
+    }
+
+    fn http(&self, url: &Url, kept_connections: usize) -> Result<reqwest::Client, Error> {
+        let built = self.settings(url, kept_connections)?.build();
+        let built = match built {
+            // A host without root certificates can still speak plain HTTP: then no certificate is trusted at all.
+            Err(_) if url.scheme() == "http" => {
+                self.settings(url, kept_connections)?.tls_certs_only([]).build()
+            }
+            built => built,
+        };
+        built.map_err(|error| Error::build("the HTTP client cannot be set up").caused_by(error.without_url()))
+    }
+
+    fn settings(&self, url: &Url, kept_connections: usize) -> Result<reqwest::ClientBuilder, Error> {
+        let mut http = reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .connect_timeout(self.timeouts.connect)
+            .read_timeout(self.timeouts.read)
+            .timeout(self.timeouts.total)
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(kept_connections)
+            // The panel redirects to absolute `http://` addresses, which would carry the token in clear text.
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .tls_danger_accept_invalid_certs(self.accept_invalid_certs);
+        if !self.root_certificates.is_empty() {
+            http = http.tls_certs_merge(certificates(&self.root_certificates)?);
+        }
+        if let Some(proxy) = &self.proxy {
+            // The error is dropped because it may repeat the proxy's password.
+            let proxy = reqwest::Proxy::all(proxy.expose_secret());
+            http = http.proxy(proxy.map_err(|_| Error::build("the proxy's URL is not usable"))?);
+        } else if is_loopback(url) {
+            http = http.no_proxy();
+            if url.scheme() == "http" {
+                // Nothing on the way can speak TLS, so the system's certificates need not be read.
+                http = http.tls_certs_only([]);
+            }
+        }
+        Ok(http)
+    }
+}
+
+/// Checks the panel's address. The messages repeat no part of it.
+fn panel_url(text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text)
+        .map_err(|error| Error::build("the panel's URL cannot be parsed").caused_by(error))?;
+    let refuse = |reason| Err(Error::build(reason));
+    if !matches!(url.scheme(), "http" | "https") {
+        return refuse("the panel's URL is neither http nor https");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return refuse("the panel's URL names no host");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("the panel's URL contains credentials, which belong into `credentials`");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("the panel's URL has a query or a fragment");
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn certificates(bundles: &[Vec<u8>]) -> Result<Vec<reqwest::Certificate>, Error> {
+    let mut certificates = Vec::new();
+    for pem in bundles {
+        let bundle = reqwest::Certificate::from_pem_bundle(pem)
+            .map_err(|error| Error::build("a root certificate is not usable").caused_by(error))?;
+        if bundle.is_empty() {
+            return Err(Error::build("a root certificate file contains no certificate"));
+        }
+        certificates.extend(bundle);
+    }
+    Ok(certificates)
+}

@@ -1,0 +1,147 @@
+//! A random pause between requests, shared by all clones of a client: the panel is one process with one interpreter.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// How long the client pauses between the end of one request and the start of the next.
+///
+/// The pause is drawn anew each time, so that several bots do not fall into step.
+/// It holds across all clones of a client and counts logins and repeated requests too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pacing {
+    shortest: Duration,
+    longest: Duration,
+}
+
+impl Pacing {
+    /// A pause of at least `shortest` and at most `longest`; the order of the two does not matter.
+    #[must_use]
+    pub fn between(shortest: Duration, longest: Duration) -> Self {
+        Self {
+            shortest: shortest.min(longest),
+            longest: longest.max(shortest),
+        }
+    }
+
+    /// No pause at all.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            shortest: Duration::ZERO,
+            longest: Duration::ZERO,
+        }
+    }
+
+    fn draw(self, share: f64) -> Duration {
+        self.shortest + self.longest.saturating_sub(self.shortest).mul_f64(share)
+    }
+}
+
+impl Default for Pacing {
+    /// 50 to 100 ms.
+    fn default() -> Self {
+        Self::between(Duration::from_millis(50), Duration::from_millis(100))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    pacing: Pacing,
+    /// Whoever holds it waits for the next start; the others queue behind, first come, first served.
+    queue: tokio::sync::Mutex<()>,
+    next_start: Mutex<Option<Instant>>,
+}
+
+/// One request under way; when it is dropped, the pause begins.
+#[derive(Debug)]
+pub(crate) struct Turn<'a>(&'a Pacer);
+
+impl Pacer {
+    pub(crate) fn new(pacing: Pacing) -> Self {
+        Self {
+            pacing,
+            queue: tokio::sync::Mutex::default(),
+            next_start: Mutex::default(),
+        }
+    }
+
+    /// Waits until a request may start. Starts are as far apart as ends from starts, also when requests overlap.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        let _first_in_queue = self.queue.lock().await;
+        while let Some(start) = self.start_later_than(Instant::now()) {
+            sleep_until(start).await;
+        }
+        self.pause();
+        Turn(self)
+    }
+
+    /// The next start, if it is still ahead; it moves when another request ends meanwhile.
+    fn start_later_than(&self, now: Instant) -> Option<Instant> {
+        self.next_start().filter(|start| *start > now)
+    }
+
+    fn pause(&self) {
+        if self.pacing != Pacing::none() {
+            *self.next_start() = Some(Instant::now() + self.pacing.draw(fastrand::f64()));
+        }
+    }
+
+    fn next_start(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.next_start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.pause();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(70);
+
+    #[test]
+    fn a_pause_lies_between_its_bounds() {
+        let pacing = Pacing::between(Duration::from_millis(100), Duration::from_millis(50));
+        let drawn = [0.0, 0.5, 1.0].map(|share| pacing.draw(share).as_millis());
+        assert_eq!(drawn, [50, 75, 100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_begins_when_the_request_ends() {
+        let pacer = Pacer::new(Pacing::between(PAUSE, PAUSE));
+        let begin = Instant::now();
+        let turn = pacer.turn().await;
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        drop(turn);
+        drop(pacer.turn().await);
+        assert_eq!(begin.elapsed().as_millis(), 1070);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_begin_together_are_spread() {
+        let pacer = Pacer::new(Pacing::between(PAUSE, PAUSE));
+        let begin = Instant::now();
+        let turns = futures_util::future::join_all((0..3).map(|_| async {
+            drop(pacer.turn().await);
+            begin.elapsed().as_millis()
+        }));
+        assert_eq!(turns.await, [0, 70, 140]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_pacing_nothing_waits() {
+        let pacer = Pacer::new(Pacing::none());
+        let begin = Instant::now();
+        for _ in 0..100 {
+            drop(pacer.turn().await);
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+}

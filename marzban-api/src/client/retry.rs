@@ -1,0 +1,214 @@
+//! Whether a failed request is sent again, and when. The only file that names `backoff`.
+//!
+//! `backoff` does the arithmetic of the delays. The tries are counted here: its own loop has no limit of tries, and a
+//! server that always answers with `Retry-After` would keep it going for ever.
+
+use std::time::Duration;
+
+use backoff::backoff::Backoff;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+
+use crate::error::{Error, ErrorKind};
+use crate::request::Repeat;
+
+/// How often and how patiently the client repeats a request that failed for a passing reason.
+///
+/// What is repeated at all depends on the request: see [`ErrorKind`](crate::ErrorKind).
+/// The delay doubles from try to try and is spread at random by half of itself in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often one request is sent at most, the first time included; 0 counts as 1.
+    pub max_tries: u32,
+    /// The mean delay before the second try.
+    pub initial_delay: Duration,
+    /// The longest delay, unless the server asks for a longer one by `Retry-After`.
+    pub max_delay: Duration,
+    /// The longest time that a server may ask to wait by `Retry-After`; a longer one is cut to this.
+    pub max_retry_after: Duration,
+}
+
+impl RetryPolicy {
+    /// Every request is sent once, but for the one that follows the replacement of a refused token.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            max_tries: 1,
+            initial_delay: Duration::ZERO,
+            max_delay: Duration::ZERO,
+            max_retry_after: Duration::ZERO,
+        }
+    }
+}
+
+impl Default for RetryPolicy {
+    /// 3 tries, delays from 500 ms to 5 s, `Retry-After` up to 30 s.
+    fn default() -> Self {
+        Self {
+            max_tries: 3,
+            initial_delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(5),
+            max_retry_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The tries of one request.
+#[derive(Debug)]
+pub(crate) struct Retries {
+    policy: RetryPolicy,
+    delays: ExponentialBackoff,
+    tried: u32,
+    broke_off: bool,
+}
+
+impl Retries {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        let delays = ExponentialBackoffBuilder::new()
+            .with_initial_interval(policy.initial_delay.min(policy.max_delay))
+            .with_max_interval(policy.max_delay)
+            .with_multiplier(2.0)
+            .with_randomization_factor(0.5)
+            .with_max_elapsed_time(None)
+            .build();
+        Self {
+            policy,
+            delays,
+            tried: 0,
+            broke_off: false,
+        }
+    }
+
+    /// How many tries have failed so far.
+    pub(crate) fn tried(&self) -> u32 {
+        self.tried
+    }
+
+    /// Counts a failed try and says after which delay the request is to be sent again, if it is.
+    pub(crate) fn after(&mut self, error: &Error, repeat: Repeat) -> Option<Duration> {
+        self.tried += 1;
+        if self.tried >= self.policy.max_tries || !may_repeat(error, repeat) {
+            return None;
+        }
+        if let Some(asked) = error.retry_after() {
+            return Some(asked.min(self.policy.max_retry_after));
+        }
+        // The panel closes idle connections and those that carried a 500. A request that meets such an end is lost
+        // through no fault of the panel, so the first one of its kind need not wait.
+        let first_break = error.kind() == ErrorKind::Connect && error.was_sent() && !self.broke_off;
+        if first_break {
+            self.broke_off = true;
+            return Some(Duration::ZERO);
+        }
+        self.delays
+            .next_backoff()
+            .map(|delay| delay.min(self.policy.max_delay))
+    }
+}
+
+/// Whether the failure may pass and the request may be sent again in spite of what it does.
+fn may_repeat(error: &Error, repeat: Repeat) -> bool {
+    match (error.kind(), repeat) {
+        (ErrorKind::RateLimited, _) => true,
+        (ErrorKind::Connect | ErrorKind::Timeout, _) if !error.was_sent() => true,
+        (ErrorKind::Connect, _) => repeat != Repeat::Write,
+        (ErrorKind::Timeout, _) => matches!(repeat, Repeat::Safe | Repeat::Batch),
+        (ErrorKind::Server, Repeat::Safe | Repeat::Batch | Repeat::Login) => match error.status() {
+            Some(500) => repeat != Repeat::Batch,
+            Some(502..=504) => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        max_tries: 4,
+        initial_delay: Duration::from_millis(100),
+        max_delay: Duration::from_millis(250),
+        max_retry_after: Duration::from_secs(2),
+    };
+
+    fn answered(kind: ErrorKind, status: u16) -> Error {
+        Error::new(kind).with_status(status)
+    }
+
+    #[test]
+    fn delays_grow_within_their_spread_up_to_the_longest() {
+        let mut retries = Retries::new(POLICY);
+        for bounds in [50..=150, 100..=250, 125..=250] {
+            let delay = retries
+                .after(&answered(ErrorKind::Server, 502), Repeat::Safe)
+                .unwrap();
+            assert!(
+                bounds.contains(&delay.as_millis()),
+                "{delay:?} is not in {bounds:?}"
+            );
+        }
+        assert_eq!(
+            retries.after(&answered(ErrorKind::Server, 502), Repeat::Safe),
+            None
+        );
+        assert_eq!(retries.tried(), 4);
+    }
+
+    #[test]
+    fn a_server_that_always_asks_to_wait_is_not_asked_for_ever() {
+        let error = answered(ErrorKind::RateLimited, 429).with_retry_after(Some(Duration::from_hours(1)));
+        let mut retries = Retries::new(POLICY);
+        let delays: Vec<_> = std::iter::from_fn(|| retries.after(&error, Repeat::Write)).collect();
+        assert_eq!(delays, [Duration::from_secs(2); 3]);
+    }
+
+    #[test]
+    fn the_first_broken_connection_is_replaced_at_once() {
+        let mut retries = Retries::new(POLICY);
+        let mut broken = Error::new(ErrorKind::Connect).with_status(200);
+        assert_eq!(retries.after(&broken, Repeat::Safe), Some(Duration::ZERO));
+        broken = Error::new(ErrorKind::Connect).with_status(200);
+        assert!(retries.after(&broken, Repeat::Safe).unwrap() >= Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_single_try_is_never_repeated() {
+        for max_tries in [0, 1] {
+            let policy = RetryPolicy { max_tries, ..POLICY };
+            assert_eq!(
+                Retries::new(policy).after(&answered(ErrorKind::Server, 503), Repeat::Safe),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_depends_on_the_failure_and_on_the_request() {
+        let all = [Repeat::Safe, Repeat::Batch, Repeat::Login, Repeat::Write];
+        let unsent = |kind| Error::new(kind);
+        for (error, expected) in [
+            (unsent(ErrorKind::Connect), [true, true, true, true]),
+            (unsent(ErrorKind::Timeout), [true, true, true, true]),
+            (answered(ErrorKind::Connect, 200), [true, true, true, false]),
+            (answered(ErrorKind::Timeout, 200), [true, true, false, false]),
+            (answered(ErrorKind::RateLimited, 429), [true, true, true, true]),
+            (answered(ErrorKind::Server, 500), [true, false, true, false]),
+            (answered(ErrorKind::Server, 501), [false, false, false, false]),
+            (answered(ErrorKind::Server, 502), [true, true, true, false]),
+            (answered(ErrorKind::Server, 503), [true, true, true, false]),
+            (answered(ErrorKind::Server, 504), [true, true, true, false]),
+            (
+                answered(ErrorKind::Unauthorized, 401),
+                [false, false, false, false],
+            ),
+            (answered(ErrorKind::NotFound, 404), [false, false, false, false]),
+            (answered(ErrorKind::Invalid, 422), [false, false, false, false]),
+            (answered(ErrorKind::NotPanel, 200), [false, false, false, false]),
+            (answered(ErrorKind::Decode, 200), [false, false, false, false]),
+            (answered(ErrorKind::TooLarge, 200), [false, false, false, false]),
+        ] {
+            assert_eq!(all.map(|repeat| may_repeat(&error, repeat)), expected, "{error}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The one path by which a request leaves: its turn, the exchange, the repetitions.
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, sleep};
+
+use super::answer::Answer;
+use super::auth::Token;
+use super::pacing::Pacer;
+use super::retry::{Retries, RetryPolicy};
+use crate::error::{Error, ErrorKind};
+use crate::request::{Repeat, Request};
+
+#[derive(Debug)]
+pub(crate) struct Transport {
+    /// Scheme, host, port and path prefix, without a slash at the end.
+    pub(super) base: String,
+    pub(super) prefix_len: usize,
+    /// Keeps connections, for requests that may be repeated when a kept one turns out to be dead.
+    pub(super) keeping: reqwest::Client,
+    /// Makes a connection for each request: a change cannot be repeated, so it must not meet a dead one.
+    pub(super) fresh: reqwest::Client,
+    pub(super) pacer: Pacer,
+    pub(super) retry: RetryPolicy,
+    pub(super) max_body: usize,
+}
+
+impl Transport {
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        self.retry
+    }
+
+    /// How many bytes the panel's own path prefix adds to the target of every request.
+    pub(crate) fn prefix_len(&self) -> usize {
+        self.prefix_len
+    }
+
+    /// Sends the request until it succeeds, fails for good or the policy is used up.
+    pub(crate) async fn send(&self, request: &Request, token: Option<&Token>) -> Result<Answer, Error> {
+        let started = Instant::now();
+        let mut retries = Retries::new(self.retry);
+        loop {
+            let outcome = self.exchange(request, token).await;
+            let attempt = retries.tried() + 1;
+            let (operation, path) = (request.operation(), request.template());
+            let error = match outcome {
+                Ok(answer) => {
+                    let (status, took) = (answer.status.as_u16(), answer.took.as_millis());
+                    tracing::debug!(operation, path, attempt, status, took_ms = took, "panel answered");
+                    return Ok(Answer {
+                        attempts: attempt,
+                        elapsed: started.elapsed(),
+                        ..answer
+                    });
+                }
+                Err(error) => error.at(request).after(attempt, started.elapsed()),
+            };
+            let delay = retries.after(&error, request.repeat());
+            tracing::debug!(
+                operation,
+                path,
+                attempt,
+                status = error.status(),
+                kind = ?error.kind(),
+                retry_in_ms = delay.map(|delay| delay.as_millis()),
+                "panel request failed"
+            );
+            match delay {
+                Some(delay) => sleep(delay).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// One request and its whole answer.
+    async fn exchange(&self, request: &Request, token: Option<&Token>) -> Result<Answer, Error> {
+        let http = match request.repeat() {
+            Repeat::Safe | Repeat::Batch => &self.keeping,
+            Repeat::Login | Repeat::Write => &self.fresh,
+        };
+        let url = format!("{}{}", self.base, request.target());
+        let mut outgoing = http
+            .request(request.method().clone(), url)
+            .header(ACCEPT, "application/json");
+        if let Some(token) = token {
+            outgoing = outgoing.header(AUTHORIZATION, token.bearer().clone());
+        }
+        if let Some(form) = request.form() {
+            outgoing = outgoing
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.expose_secret().to_owned());
+        }
+        let _turn = self.pacer.turn().await;
+        let started = Instant::now();
+        let mut response = outgoing.send().await.map_err(Error::transport)?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let body = match self.read(response).await {
+            // The status tells enough, and the socket of a failing panel often ends early.
+            Err(_) if status.is_server_error() => Bytes::new(),
+            body => body.map_err(|error| error.with_status(status.as_u16()))?,
+        };
+        let took = started.elapsed();
+        Answer {
+            status,
+            headers,
+            body,
+            took,
+            attempts: 1,
+            elapsed: took,
+        }
+        .into_result(wall_clock())
+    }
+
+    /// Reads a body up to the limit, counted after decompression.
+    async fn read(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(Error::transport)? {
+            if body.len() + chunk.len() > self.max_body {
+                return Err(Error::new(ErrorKind::TooLarge));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
+/// The host's time, for what a server states in absolute terms without saying which time it has itself.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the meaning of an HTTP date, not a decision about an account"
+)]
+pub(crate) fn wall_clock() -> DateTime<Utc> {
+    Utc::now()
+}

@@ -1,0 +1,106 @@
+//! The panel's many ways to write an instant, read into one.
+//!
+//! Marzban writes `expire` as epoch seconds and every other instant as ISO 8601 without a zone, meaning UTC, with six
+//! digits of fraction or none. Its successors write RFC 3339. One reader takes them all.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::Deserializer;
+use serde::de::{Error, Visitor};
+
+/// The first second of the year 1 and the last one of the year 9999, which is what the panel itself can show.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Reads an instant or none.
+pub(super) fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    deserializer.deserialize_any(Instant)
+}
+
+/// Reads the end of a user's time, where 0 means that there is none.
+pub(super) fn expire<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    Ok(instant(deserializer)?.filter(|instant| *instant != DateTime::UNIX_EPOCH))
+}
+
+struct Instant;
+
+impl Visitor<'_> for Instant {
+    type Value = Option<DateTime<Utc>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("epoch seconds, an ISO 8601 date and time, or null")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<Self::Value, E> {
+        from_seconds(seconds).map(Some).ok_or_else(|| outside(seconds))
+    }
+
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<Self::Value, E> {
+        i64::try_from(seconds)
+            .ok()
+            .and_then(from_seconds)
+            .map(Some)
+            .ok_or_else(|| outside(seconds))
+    }
+
+    fn visit_f64<E: Error>(self, seconds: f64) -> Result<Self::Value, E> {
+        // Within the years of the calendar every whole number of seconds is exact in a float.
+        if seconds.fract() != 0.0 {
+            return Err(E::custom(format_args!(
+                "{seconds} is not a whole number of seconds"
+            )));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it saturates, and what it saturates to is outside"
+        )]
+        let whole = seconds as i64;
+        from_seconds(whole).map(Some).ok_or_else(|| outside(seconds))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        if let Ok(seconds) = text.parse() {
+            return self.visit_i64(seconds);
+        }
+        let instant = from_text(text)
+            .ok_or_else(|| E::custom("neither epoch seconds nor an ISO 8601 date and time"))?;
+        if !SECONDS.contains(&instant.timestamp()) {
+            return Err(outside(instant.timestamp()));
+        }
+        Ok(Some(instant))
+    }
+}
+
+fn from_seconds(seconds: i64) -> Option<DateTime<Utc>> {
+    if SECONDS.contains(&seconds) {
+        DateTime::from_timestamp(seconds, 0)
+    } else {
+        None
+    }
+}
+
+fn from_text(text: &str) -> Option<DateTime<Utc>> {
+    let zoned = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
+    zoned.ok().or_else(|| {
+        let naive = |format| {
+            NaiveDateTime::parse_from_str(text, format)
+                .ok()
+                .map(|instant| instant.and_utc())
+        };
+        naive("%Y-%m-%dT%H:%M:%S%.f").or_else(|| naive("%Y-%m-%d %H:%M:%S%.f"))
+    })
+}
+
+fn outside<E: Error>(seconds: impl fmt::Display) -> E {
+    E::custom(format_args!(
+        "{seconds} is outside the years 1 to 9999; milliseconds instead of seconds, perhaps"
+    ))
+}

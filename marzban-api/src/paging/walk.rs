@@ -1,0 +1,361 @@
+//! A walk over a list that changes under one's feet.
+//!
+//! The panel pages by position. When a user of an earlier page disappears, the rest moves up, and the next page by
+//! position skips somebody; when another user appears meanwhile, not even the total tells. So each page begins with the
+//! last user of the page before, in an order in which nobody overtakes anybody. If somebody else stands there, the walk
+//! steps back until it meets a user whom it has seen: then it has seen everybody before that one too.
+
+use std::collections::HashSet;
+
+use super::batch::Bisection;
+
+/// Pages that bring nothing new although the total promises more, before the list is given up as inconsistent.
+const STALLS: u32 = 3;
+
+/// The page to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) offset: u64,
+    pub(crate) limit: u64,
+}
+
+/// The pages contradict the total that they state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the list has a total of {total} users but ends after {end}")]
+pub(crate) struct Inconsistent {
+    total: u64,
+    end: u64,
+}
+
+/// Where a walk over a list of users is.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    start: u64,
+    page_size: u64,
+    state: State,
+    seen: HashSet<String>,
+    total: Option<u64>,
+    jump: u64,
+    stalls: u32,
+    bisection: Bisection,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// The window follows unread territory: whoever stands first is taken as it comes.
+    Open(Window),
+    /// The window begins with a user that was seen, unless the list has moved.
+    Anchored(Window),
+    Done,
+}
+
+/// What a failing window means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A smaller window is to be tried.
+    Narrowed,
+    /// The window held a single user, which cannot be shown; the walk goes on behind it.
+    Poison,
+    /// Nothing succeeds: it is not a user that is broken.
+    Hopeless,
+}
+
+impl Walk {
+    pub(crate) fn new(start: u64, page_size: u64) -> Self {
+        // An anchored page of one user would bring nothing new.
+        let page_size = page_size.max(2);
+        Self {
+            start,
+            page_size,
+            state: State::Open(Window {
+                offset: start,
+                limit: page_size,
+            }),
+            seen: HashSet::new(),
+            total: None,
+            jump: 0,
+            stalls: 0,
+            bisection: Bisection::default(),
+        }
+    }
+
+    /// The next page to ask for, or none at the end.
+    pub(crate) fn window(&self) -> Option<Window> {
+        match self.state {
+            State::Open(window) | State::Anchored(window) => Some(window),
+            State::Done => None,
+        }
+    }
+
+    /// Takes the page of the present window and returns those of its users that are new.
+    ///
+    /// `name` gives a user's name, or none for a user that cannot be recognised.
+    pub(crate) fn accept<T>(
+        &mut self,
+        page: Vec<T>,
+        total: u64,
+        name: impl Fn(&T) -> Option<&str>,
+    ) -> Result<Vec<T>, Inconsistent> {
+        // A panel that breaks down during the walk must be noticed too, so only the failures since now count.
+        self.bisection = Bisection::default();
+        let lost = self.total.replace(total).unwrap_or(total).saturating_sub(total);
+        let (window, known) = match self.state {
+            State::Done => return Ok(Vec::new()),
+            State::Open(window) => (window, true),
+            State::Anchored(window) => {
+                let first = page
+                    .first()
+                    .map(|user| name(user).is_none_or(|name| self.seen.contains(name)));
+                (window, first == Some(true))
+            }
+        };
+        if !known {
+            self.step_back(window, lost);
+            return Ok(Vec::new());
+        }
+        self.jump = 0;
+        let length = u64::try_from(page.len()).unwrap_or(u64::MAX);
+        let new: Vec<T> = page
+            .into_iter()
+            .filter(|user| name(user).is_none_or(|name| self.seen.insert(name.to_owned())))
+            .collect();
+        self.go_on(window, length, total)?;
+        Ok(new)
+    }
+
+    /// Takes the failure of the present window, of the kind that one user's record can cause.
+    pub(crate) fn refuse(&mut self) -> Refusal {
+        if self.bisection.failed_for_good() {
+            return Refusal::Hopeless;
+        }
+        match self.state {
+            State::Anchored(Window { offset, limit: ..=2 }) => {
+                self.state = State::Open(Window {
+                    offset: offset + 1,
+                    limit: 1,
+                });
+            }
+            State::Anchored(Window { offset, limit }) => {
+                self.state = State::Anchored(Window {
+                    offset,
+                    limit: (limit / 2).max(2),
+                });
+            }
+            State::Open(Window { offset, limit: ..=1 }) => {
+                let offset = offset + 1;
+                let over = self.total.is_some_and(|total| offset >= total);
+                self.state = if over {
+                    State::Done
+                } else {
+                    State::Open(Window { offset, limit: 1 })
+                };
+                return Refusal::Poison;
+            }
+            State::Open(Window { offset, limit }) => {
+                self.state = State::Open(Window {
+                    offset,
+                    limit: limit / 2,
+                });
+            }
+            State::Done => {}
+        }
+        Refusal::Narrowed
+    }
+
+    fn go_on(&mut self, window: Window, length: u64, total: u64) -> Result<(), Inconsistent> {
+        let end = window.offset.saturating_add(length);
+        let overlap = u64::from(matches!(self.state, State::Anchored(_)));
+        if end >= total {
+            self.state = State::Done;
+            return Ok(());
+        }
+        self.stalls = if length > overlap { 0 } else { self.stalls + 1 };
+        if length == 0 || self.stalls >= STALLS {
+            return Err(Inconsistent { total, end });
+        }
+        let limit = window.limit.saturating_mul(2).clamp(2, self.page_size);
+        self.state = State::Anchored(Window {
+            offset: end - 1,
+            limit,
+        });
+        Ok(())
+    }
+
+    /// Moves towards the start, further each time, and at least by as many as are known to be gone.
+    fn step_back(&mut self, window: Window, lost: u64) {
+        self.jump = (self.jump * 2).max(lost).max(1);
+        let offset = window.offset.saturating_sub(self.jump).max(self.start);
+        let window = Window {
+            offset,
+            limit: self.page_size,
+        };
+        self.state = if offset == self.start {
+            State::Open(window)
+        } else {
+            State::Anchored(window)
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::ptr_arg,
+        reason = "the walk asks for this signature"
+    )]
+    fn name(user: &String) -> Option<&str> {
+        Some(user)
+    }
+
+    fn page(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn pages_overlap_by_one_user_and_repeats_are_dropped() {
+        let mut walk = Walk::new(0, 3);
+        assert_eq!(walk.window(), Some(Window { offset: 0, limit: 3 }));
+        assert_eq!(
+            walk.accept(page(&["a", "b", "c"]), 4, name).unwrap(),
+            ["a", "b", "c"]
+        );
+        assert_eq!(walk.window(), Some(Window { offset: 2, limit: 3 }));
+        assert_eq!(walk.accept(page(&["c", "d"]), 4, name).unwrap(), ["d"]);
+        assert_eq!(walk.window(), None);
+    }
+
+    #[test]
+    fn a_deletion_masked_by_an_insertion_is_noticed() {
+        let mut walk = Walk::new(0, 3);
+        walk.accept(page(&["a", "b", "c"]), 6, name).unwrap();
+        // "a" is gone and "g" is new: the total is the same, but the page begins with "d".
+        assert_eq!(
+            walk.accept(page(&["d", "e", "f"]), 6, name).unwrap(),
+            [] as [&str; 0]
+        );
+        assert_eq!(walk.window(), Some(Window { offset: 1, limit: 3 }));
+        assert_eq!(walk.accept(page(&["c", "d", "e"]), 6, name).unwrap(), ["d", "e"]);
+    }
+
+    #[test]
+    fn an_empty_page_in_the_middle_is_not_the_end() {
+        let mut walk = Walk::new(0, 3);
+        walk.accept(page(&["a", "b", "c"]), 5, name).unwrap();
+        assert_eq!(walk.accept(Vec::new(), 5, name).unwrap(), [] as [&str; 0]);
+        assert_eq!(walk.window(), Some(Window { offset: 1, limit: 3 }));
+    }
+
+    #[test]
+    fn an_empty_first_page_with_a_total_is_an_error_and_not_an_empty_panel() {
+        let mut walk = Walk::new(0, 3);
+        assert_eq!(
+            walk.accept(Vec::new(), 5, name),
+            Err(Inconsistent { total: 5, end: 0 })
+        );
+        assert_eq!(Walk::new(0, 3).accept(Vec::new(), 0, name), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_list_that_never_reaches_its_total_is_an_error() {
+        let mut walk = Walk::new(0, 3);
+        walk.accept(page(&["a"]), 5, name).unwrap();
+        let outcomes: Vec<_> = (0..3).map(|_| walk.accept(page(&["a"]), 5, name)).collect();
+        assert_eq!(
+            outcomes,
+            [Ok(vec![]), Ok(vec![]), Err(Inconsistent { total: 5, end: 1 })]
+        );
+    }
+
+    #[test]
+    fn a_panel_that_always_fails_is_given_up() {
+        let mut walk = Walk::new(0, 100);
+        let refusals: Vec<_> = (0..16).map(|_| walk.refuse()).collect();
+        assert_eq!(refusals.last(), Some(&Refusal::Hopeless));
+    }
+
+    /// A list that loses and gains users between pages; `poison` makes every page with it fail.
+    #[derive(Debug)]
+    struct Panel {
+        users: Vec<u32>,
+        poison: Option<u32>,
+    }
+
+    impl Panel {
+        fn page(&self, window: Window) -> Option<(Vec<String>, u64)> {
+            let take = |value| usize::try_from(value).unwrap();
+            let page: Vec<_> = self
+                .users
+                .iter()
+                .skip(take(window.offset))
+                .take(take(window.limit))
+                .collect();
+            let shown = self.poison.is_none_or(|poison| !page.contains(&&poison));
+            shown.then(|| {
+                (
+                    page.iter().map(ToString::to_string).collect(),
+                    self.users.len() as u64,
+                )
+            })
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_stays_is_seen_exactly_once(
+            count in 0_u32..60,
+            page_size in 1_u64..12,
+            deletions in proptest::collection::vec((0_usize..20, 0_usize..60), 0..12),
+            insertions in proptest::collection::vec(0_usize..20, 0..12),
+        ) {
+            let mut panel = Panel { users: (0..count).collect(), poison: None };
+            let mut walk = Walk::new(0, page_size);
+            let mut met = Vec::new();
+            let mut gone = HashSet::new();
+            for step in 0..10_000 {
+                let Some(window) = walk.window() else { break };
+                prop_assert!(step < 5_000, "the walk does not end");
+                for (_, place) in deletions.iter().filter(|(when, _)| *when == step) {
+                    if *place < panel.users.len() {
+                        gone.insert(panel.users.remove(*place).to_string());
+                    }
+                }
+                for _ in insertions.iter().filter(|when| **when == step) {
+                    let last = panel.users.last().copied().unwrap_or(count);
+                    panel.users.push(last.max(count) + 1);
+                }
+                let (page, total) = panel.page(window).unwrap();
+                met.extend(walk.accept(page, total, name).unwrap());
+            }
+            let distinct: HashSet<_> = met.iter().cloned().collect();
+            prop_assert_eq!(distinct.len(), met.len());
+            for user in (0..count).map(|user| user.to_string()).filter(|user| !gone.contains(user)) {
+                prop_assert!(distinct.contains(&user), "{} was skipped", user);
+            }
+        }
+
+        #[test]
+        fn one_poison_user_hides_nobody_else(count in 1_u32..120, poison in 0_u32..120, page_size in 1_u64..110) {
+            let panel = Panel { users: (0..count).collect(), poison: Some(poison) };
+            let mut walk = Walk::new(0, page_size);
+            let (mut met, mut poisoned) = (Vec::new(), 0);
+            while let Some(window) = walk.window() {
+                match panel.page(window) {
+                    Some((page, total)) => met.extend(walk.accept(page, total, name).unwrap()),
+                    None => match walk.refuse() {
+                        Refusal::Narrowed => {}
+                        Refusal::Poison => poisoned += 1,
+                        Refusal::Hopeless => prop_assert!(false, "one poison user is not a broken panel"),
+                    },
+                }
+            }
+            let expected: Vec<_> = (0..count).filter(|user| *user != poison).map(|user| user.to_string()).collect();
+            prop_assert_eq!(met, expected);
+            prop_assert_eq!(poisoned, u32::from(poison < count));
+        }
+    }
+}

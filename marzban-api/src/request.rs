@@ -1,0 +1,233 @@
+//! Requests as data: method, path template, encoded path, query and body, and how often one may be repeated.
+//!
+//! Nothing here sends. Every path and every query of the crate is encoded here and nowhere else, so that a user
+//! name can never reach another route.
+
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+use url::form_urlencoded;
+
+/// Everything but the unreserved characters of RFC 3986 is encoded in a path segment.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// What may be done again after a failure, by what the request does to the panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It changes nothing: repeated after every passing failure, 500 included.
+    Safe,
+    /// A safe request about several users: as [`Repeat::Safe`], but a 500 is left to the caller, who halves it.
+    Batch,
+    /// A login: changes nothing, but costs the panel a password hash and a message to its operator.
+    Login,
+    /// It changes the panel: repeated only where nothing can have happened.
+    Write,
+}
+
+/// One request, complete but for the panel's address and the token.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    operation: &'static str,
+    method: Method,
+    template: &'static str,
+    path: String,
+    query: String,
+    form: Option<SecretString>,
+    repeat: Repeat,
+}
+
+/// A user name that no path can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an empty name, `.` and `..` cannot be part of a path")]
+pub(crate) struct UnusableSegment;
+
+impl Request {
+    pub(crate) fn get(operation: &'static str, template: &'static str) -> Self {
+        Self::new(operation, Method::GET, template, Repeat::Safe)
+    }
+
+    pub(crate) fn delete(operation: &'static str, template: &'static str) -> Self {
+        Self::new(operation, Method::DELETE, template, Repeat::Write)
+    }
+
+    /// The login; the panel takes its form URL-encoded and answers 422 to JSON.
+    pub(crate) fn login(template: &'static str, username: &str, password: &str) -> Self {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "password")
+            .append_pair("username", username)
+            .append_pair("password", password)
+            .finish();
+        Self {
+            form: Some(form.into()),
+            ..Self::new("admins.token", Method::POST, template, Repeat::Login)
+        }
+    }
+
+    fn new(operation: &'static str, method: Method, template: &'static str, repeat: Repeat) -> Self {
+        Self {
+            operation,
+            method,
+            template,
+            path: template.to_owned(),
+            query: String::new(),
+            form: None,
+            repeat,
+        }
+    }
+
+    /// Puts `value`, encoded, in the place of the first `{…}` that is still open.
+    ///
+    /// `.` and `..` are refused because URL parsers resolve them even when they are percent-encoded, and an empty
+    /// segment because it makes another route.
+    pub(crate) fn segment(mut self, value: &str) -> Result<Self, UnusableSegment> {
+        if matches!(value, "" | "." | "..") {
+            return Err(UnusableSegment);
+        }
+        if let (Some(start), Some(end)) = (self.path.find('{'), self.path.find('}')) {
+            self.path
+                .replace_range(start..=end, &utf8_percent_encode(value, SEGMENT).to_string());
+        }
+        Ok(self)
+    }
+
+    /// Appends `key=value`, form-encoded; a key may come several times.
+    pub(crate) fn query(mut self, key: &str, value: &str) -> Self {
+        if !self.query.is_empty() {
+            self.query.push('&');
+        }
+        self.query.extend(form_urlencoded::byte_serialize(key.as_bytes()));
+        self.query.push('=');
+        self.query
+            .extend(form_urlencoded::byte_serialize(value.as_bytes()));
+        self
+    }
+
+    pub(crate) fn repeated_as(self, repeat: Repeat) -> Self {
+        Self { repeat, ..self }
+    }
+
+    /// The encoded path with its query, which follows the panel's address as it is.
+    pub(crate) fn target(&self) -> String {
+        if self.query.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}?{}", self.path, self.query)
+        }
+    }
+
+    /// The name of the operation for logs and errors, such as `users.get`.
+    pub(crate) fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path with its placeholders, which names no user and is safe to log.
+    pub(crate) fn template(&self) -> &'static str {
+        self.template
+    }
+
+    pub(crate) fn form(&self) -> Option<&SecretString> {
+        self.form.as_ref()
+    }
+
+    pub(crate) fn repeat(&self) -> Repeat {
+        self.repeat
+    }
+}
+
+/// How many bytes `key=value` takes in a query, with its separator.
+pub(crate) fn pair_len(key: &str, value: &str) -> usize {
+    let encoded = |text: &str| {
+        form_urlencoded::byte_serialize(text.as_bytes())
+            .map(str::len)
+            .sum::<usize>()
+    };
+    encoded(key) + encoded(value) + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn user(name: &str) -> Result<String, UnusableSegment> {
+        Request::get("users.get", "/api/user/{username}")
+            .segment(name)
+            .map(|request| request.target())
+    }
+
+    #[test]
+    fn path_escaping_keeps_a_name_inside_its_segment() {
+        for (name, path) in [
+            ("alice_01", "/api/user/alice_01"),
+            ("../admins?x=", "/api/user/..%2Fadmins%3Fx%3D"),
+            ("a@b", "/api/user/a%40b"),
+            ("abc\n", "/api/user/abc%0A"),
+            ("100%", "/api/user/100%25"),
+            ("a b;c#d", "/api/user/a%20b%3Bc%23d"),
+            ("{username}", "/api/user/%7Busername%7D"),
+            ("имя", "/api/user/%D0%B8%D0%BC%D1%8F"),
+        ] {
+            assert_eq!(user(name).as_deref(), Ok(path), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_path_can_carry_is_refused() {
+        for name in ["", ".", ".."] {
+            assert_eq!(user(name), Err(UnusableSegment), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_repeated_without_brackets() {
+        let request = Request::get("users.list", "/api/users")
+            .query("username", "a@b")
+            .query("username", "c d");
+        assert_eq!(request.target(), "/api/users?username=a%40b&username=c+d");
+    }
+
+    #[test]
+    fn the_login_form_is_encoded_and_not_shown() {
+        let request = Request::login("/api/admin/token", "ad&min", "p=ss wörd");
+        let form = request
+            .form()
+            .map(|form| secrecy::ExposeSecret::expose_secret(form).to_owned());
+        assert_eq!(
+            form.as_deref(),
+            Some("grant_type=password&username=ad%26min&password=p%3Dss+w%C3%B6rd")
+        );
+        assert!(!format!("{request:?}").contains("p%3Dss"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_survives_the_path(name in ".{1,40}") {
+            prop_assume!(name != "." && name != "..");
+            let target = user(&name).unwrap();
+            let url = url::Url::parse(&format!("http://panel.example{target}")).unwrap();
+            prop_assert_eq!(url.query(), None);
+            let segments: Vec<_> = url.path_segments().unwrap().collect();
+            prop_assert_eq!(segments.len(), 3);
+            let decoded = percent_encoding::percent_decode_str(segments[2]).decode_utf8().unwrap();
+            prop_assert_eq!(decoded, name);
+        }
+
+        #[test]
+        fn any_name_survives_the_query_and_is_measured(name in ".{0,40}") {
+            let request = Request::get("users.list", "/api/users").query("username", &name);
+            let url = url::Url::parse(&format!("http://panel.example{}", request.target())).unwrap();
+            let pairs: Vec<_> = url.query_pairs().into_owned().collect();
+            prop_assert_eq!(pairs, vec![("username".to_owned(), name.clone())]);
+            prop_assert_eq!(request.target().len(), "/api/users".len() + pair_len("username", &name));
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Operations on users.
+
+mod named;
+mod query;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub use self::named::NamedUsers;
+pub use self::query::{ListUsers, UserSort, UserSortField};
+use crate::client::{Answer, Client, decode};
+use crate::error::{Error, ErrorKind};
+use crate::model::{UnreadableUser, User};
+use crate::paging::{Bisection, Refusal, Walk, take_batch};
+use crate::request::{Repeat, Request};
+
+const USER: &str = "/api/user/{username}";
+
+/// The longest path and query of a batch, in bytes; the proxies in front of panels refuse twice of it.
+const LONGEST_TARGET: usize = 4096;
+
+const PAGE_SIZE: u64 = 100;
+
+/// Operations on users; made by [`Client::users`].
+#[derive(Clone, Copy, Debug)]
+pub struct Users<'a> {
+    client: &'a Client,
+}
+
+/// One page of users.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UsersPage {
+    /// The users, in the order that was asked for.
+    pub users: Vec<User>,
+    /// Those that could not be read.
+    pub unreadable: Vec<UnreadableUser>,
+    /// How many users meet the conditions, whatever offset and limit.
+    pub total: u64,
+}
+
+/// One entry of a list of users.
+#[derive(Clone, Debug)]
+pub enum Listed {
+    /// A user.
+    User(Box<User>),
+    /// A user that the panel could not show or that could not be read.
+    Unreadable(UnreadableUser),
+}
+
+/// What became of a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deletion {
+    /// The user was there and is gone.
+    Deleted,
+    /// The panel knew no such user.
+    AlreadyGone,
+}
+
+impl<'a> Users<'a> {
+    pub(crate) fn new(client: &'a Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads one user.
+    ///
+    /// On some databases the panel finds a user whatever its upper and lower case: look at the name in the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
+    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
+    /// [`Server`](ErrorKind::Server) with status 500 for a user that the panel cannot show, for example one whose
+    /// `expire` was set in milliseconds. [`Request`](ErrorKind::Request) for an empty name, `.` and `..`.
+    /// And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn get(&self, username: &str) -> Result<User, Error> {
+        let request = named(Request::get("users.get", USER), username)?;
+        self.client.fetch(&request).await
+    }
+
+    /// Reads one page of users.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server) with status 500 when the panel cannot show one of the users of the page.
+    /// [`Invalid`](ErrorKind::Invalid) for a status that the panel does not know. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn list(&self, query: &ListUsers) -> Result<UsersPage, Error> {
+        let request = query.request("users.list");
+        let answer = self.client.execute(&request).await?;
+        let (listed, total) = read_page(&answer, &request)?;
+        let mut page = UsersPage {
+            users: Vec::new(),
+            unreadable: Vec::new(),
+            total,
+        };
+        for listed in listed {
+            match listed {
+                Listed::User(user) => page.users.push(*user),
+                Listed::Unreadable(user) => page.unreadable.push(user),
+            }
+        }
+        Ok(page)
+    }
+
+    /// Reads all users that meet the conditions, page by page, each of them once.
+    ///
+    /// The order is by creation and then by name, whatever the query's own order: in it, users that come and go while
+    /// the list is read shift nobody out of sight. A user that is there from the first request to the last is not
+    /// missed. One that the panel cannot show is searched out and passed over as unreadable.
+    ///
+    /// # Errors
+    ///
+    /// The first failure ends the stream: [`Decode`](ErrorKind::Decode) when the pages contradict their total, and the
+    /// failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time, also between two users.
+    pub fn stream(&self, query: ListUsers) -> impl Stream<Item = Result<Listed, Error>> + Send + use<> {
+        let walk = Walk::new(query.first(), query.page_size().unwrap_or(PAGE_SIZE));
+        let query = query.sort([
+            UserSort::ascending(UserSortField::CreatedAt),
+            UserSort::ascending(UserSortField::Username),
+        ]);
+        let state = (self.client.clone(), query, walk, VecDeque::new());
+        try_unfold(state, |(client, query, mut walk, mut ready)| async move {
+            while ready.is_empty() && walk.window().is_some() {
+                ready.extend(client.users().next_page(&query, &mut walk).await?);
+            }
+            Ok(ready
+                .pop_front()
+                .map(|listed| (listed, (client, query, walk, ready))))
+        })
+    }
+
+    /// Reads the users of these names, in batches.
+    ///
+    /// A batch has at most 100 names and is sized by the speed of the panel, so that a request takes about a second;
+    /// a client and its clones have one batch under way at a time. When the panel fails on a batch, it is halved until
+    /// the user is found that it cannot show. Names are compared exactly, upper and lower case included.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server) when 16 requests have failed and none succeeded: that is no single user.
+    /// And the failures of every operation, which are no failure of a single user either.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn by_names<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<NamedUsers, Error> {
+        let names: BTreeSet<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
+        let mut names = names.into_iter().peekable();
+        let room = LONGEST_TARGET.saturating_sub(self.client.prefix_len() + "/api/users?".len());
+        let mut result = NamedUsers::default();
+        loop {
+            let batch = take_batch(&mut names, self.client.batching().size(), room);
+            if batch.is_empty() {
+                return Ok(result);
+            }
+            self.read_batch(batch, &mut result).await?;
+        }
+    }
+
+    /// Deletes a user.
+    ///
+    /// The panel answers 500 to the deletion of a user without an owner although it deletes it, so after a 5xx, a
+    /// time-out and a broken connection the user is read again before anything is said.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server) when the deletion failed and the user is still there.
+    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be: read before acting.
+    /// [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
+    /// [`NotFound`](ErrorKind::NotFound) when the address is unknown, which proves nothing about the user.
+    /// [`Request`](ErrorKind::Request) for an empty name, `.` and `..`. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the user may be deleted or not. Doing it again is safe.
+    pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
+        let request = named(Request::delete("users.delete", USER), username)?;
+        let error = match self.client.execute(&request).await {
+            Ok(answer) => return confirm(&answer, &request),
+            Err(error) => error,
+        };
+        if error.is_user_not_found() {
+            Ok(Deletion::AlreadyGone)
+        } else if may_have_happened(&error, &request) {
+            self.look_after(username, error).await
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Finds out what a deletion did that ended with `error`.
+    async fn look_after(&self, username: &str, error: Error) -> Result<Deletion, Error> {
+        match self.get(username).await {
+            Err(gone) if gone.is_user_not_found() => Ok(Deletion::Deleted),
+            Ok(_) => Err(error.turned_into(
+                ErrorKind::Server,
+                "the deletion failed and the user is still there",
+            )),
+            Err(unknown) => {
+                tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
+                Err(error.turned_into(ErrorKind::Unclear, "the user may be deleted or not"))
+            }
+        }
+    }
+
+    async fn next_page(&self, query: &ListUsers, walk: &mut Walk) -> Result<Vec<Listed>, Error> {
+        let Some(window) = walk.window() else {
+            return Ok(Vec::new());
+        };
+        let query = query.clone().offset(window.offset).limit(window.limit);
+        let repeat = if window.limit > 1 {
+            Repeat::Batch
+        } else {
+            Repeat::Safe
+        };
+        let request = query.request("users.stream").repeated_as(repeat);
+        let error = match self.client.execute(&request).await {
+            Ok(answer) => {
+                let (page, total) = read_page(&answer, &request)?;
+                return walk
+                    .accept(page, total, Listed::username)
+                    .map_err(|error| answer.error(ErrorKind::Decode, &request).caused_by(error));
+            }
+            Err(error) if cannot_show(&error, &request) => error,
+            Err(error) => return Err(error),
+        };
+        match walk.refuse() {
+            Refusal::Narrowed => Ok(Vec::new()),
+            Refusal::Poison => Ok(vec![Listed::Unreadable(UnreadableUser {
+                username: None,
+                error,
+            })]),
+            Refusal::Hopeless => Err(error),
+        }
+    }
+
+    /// Reads one batch, halving it around users that the panel cannot show.
+    async fn read_batch(&self, batch: Vec<String>, result: &mut NamedUsers) -> Result<(), Error> {
+        let mut pending = vec![batch];
+        let mut bisection = Bisection::default();
+        while let Some(mut batch) = pending.pop() {
+            let repeat = if batch.len() > 1 {
+                Repeat::Batch
+            } else {
+                Repeat::Safe
+            };
+            let request = ListUsers::new()
+                .usernames(&batch)
+                .request("users.by_names")
+                .repeated_as(repeat);
+            match self.execute_batch(&request, batch.len()).await {
+                Ok(answer) => {
+                    bisection.succeeded();
+                    let (listed, _) = read_page(&answer, &request)?;
+                    let ambiguous = |reason| answer.error(ErrorKind::Decode, &request).because(reason);
+                    result.assign(batch, listed, ambiguous);
+                }
+                Err(error) if cannot_show(&error, &request) => {
+                    if bisection.failed_for_good() {
+                        return Err(error);
+                    }
+                    let second = batch.split_off(batch.len().div_ceil(2));
+                    if second.is_empty() {
+                        result
+                            .unreadable
+                            .extend(batch.into_iter().map(|name| (name, error.clone())));
+                    } else {
+                        pending.extend([second, batch]);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Performs a batch when it is its turn, and learns from the time that it takes.
+    async fn execute_batch(&self, request: &Request, names: usize) -> Result<Answer, Error> {
+        let batching = self.client.batching();
+        let _turn = batching.turn().await;
+        let outcome = self.client.execute(request).await;
+        match &outcome {
+            Ok(answer) => batching.learn(names, answer.took),
+            Err(error) if error.kind() == ErrorKind::Timeout => batching.learn_timeout(names),
+            Err(_) => {}
+        }
+        outcome
+    }
+}
+
+impl Listed {
+    /// The name, if it is known.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        match self {
+            Self::User(user) => Some(&user.username),
+            Self::Unreadable(user) => user.username.as_deref(),
+        }
+    }
+
+    fn into_error(self) -> Option<Error> {
+        match self {
+            Self::User(_) => None,
+            Self::Unreadable(user) => Some(user.error),
+        }
+    }
+}
+
+fn named(request: Request, username: &str) -> Result<Request, Error> {
+    let refused = Error::new(ErrorKind::Request).at(&request);
+    request
+        .segment(username)
+        .map_err(|error| refused.caused_by(error))
+}
+
+/// Whether this is the panel's failure over a record, which other records need not share. A login that failed on the
+/// way is another operation's failure.
+fn cannot_show(error: &Error, request: &Request) -> bool {
+    let internal = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+    error.status() == Some(internal) && error.operation() == request.operation()
+}
+
+/// Whether a change may have happened although it failed. A login that failed on the way changed nothing.
+fn may_have_happened(error: &Error, request: &Request) -> bool {
+    let unclear = matches!(
+        error.kind(),
+        ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout
+    );
+    unclear && error.was_sent() && error.operation() == request.operation()
+}
+
+/// A deletion is done when the panel says so: a proxy's friendly page with status 200 is no word of the panel.
+fn confirm(answer: &Answer, request: &Request) -> Result<Deletion, Error> {
+    // Panels differ in what the object says.
+    #[derive(Deserialize)]
+    struct Confirmation {}
+    if answer.status == StatusCode::NO_CONTENT {
+        return Ok(Deletion::Deleted);
+    }
+    let Confirmation {} = answer.decode(request)?;
+    Ok(Deletion::Deleted)
+}
+
+/// Reads a page so that a user that cannot be read spoils nobody but itself.
+fn read_page(answer: &Answer, request: &Request) -> Result<(Vec<Listed>, u64), Error> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        users: Vec<&'a RawValue>,
+        total: u64,
+    }
+    let page: Page<'_> = answer.decode(request)?;
+    let read = |raw: &&RawValue| match decode::<User>(raw.get().as_bytes()) {
+        Ok(user) => Listed::User(Box::new(user)),
+        Err(error) => Listed::Unreadable(UnreadableUser {
+            username: name_in(raw),
+            error: answer.error(ErrorKind::Decode, request).caused_by(error),
+        }),
+    };
+    Ok((page.users.iter().map(read).collect(), page.total))
+}
+
+fn name_in(user: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        username: String,
+    }
+    serde_json::from_str::<Named>(user.get())
+        .ok()
+        .map(|named| named.username)
+}

@@ -1,0 +1,61 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Listed;
+use crate::error::Error;
+use crate::model::User;
+
+/// The users that [`by_names`](super::Users::by_names) was asked for. Every name is in exactly one of the three.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct NamedUsers {
+    /// The users that the panel showed, by the names that it showed.
+    pub found: BTreeMap<String, User>,
+    /// The names about which nothing can be said: the panel fails to show the user, shows it twice, or shows what this
+    /// crate cannot read.
+    pub unreadable: BTreeMap<String, Error>,
+    /// The names that the panel did not answer with. A claim, not a proof: ask for the user alone before acting on it.
+    pub absent: BTreeSet<String>,
+}
+
+impl NamedUsers {
+    /// Assigns each of the `asked` names by the `answer` to them. Users that were not asked for are passed over: some
+    /// databases behind the panel do not tell upper from lower case.
+    ///
+    /// `error` makes an error about this answer.
+    pub(super) fn assign(
+        &mut self,
+        asked: Vec<String>,
+        answer: Vec<Listed>,
+        error: impl Fn(&'static str) -> Error,
+    ) {
+        let mut open: BTreeSet<String> = asked.into_iter().collect();
+        let asked = open.clone();
+        let mut nameless = None;
+        for listed in answer {
+            let Some(name) = listed.username().map(ToOwned::to_owned) else {
+                nameless = listed.into_error();
+                continue;
+            };
+            if !asked.contains(&name) {
+                continue;
+            }
+            if !open.remove(&name) {
+                self.found.remove(&name);
+                self.unreadable
+                    .insert(name, error("the answer has this user twice"));
+                continue;
+            }
+            match listed {
+                Listed::User(user) => drop(self.found.insert(name, *user)),
+                Listed::Unreadable(user) => drop(self.unreadable.insert(name, user.error)),
+            }
+        }
+        match nameless {
+            // Somebody who cannot be recognised may be any of those who are left.
+            Some(error) => self
+                .unreadable
+                .extend(open.into_iter().map(|name| (name, error.clone()))),
+            None => self.absent.append(&mut open),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+use crate::model::UserStatus;
+use crate::request::Request;
+
+/// Which users to list; by default all of them.
+///
+/// The conditions are combined: a user is listed when it meets all that are set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListUsers {
+    offset: Option<u64>,
+    limit: Option<u64>,
+    usernames: Vec<String>,
+    search: Option<String>,
+    admins: Vec<String>,
+    status: Option<UserStatus>,
+    sort: Vec<UserSort>,
+}
+
+impl ListUsers {
+    /// All users, in no particular order.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leaves out the first `offset` users.
+    #[must_use]
+    pub fn offset(self, offset: u64) -> Self {
+        Self {
+            offset: Some(offset),
+            ..self
+        }
+    }
+
+    /// Lists at most `limit` users at once; 0 means no limit, and the panel has none of its own.
+    ///
+    /// Of a [`stream`](super::Users::stream) it is the size of a page, by default 100.
+    #[must_use]
+    pub fn limit(self, limit: u64) -> Self {
+        Self {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// Only users of these names, written exactly as here. No name means no such condition.
+    #[must_use]
+    pub fn usernames<S: Into<String>>(self, usernames: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            usernames: usernames.into_iter().map(Into::into).collect(),
+            ..self
+        }
+    }
+
+    /// Only users whose name or note contains this, whatever the case. `%` and `_` stand for anything and any letter.
+    #[must_use]
+    pub fn search(self, search: impl Into<String>) -> Self {
+        Self {
+            search: Some(search.into()),
+            ..self
+        }
+    }
+
+    /// Only users of these owners. Users without an owner cannot be asked for. No name means no such condition.
+    #[must_use]
+    pub fn admins<S: Into<String>>(self, admins: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            admins: admins.into_iter().map(Into::into).collect(),
+            ..self
+        }
+    }
+
+    /// Only users of this status.
+    #[must_use]
+    pub fn status(self, status: UserStatus) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
+    }
+
+    /// In this order: by the first key, then by the next. Without one the order is up to the panel's database.
+    #[must_use]
+    pub fn sort(self, sort: impl IntoIterator<Item = UserSort>) -> Self {
+        Self {
+            sort: sort.into_iter().collect(),
+            ..self
+        }
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        self.offset.unwrap_or_default()
+    }
+
+    pub(super) fn page_size(&self) -> Option<u64> {
+        self.limit.filter(|limit| *limit > 0)
+    }
+
+    pub(super) fn request(&self, operation: &'static str) -> Request {
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        pairs.extend(self.offset.map(|offset| ("offset", offset.to_string())));
+        pairs.extend(self.limit.map(|limit| ("limit", limit.to_string())));
+        pairs.extend(self.usernames.iter().map(|name| ("username", name.clone())));
+        pairs.extend(self.search.iter().map(|text| ("search", text.clone())));
+        pairs.extend(self.admins.iter().map(|name| ("admin", name.clone())));
+        pairs.extend(self.status.iter().map(|status| ("status", status.to_string())));
+        let keys: Vec<_> = self.sort.iter().map(|sort| sort.key()).collect();
+        // The panel answers 400 to an empty list of keys.
+        pairs.extend((!keys.is_empty()).then(|| ("sort", keys.join(","))));
+        let request = Request::get(operation, "/api/users");
+        pairs
+            .iter()
+            .fold(request, |request, (key, value)| request.query(key, value))
+    }
+}
+
+/// One key of an order of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserSort {
+    field: UserSortField,
+    descending: bool,
+}
+
+/// What users can be ordered by. The panel knows no other keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UserSortField {
+    /// By name.
+    Username,
+    /// By the traffic used since the last reset.
+    UsedTraffic,
+    /// By the limit of traffic.
+    DataLimit,
+    /// By the end of the access.
+    Expire,
+    /// By the time of creation.
+    CreatedAt,
+}
+
+impl UserSort {
+    /// The smallest, or the earliest, first.
+    #[must_use]
+    pub fn ascending(field: UserSortField) -> Self {
+        Self {
+            field,
+            descending: false,
+        }
+    }
+
+    /// The largest, or the latest, first.
+    #[must_use]
+    pub fn descending(field: UserSortField) -> Self {
+        Self {
+            field,
+            descending: true,
+        }
+    }
+
+    fn key(self) -> String {
+        let name = match self.field {
+            UserSortField::Username => "username",
+            UserSortField::UsedTraffic => "used_traffic",
+            UserSortField::DataLimit => "data_limit",
+            UserSortField::Expire => "expire",
+            UserSortField::CreatedAt => "created_at",
+        };
+        format!("{}{name}", if self.descending { "-" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_condition_is_a_part_of_the_query() {
+        let query = ListUsers::new()
+            .offset(5)
+            .limit(0)
+            .usernames(["a@b", "c"])
+            .search("50% off")
+            .admins(["ali"])
+            .status(UserStatus::OnHold)
+            .sort([
+                UserSort::descending(UserSortField::UsedTraffic),
+                UserSort::ascending(UserSortField::Username),
+            ]);
+        assert_eq!(
+            query.request("users.list").target(),
+            "/api/users?offset=5&limit=0&username=a%40b&username=c&search=50%25+off&admin=ali&status=on_hold\
+             &sort=-used_traffic%2Cusername"
+        );
+        assert_eq!(ListUsers::new().request("users.list").target(), "/api/users");
+    }
+}

@@ -1,0 +1,475 @@
+//! The JSON bodies that create and edit users, checked with the panel's own messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::answer::Answer;
+use super::call::Call;
+use super::inbound;
+use super::user::{FakeNextPlan, FakeProtocol, FakeStatus};
+
+const STRATEGIES: [&str; 5] = ["no_reset", "day", "week", "month", "year"];
+
+/// Whether a body is of `POST /api/user` or of `PUT /api/user/{name}`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Create,
+    Edit,
+}
+
+/// The settings of a protocol as sent: what is absent is made by the panel.
+#[derive(Clone, Default)]
+pub(super) struct ProxyBody {
+    pub(super) id: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) flow: Option<String>,
+    pub(super) method: Option<String>,
+}
+
+/// The three ways in which `proxies` can be sent, each with its own consequence.
+pub(super) enum ProxiesBody {
+    Omitted,
+    Null,
+    Given(BTreeMap<FakeProtocol, ProxyBody>),
+}
+
+/// A plan as sent; the panel's column needs a `data_limit`, its model does not.
+#[derive(Clone, Copy)]
+pub(super) struct PlanBody {
+    pub(super) data_limit: Option<i64>,
+    plan: FakeNextPlan,
+}
+
+impl PlanBody {
+    pub(super) fn complete(self) -> Option<FakeNextPlan> {
+        self.data_limit.map(|_| self.plan)
+    }
+}
+
+/// A body that passed the checks; for the plain options the panel makes no difference of null and omitted.
+pub(super) struct UserBody {
+    pub(super) username: String,
+    pub(super) status: Option<FakeStatus>,
+    pub(super) expire: Option<i64>,
+    pub(super) data_limit: Option<i64>,
+    pub(super) strategy: Option<String>,
+    pub(super) note: Option<String>,
+    pub(super) on_hold_expire_duration: Option<i64>,
+    pub(super) on_hold_timeout: Option<DateTime<Utc>>,
+    pub(super) auto_delete_in_days: Option<i64>,
+    pub(super) next_plan: Option<PlanBody>,
+    pub(super) proxies: ProxiesBody,
+    /// `None` is omitted, which differs from an empty object.
+    pub(super) inbounds: Option<BTreeMap<FakeProtocol, BTreeSet<String>>>,
+}
+
+/// Refuses a body that is no JSON, which the panel does before it looks at the token.
+pub(super) fn syntax(call: &Call) -> Result<Option<Value>, Answer> {
+    if call.body.is_empty() {
+        return Ok(None);
+    }
+    if !call.claims_json() {
+        return Ok(Some(Value::Null));
+    }
+    serde_json::from_slice(&call.body).map(Some).map_err(|error| {
+        let offset = call
+            .body
+            .split(|byte| *byte == b'\n')
+            .take(error.line().saturating_sub(1));
+        let before: usize = offset.map(|line| line.len() + 1).sum();
+        let column = if error.is_eof() {
+            error.column()
+        } else {
+            error.column().saturating_sub(1)
+        };
+        Answer::invalid(&[((before + column).to_string(), "JSON decode error".to_owned())])
+    })
+}
+
+/// Checks a body field by field and reports all problems at once, as the panel does.
+pub(super) fn read(json: Option<&Value>, purpose: Purpose) -> Result<UserBody, Answer> {
+    let refuse = |message: &str| Answer::invalid(&[("body".to_owned(), message.to_owned())]);
+    let object = match json {
+        None => return Err(refuse("Field required")),
+        Some(Value::Object(object)) => object,
+        Some(_) => {
+            return Err(refuse(
+                "Input should be a valid dictionary or object to extract fields from",
+            ));
+        }
+    };
+    let mut fields = Fields {
+        object,
+        problems: Vec::new(),
+        overflow: false,
+    };
+    let body = UserBody {
+        username: if purpose == Purpose::Create {
+            fields.username()
+        } else {
+            String::new()
+        },
+        status: fields.status(purpose),
+        expire: fields.integer("expire"),
+        data_limit: fields.data_limit(),
+        strategy: fields.strategy(),
+        note: fields.note(),
+        on_hold_expire_duration: fields.integer("on_hold_expire_duration"),
+        on_hold_timeout: fields.moment("on_hold_timeout"),
+        auto_delete_in_days: fields.integer("auto_delete_in_days"),
+        next_plan: fields.next_plan(),
+        proxies: fields.proxies(purpose),
+        inbounds: fields.inbounds(),
+    };
+    fields.check_hold(&body);
+    if !fields.problems.is_empty() {
+        return Err(Answer::invalid(&fields.problems));
+    }
+    // A number beyond 64 bits passes the model and fails in the database, before anything is stored.
+    if fields.overflow {
+        return Err(Answer::internal_error());
+    }
+    Ok(body)
+}
+
+struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    problems: Vec<(String, String)>,
+    overflow: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn problem(&mut self, field: &str, message: impl Into<String>) {
+        self.problems.push((field.to_owned(), message.into()));
+    }
+
+    /// The value of a field, where null counts as omitted.
+    fn given(&self, name: &str) -> Option<&'a Value> {
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    fn username(&mut self) -> String {
+        match self.object.get("username") {
+            None => self.problem("username", "Field required"),
+            Some(Value::String(name)) if is_valid_username(name) => return name.clone(),
+            Some(Value::String(_)) => self.problem(
+                "username",
+                "Value error, Username only can be 3 to 32 characters and contain a-z, 0-9, and \
+                 underscores in between.",
+            ),
+            Some(_) => self.problem("username", "Input should be a valid string"),
+        }
+        String::new()
+    }
+
+    fn status(&mut self, purpose: Purpose) -> Option<FakeStatus> {
+        use FakeStatus::{Active, Disabled, OnHold};
+        let value = self.object.get("status")?;
+        let status = value.as_str().and_then(FakeStatus::parse);
+        let (allowed, message): (&[FakeStatus], _) = match purpose {
+            Purpose::Create => (&[Active, OnHold], "Input should be 'active' or 'on_hold'"),
+            Purpose::Edit => (
+                &[Active, Disabled, OnHold],
+                "Input should be 'active', 'disabled' or 'on_hold'",
+            ),
+        };
+        let status = status.filter(|status| allowed.contains(status));
+        if status.is_none() {
+            self.problem("status", message);
+        }
+        status
+    }
+
+    /// A held user needs a duration in the same body and must not have an expiry there.
+    fn check_hold(&mut self, body: &UserBody) {
+        if body.status != Some(FakeStatus::OnHold) {
+            return;
+        }
+        if body.on_hold_expire_duration.is_none_or(|seconds| seconds <= 0) {
+            let message = "Value error, User cannot be on hold without a valid on_hold_expire_duration.";
+            self.problem("status", message);
+        } else if body.expire.is_some_and(|expire| expire != 0) {
+            self.problem(
+                "status",
+                "Value error, User cannot be on hold with specified expire.",
+            );
+        }
+    }
+
+    fn integer(&mut self, name: &str) -> Option<i64> {
+        let value = self.given(name)?;
+        self.integer_of(name, value)
+    }
+
+    fn integer_of(&mut self, name: &str, value: &Value) -> Option<i64> {
+        match value {
+            Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(integer), _) => Some(integer),
+                (None, Some(float)) if float.fract() != 0.0 => {
+                    self.problem(
+                        name,
+                        "Input should be a valid integer, got a number with a fractional part",
+                    );
+                    None
+                }
+                (None, float) => self.whole(float),
+            },
+            Value::String(text) => match integer_of_text(text) {
+                Ok(integer) => Some(integer),
+                Err(message) => {
+                    self.problem(name, message);
+                    None
+                }
+            },
+            _ => {
+                self.problem(name, "Input should be a valid integer");
+                None
+            }
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the range is checked, and the panel truncates too"
+    )]
+    fn whole(&mut self, float: Option<f64>) -> Option<i64> {
+        // 2^63, the first float that is too large.
+        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+        match float {
+            Some(float) if (-LIMIT..LIMIT).contains(&float) => Some(float as i64),
+            _ => {
+                self.overflow = true;
+                None
+            }
+        }
+    }
+
+    /// The traffic limit is truncated where other integers must be whole, and may not be text.
+    fn data_limit(&mut self) -> Option<i64> {
+        let Value::Number(number) = self.given("data_limit")? else {
+            let message = "Value error, data_limit must be an integer or a float, not a string";
+            self.problem("data_limit", message);
+            return None;
+        };
+        let limit = number.as_i64().or_else(|| self.whole(number.as_f64()));
+        if limit.is_some_and(|limit| limit < 0) {
+            self.problem("data_limit", "Input should be greater than or equal to 0");
+        }
+        limit
+    }
+
+    fn strategy(&mut self) -> Option<String> {
+        let value = self.object.get("data_limit_reset_strategy")?;
+        let name = value.as_str().filter(|name| STRATEGIES.contains(name));
+        if name.is_none() {
+            let message = "Input should be 'no_reset', 'day', 'week', 'month' or 'year'";
+            self.problem("data_limit_reset_strategy", message);
+        }
+        name.map(str::to_owned)
+    }
+
+    fn note(&mut self) -> Option<String> {
+        match self.given("note")? {
+            Value::String(note) if note.chars().count() <= 500 => return Some(note.clone()),
+            Value::String(_) => {
+                self.problem(
+                    "note",
+                    "Value error, User's note can be a maximum of 500 character",
+                );
+            }
+            _ => self.problem("note", "Input should be a valid string"),
+        }
+        None
+    }
+
+    /// The panel drops an offset instead of converting by it; a number is Unix time.
+    fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let moment = match self.given(name)? {
+            Value::Number(number) => number
+                .as_i64()
+                .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+            Value::String(text) => naive_of_text(text).map(|naive| naive.and_utc()),
+            _ => None,
+        };
+        if moment.is_none() {
+            self.problem(
+                name,
+                "Input should be a valid datetime or date, input is too short",
+            );
+        }
+        moment
+    }
+
+    fn next_plan(&mut self) -> Option<PlanBody> {
+        let Value::Object(plan) = self.given("next_plan")? else {
+            self.problem(
+                "next_plan",
+                "Input should be a valid dictionary or object to extract fields from",
+            );
+            return None;
+        };
+        let mut fields = Fields {
+            object: plan,
+            problems: Vec::new(),
+            overflow: false,
+        };
+        let data_limit = fields.integer("data_limit");
+        let expire = fields.integer("expire");
+        let flag = |name: &str, default| plan.get(name).and_then(Value::as_bool).unwrap_or(default);
+        let plan = FakeNextPlan {
+            data_limit: data_limit.unwrap_or_default(),
+            expire,
+            add_remaining_traffic: flag("add_remaining_traffic", false),
+            fire_on_either: flag("fire_on_either", true),
+        };
+        self.overflow |= fields.overflow;
+        self.problems.append(&mut fields.problems);
+        Some(PlanBody { data_limit, plan })
+    }
+
+    fn proxies(&mut self, purpose: Purpose) -> ProxiesBody {
+        let needed = "Value error, Each user needs at least one proxy";
+        match (self.object.get("proxies"), purpose) {
+            (None, _) => ProxiesBody::Omitted,
+            (Some(Value::Null), Purpose::Edit) => ProxiesBody::Null,
+            (Some(Value::Null), Purpose::Create) => {
+                self.problem("proxies", needed);
+                ProxiesBody::Null
+            }
+            (Some(Value::Object(proxies)), _) => {
+                if proxies.is_empty() && purpose == Purpose::Create {
+                    self.problem("proxies", needed);
+                }
+                let known = proxies
+                    .iter()
+                    .filter_map(|(name, settings)| self.proxy(name, settings));
+                ProxiesBody::Given(known.collect())
+            }
+            (Some(_), _) => {
+                self.problem("proxies", "Input should be a valid dictionary");
+                ProxiesBody::Null
+            }
+        }
+    }
+
+    fn proxy(&mut self, name: &str, settings: &Value) -> Option<(FakeProtocol, ProxyBody)> {
+        let Some(protocol) = FakeProtocol::parse(name) else {
+            self.problem(
+                "proxies",
+                format!("Value error, '{name}' is not a valid ProxyTypes"),
+            );
+            return None;
+        };
+        let Value::Object(settings) = settings else {
+            self.problem("proxies", "Input should be a valid dictionary");
+            return None;
+        };
+        let text = |name: &str| settings.get(name).and_then(Value::as_str).map(str::to_owned);
+        let body = ProxyBody {
+            id: text("id"),
+            password: text("password"),
+            flow: text("flow"),
+            method: text("method"),
+        };
+        if let Some(message) = body.id.as_deref().and_then(uuid_problem) {
+            self.problem("id", message);
+        }
+        if body
+            .flow
+            .as_deref()
+            .is_some_and(|flow| !["", "xtls-rprx-vision"].contains(&flow))
+        {
+            self.problem("flow", "Input should be '' or 'xtls-rprx-vision'");
+        }
+        let methods = ["aes-128-gcm", "aes-256-gcm", "chacha20-ietf-poly1305"];
+        if body
+            .method
+            .as_deref()
+            .is_some_and(|method| !methods.contains(&method))
+        {
+            let message = "Input should be 'aes-128-gcm', 'aes-256-gcm' or 'chacha20-ietf-poly1305'";
+            self.problem("method", message);
+        }
+        Some((protocol, body))
+    }
+
+    fn inbounds(&mut self) -> Option<BTreeMap<FakeProtocol, BTreeSet<String>>> {
+        let Value::Object(inbounds) = self.object.get("inbounds")? else {
+            self.problem("inbounds", "Input should be a valid dictionary");
+            return None;
+        };
+        let mut wanted = BTreeMap::new();
+        for (name, tags) in inbounds {
+            let (Some(protocol), Some(tags)) = (FakeProtocol::parse(name), tags.as_array()) else {
+                self.problem(
+                    name,
+                    "Input should be 'vmess', 'vless', 'trojan' or 'shadowsocks'",
+                );
+                continue;
+            };
+            let tags: BTreeSet<String> = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            if let Some(unknown) = tags.iter().find(|tag| !inbound::exists(protocol, tag)) {
+                self.problem(
+                    "inbounds",
+                    format!("Value error, Inbound {unknown} doesn't exist"),
+                );
+            }
+            wanted.insert(protocol, tags);
+        }
+        Some(wanted)
+    }
+}
+
+/// The rule of the panel's regular expression, which is not quite the one of its message: only the leading
+/// run of letters, digits and underscores is measured, and Python's `$` lets a final line feed pass.
+fn is_valid_username(name: &str) -> bool {
+    let name = name.strip_suffix('\n').unwrap_or(name);
+    let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let run = name.chars().take_while(|character| is_word(*character)).count();
+    (3..=32).contains(&run)
+        && name
+            .chars()
+            .all(|character| is_word(character) || "@.-".contains(character))
+}
+
+/// Reads an integer as the panel reads one from text: surrounding space and a fraction of zeros are fine.
+pub(super) fn integer_of_text(text: &str) -> Result<i64, &'static str> {
+    let text = text.trim();
+    let whole = match text.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.chars().all(|digit| digit == '0') => whole,
+        _ => text,
+    };
+    whole
+        .parse()
+        .map_err(|_| "Input should be a valid integer, unable to parse string as an integer")
+}
+
+/// Reads an ISO time, whatever its separator, and drops its offset.
+pub(super) fn naive_of_text(text: &str) -> Option<NaiveDateTime> {
+    let text = text.replacen(' ', "T", 1);
+    text.parse::<NaiveDateTime>().ok().or_else(|| {
+        DateTime::parse_from_rfc3339(&text)
+            .ok()
+            .map(|zoned| zoned.naive_local())
+    })
+}
+
+fn uuid_problem(id: &str) -> Option<String> {
+    let id = id.strip_prefix("urn:uuid:").unwrap_or(id);
+    let prefix = "Input should be a valid UUID, invalid";
+    if let Some((at, found)) = id
+        .chars()
+        .enumerate()
+        .find(|(_, character)| !character.is_ascii_hexdigit() && *character != '-')
+    {
+        let expected = "expected an optional prefix of `urn:uuid:` followed by [0-9a-fA-F-]";
+        return Some(format!(
+            "{prefix} character: {expected}, found `{found}` at {}",
+            at + 1
+        ));
+    }
+    let digits = id.chars().filter(char::is_ascii_hexdigit).count();
+    (digits != 32).then(|| format!("{prefix} length: expected 32 hexadecimal digits, found {digits}"))
+}

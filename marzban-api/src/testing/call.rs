@@ -1,0 +1,126 @@
+//! A request as the panel sees it.
+
+use bytes::Bytes;
+use http::{HeaderMap, header, request};
+use percent_encoding::percent_decode_str;
+use url::form_urlencoded;
+
+/// A request that reached the fake panel: no header and no body, hence neither token nor password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordedRequest {
+    /// The method, in capitals.
+    pub method: String,
+    /// The path as it was sent, still percent-encoded.
+    pub path: String,
+    /// The query as it was sent, without the question mark; empty if there was none.
+    pub query: String,
+    /// The status that was sent, or `None` while the answer is under way and where none was given.
+    pub status: Option<u16>,
+    /// The length of the body in bytes.
+    pub body_bytes: usize,
+}
+
+/// A request with everything that decides its answer.
+pub(super) struct Call {
+    pub(super) method: String,
+    /// Percent-decoded, as uvicorn hands it to the routes.
+    pub(super) path: String,
+    pub(super) raw_path: String,
+    pub(super) raw_query: String,
+    pub(super) query: Query,
+    pub(super) host: String,
+    authorization: Option<String>,
+    content_type: Option<String>,
+    pub(super) body: Bytes,
+}
+
+impl Call {
+    pub(super) fn new(head: &request::Parts, body: Bytes) -> Self {
+        let raw_path = head.uri.path().to_owned();
+        let raw_query = head.uri.query().unwrap_or_default().to_owned();
+        Self {
+            method: head.method.as_str().to_owned(),
+            path: percent_decode_str(&raw_path).decode_utf8_lossy().into_owned(),
+            query: Query::parse(&raw_query),
+            raw_path,
+            raw_query,
+            host: text_of(&head.headers, &header::HOST).unwrap_or_default(),
+            authorization: text_of(&head.headers, &header::AUTHORIZATION),
+            content_type: text_of(&head.headers, &header::CONTENT_TYPE),
+            body,
+        }
+    }
+
+    pub(super) fn record(&self) -> RecordedRequest {
+        RecordedRequest {
+            method: self.method.clone(),
+            path: self.raw_path.clone(),
+            query: self.raw_query.clone(),
+            status: None,
+            body_bytes: self.body.len(),
+        }
+    }
+
+    /// The token of the scheme `Bearer`, in whatever case the scheme is written.
+    pub(super) fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.authorization.as_deref()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    }
+
+    /// The fields of an urlencoded form; any other body has none.
+    pub(super) fn form(&self) -> Query {
+        match &self.content_type {
+            Some(kind) if kind.starts_with("application/x-www-form-urlencoded") => {
+                Query(form_urlencoded::parse(&self.body).into_owned().collect())
+            }
+            _ => Query(Vec::new()),
+        }
+    }
+
+    /// `FastAPI` reads a body as JSON when it is called so, or not called anything.
+    pub(super) fn claims_json(&self) -> bool {
+        self.content_type
+            .as_deref()
+            .is_none_or(|kind| kind.contains("json"))
+    }
+
+    /// Whether the path or the filter `username` names this user.
+    pub(super) fn names_user(&self, username: &str) -> bool {
+        let in_path = self.path.strip_prefix("/api/user/").is_some_and(|rest| {
+            rest == username
+                || rest
+                    .strip_prefix(username)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        });
+        in_path || self.query.all("username").any(|name| name == username)
+    }
+}
+
+fn text_of(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
+    headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// The decoded pairs of a query or a form.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn parse(raw: &str) -> Self {
+        Self(form_urlencoded::parse(raw.as_bytes()).into_owned().collect())
+    }
+
+    /// All values of a name, in their order.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The last value of a name, which is the one that the panel takes where it expects a single one.
+    pub(super) fn last<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).last()
+    }
+}

@@ -1,0 +1,176 @@
+//! Creating, editing, resetting and deleting one user, with the side effects that the panel has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::body::{self, PlanBody, ProxiesBody, Purpose, UserBody};
+use super::state::{FakeAdmin, World, all_but};
+use super::user::{FakeProtocol, FakeStatus, FakeUser};
+
+/// Shows a user, which fails for one that the panel cannot render, whatever was stored before.
+pub(super) fn show(world: &mut World, username: &str) -> Answer {
+    let seed = world.next_seed();
+    match world.user(username) {
+        None => Answer::no_such_user(),
+        Some(user) if user.is_presentable() => Answer::ok(&world.render(user, seed)),
+        Some(_) => Answer::internal_error(),
+    }
+}
+
+/// `POST /api/user`.
+pub(super) fn create(world: &mut World, admin: &FakeAdmin, json: Option<&Value>) -> Answer {
+    let body = match body::read(json, Purpose::Create) {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let next_plan = match body.next_plan.map(|plan| (plan, plan.complete())) {
+        None => None,
+        Some((_, Some(plan))) => Some(plan),
+        // The panel takes any failed constraint for a taken name, also that of a plan without a limit.
+        Some((_, None)) => return Answer::detail(409, "User already exists"),
+    };
+    if world.user(&body.username).is_some() {
+        return Answer::detail(409, "User already exists");
+    }
+    let proxies = world.new_proxies(body.proxies);
+    let excluded = proxies.keys().map(|protocol| {
+        let wanted = body.inbounds.as_ref().map(|inbounds| inbounds.get(protocol));
+        let excluded = match wanted {
+            // Without the field the user gets no inbounds, with an empty one it gets all.
+            None => all_but(*protocol, &BTreeSet::new()),
+            Some(Some(wanted)) if !wanted.is_empty() => all_but(*protocol, wanted),
+            Some(_) => BTreeSet::new(),
+        };
+        (*protocol, excluded)
+    });
+    let user = FakeUser {
+        status: body.status.unwrap_or(FakeStatus::Active),
+        expire: body.expire.filter(|expire| *expire != 0),
+        data_limit: body.data_limit.filter(|limit| *limit != 0),
+        data_limit_reset_strategy: body.strategy.unwrap_or_else(|| "no_reset".to_owned()),
+        note: body.note,
+        on_hold_expire_duration: body.on_hold_expire_duration,
+        on_hold_timeout: body.on_hold_timeout,
+        auto_delete_in_days: body.auto_delete_in_days,
+        next_plan,
+        // The environment's admin has no row that could own a user.
+        owner: (!admin.is_from_environment).then(|| admin.username.clone()),
+        excluded: excluded.collect(),
+        proxies,
+        wanted: Vec::new(),
+        ..FakeUser::new(body.username.clone())
+    };
+    world.insert(user);
+    show(world, &body.username)
+}
+
+/// `PUT /api/user/{username}`, for a user that exists and is the admin's to change.
+pub(super) fn edit(world: &mut World, username: &str, json: Option<&Value>) -> Answer {
+    let body = match body::read(json, Purpose::Edit) {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let is_refused_by_database = matches!(body.proxies, ProxiesBody::Null)
+        || body.next_plan.is_some_and(|plan| plan.complete().is_none());
+    if is_refused_by_database {
+        return Answer::internal_error();
+    }
+    edit_proxies(world, username, &body);
+    let now = world.now();
+    if let Some(user) = world.user_mut(username) {
+        apply(user, body, now.timestamp());
+        user.edit_at = Some(now);
+    }
+    show(world, username)
+}
+
+/// Replaces the protocols, and with them all credentials that the body does not repeat.
+fn edit_proxies(world: &mut World, username: &str, body: &UserBody) {
+    let given = match &body.proxies {
+        ProxiesBody::Given(given) if !given.is_empty() => given.clone(),
+        ProxiesBody::Given(_) | ProxiesBody::Omitted | ProxiesBody::Null => BTreeMap::new(),
+    };
+    let proxies = world.new_proxies(ProxiesBody::Given(given));
+    let Some(user) = world.user_mut(username) else {
+        return;
+    };
+    if !proxies.is_empty() {
+        user.proxies = proxies;
+    }
+    let wanted = body.inbounds.iter().flatten();
+    let excluded: Vec<(FakeProtocol, _)> = wanted
+        .filter(|(protocol, _)| user.proxies.contains_key(protocol))
+        .map(|(protocol, wanted)| (*protocol, all_but(*protocol, wanted)))
+        .collect();
+    user.excluded.extend(excluded);
+    user.excluded
+        .retain(|protocol, _| user.proxies.contains_key(protocol));
+}
+
+/// Applies the plain fields in the panel's order, which decides what a status becomes.
+fn apply(user: &mut FakeUser, body: UserBody, now: i64) {
+    use FakeStatus::{Active, Disabled, Expired, Limited, OnHold};
+    if let Some(status) = body.status {
+        user.status = status;
+    }
+    if let Some(limit) = body.data_limit {
+        user.data_limit = Some(limit).filter(|limit| *limit != 0);
+        let is_used_up = user.data_limit.is_some_and(|limit| user.used_traffic >= limit);
+        user.status = match (user.status, is_used_up) {
+            (Expired | Disabled, _) | (OnHold, false) => user.status,
+            (Active | Limited, false) => Active,
+            (Active | Limited | OnHold, true) => Limited,
+        };
+    }
+    if let Some(expire) = body.expire {
+        user.expire = Some(expire).filter(|expire| *expire != 0);
+        let is_over = user.expire.is_some_and(|expire| expire <= now);
+        user.status = match user.status {
+            Active | Expired => {
+                if is_over {
+                    Expired
+                } else {
+                    Active
+                }
+            }
+            Disabled | Limited | OnHold => user.status,
+        };
+    }
+    if let Some(note) = body.note {
+        user.note = Some(note).filter(|note| !note.is_empty());
+    }
+    if let Some(strategy) = body.strategy {
+        user.data_limit_reset_strategy = strategy;
+    }
+    user.on_hold_timeout = body.on_hold_timeout.or(user.on_hold_timeout);
+    user.on_hold_expire_duration = body
+        .on_hold_expire_duration
+        .filter(|seconds| *seconds != 0)
+        .or(user.on_hold_expire_duration);
+    // The one field where omitted does not mean unchanged.
+    user.next_plan = body.next_plan.and_then(PlanBody::complete);
+}
+
+/// `POST /api/user/{username}/reset`: the usage moves into the lifetime's, and all but the expired are active.
+pub(super) fn reset(world: &mut World, username: &str) -> Answer {
+    if let Some(user) = world.user_mut(username) {
+        user.earlier_traffic = user.earlier_traffic.saturating_add(user.used_traffic);
+        user.used_traffic = 0;
+        user.next_plan = None;
+        if user.status != FakeStatus::Expired {
+            user.status = FakeStatus::Active;
+        }
+    }
+    show(world, username)
+}
+
+/// `DELETE /api/user/{username}`: of an ownerless user the panel reports a failure after the deed.
+pub(super) fn delete(world: &mut World, username: &str) -> Answer {
+    match world.remove(username) {
+        None => Answer::no_such_user(),
+        Some(user) if user.owner.is_none() => Answer::internal_error(),
+        Some(_) => Answer::ok(&json!({ "detail": "User successfully deleted" })),
+    }
+}

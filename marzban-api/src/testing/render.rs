@@ -1,0 +1,195 @@
+//! Users and admins as the panel's JSON shows them.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+use super::inbound::{self, Inbound};
+use super::state::FakeAdmin;
+use super::user::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser, Proxy};
+
+/// The five keys of an admin.
+#[derive(Serialize)]
+pub(super) struct AdminJson<'a> {
+    username: &'a str,
+    is_sudo: bool,
+    telegram_id: Option<i64>,
+    discord_webhook: Option<&'a str>,
+    users_usage: Option<i64>,
+}
+
+impl<'a> AdminJson<'a> {
+    pub(super) fn new(admin: &'a FakeAdmin) -> Self {
+        Self {
+            username: &admin.username,
+            is_sudo: admin.is_sudo,
+            telegram_id: admin.telegram_id,
+            discord_webhook: admin.discord_webhook.as_deref(),
+            // The environment's admin has no row in the database that could count.
+            users_usage: (!admin.is_from_environment).then_some(admin.users_usage),
+        }
+    }
+}
+
+/// The 22 keys of a user, all of them always present.
+#[derive(Serialize)]
+pub(super) struct UserJson<'a> {
+    proxies: &'a BTreeMap<FakeProtocol, Proxy>,
+    expire: Option<i64>,
+    data_limit: Option<i64>,
+    data_limit_reset_strategy: &'a str,
+    inbounds: BTreeMap<FakeProtocol, Vec<&'static str>>,
+    note: Option<&'a str>,
+    sub_updated_at: Option<String>,
+    sub_last_user_agent: Option<&'a str>,
+    online_at: Option<String>,
+    on_hold_expire_duration: Option<i64>,
+    on_hold_timeout: Option<String>,
+    auto_delete_in_days: Option<i64>,
+    next_plan: Option<FakeNextPlan>,
+    username: &'a str,
+    status: FakeStatus,
+    used_traffic: i64,
+    lifetime_used_traffic: i64,
+    created_at: Option<String>,
+    links: Vec<String>,
+    subscription_url: String,
+    excluded_inbounds: BTreeMap<FakeProtocol, Vec<&'static str>>,
+    admin: Option<AdminJson<'a>>,
+}
+
+/// Where and when a user is shown; `seed` differs with every reading.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) origin: &'a str,
+    pub(super) now: DateTime<Utc>,
+    pub(super) seed: u64,
+}
+
+impl<'a> UserJson<'a> {
+    pub(super) fn new(user: &'a FakeUser, owner: Option<&'a FakeAdmin>, view: View<'_>) -> Self {
+        let seed = mix(view.seed);
+        Self {
+            proxies: &user.proxies,
+            expire: user.expire,
+            data_limit: user.data_limit,
+            data_limit_reset_strategy: &user.data_limit_reset_strategy,
+            inbounds: tags(user, false),
+            note: user.note.as_deref(),
+            sub_updated_at: user.sub_updated_at.map(naive),
+            sub_last_user_agent: user.sub_last_user_agent.as_deref(),
+            online_at: user.online_at.map(naive),
+            on_hold_expire_duration: user.on_hold_expire_duration,
+            on_hold_timeout: user.on_hold_timeout.map(naive),
+            auto_delete_in_days: user.auto_delete_in_days,
+            next_plan: user.next_plan,
+            username: &user.username,
+            status: user.status,
+            used_traffic: user.used_traffic,
+            lifetime_used_traffic: user.used_traffic.saturating_add(user.earlier_traffic),
+            created_at: user.created_at.map(naive),
+            links: links(user, seed),
+            subscription_url: subscription_url(user, view, seed),
+            excluded_inbounds: tags(user, true),
+            admin: owner.map(AdminJson::new),
+        }
+    }
+}
+
+/// A time as the panel's SQLite shows it: UTC without saying so, six digits of fraction or none at all.
+pub(super) fn naive(time: DateTime<Utc>) -> String {
+    let micros = time.timestamp_subsec_micros();
+    let format = if micros == 0 {
+        "%Y-%m-%dT%H:%M:%S"
+    } else {
+        "%Y-%m-%dT%H:%M:%S%.6f"
+    };
+    time.format(format).to_string()
+}
+
+/// Spreads a counter over 64 bits (the finalizer of `SplitMix64`), for values that only have to differ.
+pub(super) const fn mix(counter: u64) -> u64 {
+    let mut z = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn is_excluded(user: &FakeUser, inbound: &Inbound) -> bool {
+    user.excluded
+        .get(&inbound.protocol)
+        .is_some_and(|tags| tags.contains(inbound.tag))
+}
+
+fn tags(user: &FakeUser, excluded: bool) -> BTreeMap<FakeProtocol, Vec<&'static str>> {
+    let of = |protocol| {
+        inbound::of(protocol)
+            .filter(|inbound| is_excluded(user, inbound) == excluded)
+            .map(|inbound| inbound.tag)
+    };
+    user.proxies
+        .keys()
+        .map(|protocol| (*protocol, of(*protocol).collect()))
+        .collect()
+}
+
+fn subscription_url(user: &FakeUser, view: View<'_>, seed: u64) -> String {
+    let second = view.now.timestamp() + i64::from(view.now.timestamp_subsec_nanos() > 0);
+    let token = BASE64_URL_SAFE_NO_PAD.encode(format!("{},{second}", user.username));
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(seed.to_be_bytes());
+    format!(
+        "{}/sub/{token}{}",
+        view.origin,
+        signature.get(..10).unwrap_or_default()
+    )
+}
+
+/// The panel draws the server name and the short id of a link anew for every reading.
+fn links(user: &FakeUser, seed: u64) -> Vec<String> {
+    let shown = |(protocol, proxy): (&FakeProtocol, &Proxy)| -> Vec<String> {
+        inbound::of(*protocol)
+            .filter(|inbound| !is_excluded(user, inbound))
+            .map(|inbound| link(&user.username, proxy, inbound, seed))
+            .collect()
+    };
+    user.proxies.iter().flat_map(shown).collect()
+}
+
+fn link(username: &str, proxy: &Proxy, inbound: &Inbound, seed: u64) -> String {
+    let Inbound {
+        network, tls, port, ..
+    } = inbound;
+    let server = if seed.is_multiple_of(2) {
+        "one.example.com"
+    } else {
+        "two.example.com"
+    };
+    let remark = format!(
+        "Fake%20%28{username}%29%20%5B{}%20-%20{network}%5D",
+        inbound.protocol.as_str()
+    );
+    let query = format!(
+        "security={tls}&type={network}&headerType=&path=&host=&sni={server}&fp=chrome\
+         &pbk=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA&sid={seed:016x}"
+    );
+    match proxy {
+        Proxy::Vless { id, .. } => format!("vless://{id}@127.0.0.1:{port}?{query}#{remark}"),
+        Proxy::Trojan { password, .. } => format!("trojan://{password}@127.0.0.1:{port}?{query}#{remark}"),
+        Proxy::Shadowsocks { password, method } => {
+            let login = BASE64_STANDARD.encode(format!("{method}:{password}"));
+            format!("ss://{login}@127.0.0.1:{port}#{remark}")
+        }
+        Proxy::Vmess { id } => {
+            let config = json!({
+                "add": "127.0.0.1", "aid": "0", "host": server, "id": id, "net": network, "path": "/",
+                "port": port, "ps": format!("Fake ({username}) [VMess - {network}]"), "scy": "auto",
+                "tls": tls, "type": "http", "v": "2",
+            });
+            format!("vmess://{}", BASE64_STANDARD.encode(config.to_string()))
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Everything that the fake panel remembers, without a thought of HTTP.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::auth::Token;
+use super::body::{ProxiesBody, ProxyBody};
+use super::call::RecordedRequest;
+use super::clock::PanelClock;
+use super::fault::FaultRule;
+use super::inbound;
+use super::render::{UserJson, View, mix};
+use super::user::{FakeProtocol, FakeUser, Proxy};
+
+/// An admin of the fake panel.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FakeAdmin {
+    /// The name, which is case-sensitive.
+    pub username: String,
+    /// Whether the admin sees all users; otherwise only its own.
+    pub is_sudo: bool,
+    /// The id that the panel reports to on Telegram.
+    pub telegram_id: Option<i64>,
+    /// The webhook that the panel reports to on Discord.
+    pub discord_webhook: Option<String>,
+    /// The bytes that the admin's users used, which the panel counts on its own.
+    pub users_usage: i64,
+    pub(super) is_from_environment: bool,
+    /// `None` for an admin that cannot log in.
+    pub(super) password: Option<String>,
+    /// Tokens issued before this are dead.
+    pub(super) password_reset_at: Option<DateTime<Utc>>,
+}
+
+impl FakeAdmin {
+    /// Describes an admin that is not sudo: it sees and changes its own users only.
+    #[must_use]
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self {
+            username: username.into(),
+            is_sudo: false,
+            telegram_id: None,
+            discord_webhook: None,
+            users_usage: 0,
+            is_from_environment: false,
+            password: Some(password.into()),
+            password_reset_at: None,
+        }
+    }
+
+    /// Makes the admin sudo: it sees and changes all users.
+    #[must_use]
+    pub fn sudo(mut self) -> Self {
+        self.is_sudo = true;
+        self
+    }
+
+    /// The sudo admin that the panel takes from its environment: it has no row and owns nobody.
+    pub(super) fn from_environment(username: &str, password: &str) -> Self {
+        Self {
+            is_from_environment: true,
+            ..Self::new(username, password).sudo()
+        }
+    }
+
+    /// An admin that is known by name only, because a user names it as its owner.
+    fn without_password(username: &str) -> Self {
+        Self {
+            password: None,
+            ..Self::new(username, "")
+        }
+    }
+
+    /// Whether this admin may read and change a user.
+    pub(super) fn may_manage(&self, user: &FakeUser) -> bool {
+        self.is_sudo || user.owner.as_deref() == Some(&self.username)
+    }
+}
+
+// The password and the webhook, whose URL is a secret too, are not shown.
+impl fmt::Debug for FakeAdmin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeAdmin")
+            .field("username", &self.username)
+            .field("is_sudo", &self.is_sudo)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The figures of `GET /api/system` that do not follow from the users.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FakeSystem {
+    /// The panel's version.
+    pub version: String,
+    /// The machine's memory in bytes.
+    pub mem_total: i64,
+    /// The used memory in bytes.
+    pub mem_used: i64,
+    /// The number of cores.
+    pub cpu_cores: i64,
+    /// The load in percent.
+    pub cpu_usage: f64,
+    /// The bytes received so far.
+    pub incoming_bandwidth: i64,
+    /// The bytes sent so far.
+    pub outgoing_bandwidth: i64,
+    /// The bytes received a second.
+    pub incoming_bandwidth_speed: i64,
+    /// The bytes sent a second.
+    pub outgoing_bandwidth_speed: i64,
+}
+
+impl Default for FakeSystem {
+    fn default() -> Self {
+        Self {
+            version: "0.8.4".to_owned(),
+            mem_total: 4_294_967_296,
+            mem_used: 1_073_741_824,
+            cpu_cores: 2,
+            cpu_usage: 12.5,
+            incoming_bandwidth: 30_000_000,
+            outgoing_bandwidth: 90_000_000,
+            incoming_bandwidth_speed: 512,
+            outgoing_bandwidth_speed: 1_024,
+        }
+    }
+}
+
+/// A copy of what the fake panel held at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PanelState {
+    /// The panel's clock.
+    pub now: DateTime<Utc>,
+    /// The users in the order of their insertion.
+    pub users: Vec<FakeUser>,
+    /// The admins, the environment's first.
+    pub admins: Vec<FakeAdmin>,
+    /// The figures of the machine.
+    pub system: FakeSystem,
+}
+
+impl PanelState {
+    /// Finds a user by its exact name.
+    #[must_use]
+    pub fn user(&self, username: &str) -> Option<&FakeUser> {
+        self.users.iter().find(|user| user.username == username)
+    }
+}
+
+pub(super) struct World {
+    pub(super) users: BTreeMap<u64, FakeUser>,
+    by_name: HashMap<String, u64>,
+    next_id: u64,
+    pub(super) admins: Vec<FakeAdmin>,
+    pub(super) system: FakeSystem,
+    pub(super) clock: PanelClock,
+    pub(super) tokens: HashMap<String, Token>,
+    /// `None` issues tokens without an end.
+    pub(super) token_lifetime: Option<TimeDelta>,
+    pub(super) faults: Vec<FaultRule>,
+    pub(super) log: Vec<RecordedRequest>,
+    /// Counts the logs that were cleared, so that a late answer finds its request or nothing.
+    pub(super) log_generation: u64,
+    /// The start of the subscription URLs.
+    pub(super) origin: String,
+    seed: u64,
+}
+
+impl World {
+    pub(super) fn new(clock: PanelClock, admins: Vec<FakeAdmin>, token_lifetime: Option<TimeDelta>) -> Self {
+        Self {
+            users: BTreeMap::new(),
+            by_name: HashMap::new(),
+            next_id: 1,
+            admins,
+            system: FakeSystem::default(),
+            clock,
+            tokens: HashMap::new(),
+            token_lifetime,
+            faults: Vec::new(),
+            log: Vec::new(),
+            log_generation: 0,
+            origin: String::new(),
+            seed: 0,
+        }
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub(super) fn snapshot(&self) -> PanelState {
+        PanelState {
+            now: self.now(),
+            users: self.users.values().cloned().collect(),
+            admins: self.admins.clone(),
+            system: self.system.clone(),
+        }
+    }
+
+    /// A number that was not given out before.
+    pub(super) fn next_seed(&mut self) -> u64 {
+        self.seed += 1;
+        self.seed
+    }
+
+    pub(super) fn id_of(&self, username: &str) -> Option<u64> {
+        self.by_name.get(username).copied()
+    }
+
+    pub(super) fn user(&self, username: &str) -> Option<&FakeUser> {
+        self.users.get(&self.id_of(username)?)
+    }
+
+    pub(super) fn user_mut(&mut self, username: &str) -> Option<&mut FakeUser> {
+        let id = self.id_of(username)?;
+        self.users.get_mut(&id)
+    }
+
+    /// Adds a user at the end, or replaces the one of its name where that stands.
+    pub(super) fn insert(&mut self, mut user: FakeUser) {
+        user.created_at.get_or_insert_with(|| self.clock.now());
+        for protocol in std::mem::take(&mut user.wanted) {
+            let proxy = self.new_proxy(protocol, ProxyBody::default());
+            user.proxies.insert(protocol, proxy);
+        }
+        if let Some(owner) = &user.owner
+            && self.admin(owner).is_none()
+        {
+            self.admins.push(FakeAdmin::without_password(owner));
+        }
+        let id = self.id_of(&user.username).unwrap_or(self.next_id);
+        self.next_id = self.next_id.max(id + 1);
+        self.by_name.insert(user.username.clone(), id);
+        self.users.insert(id, user);
+    }
+
+    pub(super) fn remove(&mut self, username: &str) -> Option<FakeUser> {
+        let id = self.by_name.remove(username)?;
+        self.users.remove(&id)
+    }
+
+    /// Finds an admin that has a row; the environment's has none and owns nobody.
+    pub(super) fn admin(&self, username: &str) -> Option<&FakeAdmin> {
+        self.admins
+            .iter()
+            .find(|admin| !admin.is_from_environment && admin.username == username)
+    }
+
+    /// Removes an admin, whose tokens die and whose users stay behind ownerless.
+    pub(super) fn remove_admin(&mut self, username: &str) {
+        self.admins
+            .retain(|admin| admin.is_from_environment || admin.username != username);
+        for user in self
+            .users
+            .values_mut()
+            .filter(|user| user.owner.as_deref() == Some(username))
+        {
+            user.owner = None;
+        }
+    }
+
+    pub(super) fn render<'a>(&'a self, user: &'a FakeUser, seed: u64) -> UserJson<'a> {
+        let owner = user.owner.as_deref().and_then(|owner| self.admin(owner));
+        UserJson::new(
+            user,
+            owner,
+            View {
+                origin: &self.origin,
+                now: self.now(),
+                seed,
+            },
+        )
+    }
+
+    /// Fills in what a body left to the panel: an id, a password, the plain flow, the default cipher.
+    pub(super) fn new_proxy(&mut self, protocol: FakeProtocol, body: ProxyBody) -> Proxy {
+        let (first, second) = (mix(self.next_seed()), mix(self.next_seed()));
+        let id = body.id.unwrap_or_else(|| uuid(first, second));
+        let password = body
+            .password
+            .unwrap_or_else(|| format!("{first:016x}{:06x}", second >> 40));
+        let flow = body.flow.unwrap_or_default();
+        match protocol {
+            FakeProtocol::Vmess => Proxy::Vmess { id },
+            FakeProtocol::Vless => Proxy::Vless { id, flow },
+            FakeProtocol::Trojan => Proxy::Trojan { password, flow },
+            FakeProtocol::Shadowsocks => Proxy::Shadowsocks {
+                password,
+                method: body.method.unwrap_or_else(|| "chacha20-ietf-poly1305".to_owned()),
+            },
+        }
+    }
+
+    /// Makes the proxies of a body; a body without them makes none.
+    pub(super) fn new_proxies(&mut self, proxies: ProxiesBody) -> BTreeMap<FakeProtocol, Proxy> {
+        match proxies {
+            ProxiesBody::Omitted | ProxiesBody::Null => BTreeMap::new(),
+            ProxiesBody::Given(given) => given
+                .into_iter()
+                .map(|(protocol, body)| (protocol, self.new_proxy(protocol, body)))
+                .collect(),
+        }
+    }
+}
+
+/// The panel stores what is not wanted, so that inbounds added later reach everybody.
+pub(super) fn all_but(protocol: FakeProtocol, wanted: &BTreeSet<String>) -> BTreeSet<String> {
+    inbound::of(protocol)
+        .map(|inbound| inbound.tag.to_owned())
+        .filter(|tag| !wanted.contains(tag))
+        .collect()
+}
+
+/// A UUID of version 4 in form, though not in randomness.
+fn uuid(first: u64, second: u64) -> String {
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        first >> 32,
+        (first >> 16) & 0xffff,
+        first & 0xfff,
+        0x8000 | (second >> 48) & 0x3fff,
+        second & 0xffff_ffff_ffff
+    )
+}
