@@ -1,0 +1,37 @@
+//! The four jobs: the shell that gathers, lets the pure functions decide, performs, and records.
+
+mod cleanup_expired_users;
+mod context;
+mod session;
+mod sync;
+mod system_stats;
+
+pub use cleanup_expired_users::cleanup_expired_marzban_users;
+pub use context::{Context, ContextBuilder};
+pub use sync::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
+pub use system_stats::get_marzban_system_stats;
+
+use crate::error::SyncError;
+use crate::report::{Job, Report};
+
+/// Runs a job by its name's value, for schedulers and command lines.
+///
+/// # Errors
+/// As the job itself.
+///
+/// # Cancel safety
+/// As the job itself.
+pub async fn run(job: Job, context: &Context) -> Result<Report, SyncError> {
+    Ok(match job {
+        Job::SyncSubscriptionsFromMarzban => {
+            Report::SyncSubscriptionsFromMarzban(sync_subscriptions_from_marzban(context).await?)
+        }
+        Job::SyncUserStatusFromMarzban => {
+            Report::SyncUserStatusFromMarzban(sync_user_status_from_marzban(context).await?)
+        }
+        Job::CleanupExpiredMarzbanUsers => {
+            Report::CleanupExpiredMarzbanUsers(cleanup_expired_marzban_users(context).await?)
+        }
+        Job::GetMarzbanSystemStats => Report::GetMarzbanSystemStats(get_marzban_system_stats(context).await?),
+    })
+}

@@ -1,0 +1,256 @@
+use chrono::{DateTime, Utc};
+
+use super::Context;
+use super::session::{Interrupt, Session};
+use crate::account::Account;
+use crate::deletion::{Verdict, judge, judge_again};
+use crate::error::SyncError;
+use crate::event::Event;
+use crate::observation::Observation;
+use crate::plan::Change;
+use crate::reconcile::{Facet, Observed, customers, reconcile};
+use crate::report::{CleanupReport, Deletion, Job, Problem, ProblemReason, Report, Stopped};
+use crate::safety::Withheld;
+use crate::store::Scope;
+
+/// Users a page of candidates.
+const PAGE_USERS: u32 = 2_000;
+
+/// Deletes the panel users of customers all of whose subscriptions ended more than 7 days ago, and unlinks their
+/// accounts.
+///
+/// # Flow
+/// All candidates are looked at in the panel; of those that it agrees on, each is looked at again, in the panel and
+/// then in the database, right before it is deleted; and its row is written right after, so that a crash loses
+/// nothing. A user that the panel says was renewed is kept, and the renewal is synced.
+/// Default schedule: `0 1 * * 1`, UTC.
+///
+/// # Errors
+/// As [`sync_subscriptions_from_marzban`](super::sync_subscriptions_from_marzban).
+///
+/// # Cancel safety
+/// May be dropped at any point, and run again: a user that was deleted while its row was not yet written is found
+/// gone by the next run. To end it in order, cancel the context's token.
+pub async fn cleanup_expired_marzban_users(context: &Context) -> Result<CleanupReport, SyncError> {
+    let mut session = Session::begin(context, Job::CleanupExpiredMarzbanUsers).await?;
+    let mut cleanup = Cleanup::new(session.now() - context.ended_for);
+    let result = cleanup.all(&mut session).await;
+    session.note_end(&result);
+    let report = cleanup.report(&session);
+    session
+        .end(result, Report::CleanupExpiredMarzbanUsers(report.clone()))
+        .await?;
+    tracing::info!(
+        "Marzban cleanup completed: {} cleaned, {} skipped, {} errors",
+        report.cleaned,
+        report.skipped,
+        report.errors
+    );
+    Ok(report)
+}
+
+struct Cleanup {
+    cutoff: DateTime<Utc>,
+    scope: Scope,
+    total: u64,
+    cleaned: u64,
+    skipped: u64,
+    /// How many panel users may still be deleted.
+    budget: u64,
+    deletions: Vec<Deletion>,
+}
+
+impl Cleanup {
+    fn new(cutoff: DateTime<Utc>) -> Self {
+        let scope = Scope::Ended { before: cutoff };
+        Self {
+            cutoff,
+            scope,
+            total: 0,
+            cleaned: 0,
+            skipped: 0,
+            budget: 0,
+            deletions: Vec::new(),
+        }
+    }
+
+    fn report(self, session: &Session<'_>) -> CleanupReport {
+        CleanupReport {
+            cleaned: self.cleaned,
+            skipped: self.skipped,
+            errors: session.errors(),
+            total: self.total,
+            deletions: self.deletions,
+            run: session.run.clone(),
+        }
+    }
+
+    async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+        let Context { store, limits, .. } = session.context;
+        let expected = store.count_accounts(self.scope).await?;
+        let budget = limits.deletion_budget(store.count_accounts(Scope::All).await?);
+        self.budget = budget;
+        session.context.emit(Event::Started {
+            job: session.job,
+            total: expected,
+        });
+        let result = self.pages(session).await;
+        if session.run.withheld > 0 {
+            session.run.stopped = Some(Stopped::Safety);
+            session.run.withheld_because = Some(Withheld::DeletionBudget { budget }.to_string());
+        }
+        if result.is_err() {
+            let looked_at = self.cleaned + self.skipped + session.errors();
+            session.run.unreached = expected.saturating_sub(looked_at);
+        }
+        self.total = self.cleaned + self.skipped + session.errors();
+        result?;
+        session.require_an_answer()
+    }
+
+    async fn pages(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+        let mut after = None;
+        loop {
+            session.check()?;
+            let page = session
+                .context
+                .store
+                .page_accounts(self.scope, after, PAGE_USERS)
+                .await?;
+            let (observed, result) = session.observe(page.accounts).await;
+            for customer in customers(&observed) {
+                self.customer(session, customer).await?;
+            }
+            result?;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Cleans the accounts of one user, and syncs them if any is kept.
+    async fn customer(&mut self, session: &mut Session<'_>, customer: &[Observed]) -> Result<(), Interrupt> {
+        let mut kept: Option<Vec<Observed>> = None;
+        for (position, observed) in customer.iter().enumerate() {
+            let account = &observed.account;
+            // What a second look has shown of one account counts for the others.
+            let seen = kept.as_deref().unwrap_or(customer);
+            match judge(observed, seen, self.cutoff, session.now()) {
+                Verdict::Delete | Verdict::AlreadyGone if self.budget == 0 => {
+                    self.skipped += 1;
+                    session.run.withheld += 1;
+                }
+                Verdict::Delete | Verdict::AlreadyGone if session.context.dry_run => {
+                    self.budget -= 1;
+                    self.cleaned += 1;
+                    self.deletions.push(Deletion {
+                        telegram_id: account.telegram_id,
+                        name: account.name.clone(),
+                    });
+                }
+                Verdict::Delete | Verdict::AlreadyGone => {
+                    if let Some(second) = self.look_again(session, observed).await? {
+                        kept.get_or_insert_with(|| customer.to_vec());
+                        if let Some(observed) = kept.as_mut().and_then(|kept| kept.get_mut(position)) {
+                            observed.observation = second;
+                        }
+                    }
+                }
+                Verdict::Keep => {
+                    self.skipped += 1;
+                    kept.get_or_insert_with(|| customer.to_vec());
+                }
+                Verdict::Problem(reason, detail) => {
+                    session.note_problem(account.id, Problem::of(account, reason, detail));
+                }
+            }
+        }
+        match kept {
+            Some(kept) => sync(session, &kept).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The second look, in the panel and then in the database, and the deletion if both agree; returns what the panel
+    /// says of a user that is kept.
+    async fn look_again(
+        &mut self,
+        session: &mut Session<'_>,
+        first: &Observed,
+    ) -> Result<Option<Observation>, Interrupt> {
+        let account = &first.account;
+        let second = session.ask_for(&account.name).await?;
+        let verdict = judge_again(&first.observation, &second, self.cutoff, session.now());
+        match verdict {
+            Verdict::Keep => {
+                self.skipped += 1;
+                return Ok(Some(second));
+            }
+            Verdict::Problem(reason, detail) => {
+                session.note_problem(account.id, Problem::of(account, reason, detail));
+                return Ok(None);
+            }
+            Verdict::Delete | Verdict::AlreadyGone => {}
+        }
+        session.verify_lock().await?;
+        if !self.is_still_ended(session, account).await? {
+            self.skipped += 1;
+            return Ok(Some(second));
+        }
+        self.budget -= 1;
+        if verdict == Verdict::Delete
+            && let Err(error) = session.context.panel.delete_user(&account.name).await
+        {
+            let why = session.note_failure(error)?;
+            session.note_problem(
+                account.id,
+                Problem::of(account, ProblemReason::NotDeleted, Some(why)),
+            );
+            return Ok(None);
+        }
+        self.unlink(session, account).await?;
+        Ok(None)
+    }
+
+    /// Whether the database still says that every subscription of the user ended long ago.
+    async fn is_still_ended(&self, session: &Session<'_>, account: &Account) -> Result<bool, Interrupt> {
+        let fresh = session
+            .context
+            .store
+            .reload_accounts(self.scope, &[account.id])
+            .await?;
+        Ok(fresh
+            .iter()
+            .any(|fresh| fresh.id == account.id && fresh.name == account.name))
+    }
+
+    async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
+        if session.context.store.unlink(account, session.now()).await? {
+            self.cleaned += 1;
+            let user = account
+                .telegram_id
+                .map_or_else(|| "null".to_owned(), |id| id.to_string());
+            tracing::info!("Cleaned up expired Marzban user for {user}");
+            session.context.emit(Event::Cleaned(account));
+        } else {
+            let detail = Some("the panel user is gone, but its row names another by now".to_owned());
+            session.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));
+        }
+        Ok(())
+    }
+}
+
+/// Writes what the panel says of users that are kept, as far as it is to their good; the rest is for the other jobs,
+/// whose safety check sees all accounts.
+async fn sync(session: &mut Session<'_>, kept: &[Observed]) -> Result<(), Interrupt> {
+    let decisions = reconcile(kept, Facet::Subscriptions, session.context.policy, session.now());
+    let changes: Vec<Change> = decisions
+        .into_iter()
+        .filter_map(|decision| decision.change)
+        .map(|change| change.split().0)
+        .filter(|change| !change.is_empty())
+        .collect();
+    // A row that changed meanwhile is left to the next run of the other jobs.
+    session.apply(changes).await.map(drop)
+}

@@ -1,0 +1,147 @@
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, SystemClock};
+use crate::event::{Event, Observer};
+use crate::panel::Panel;
+use crate::policy::Policy;
+use crate::report::Stopped;
+use crate::safety::SafetyLimits;
+use crate::store::Store;
+
+/// What every job needs: one panel, the bot's database, and the rules; made once and used for every run.
+#[derive(Clone)]
+pub struct Context {
+    pub(super) panel: Arc<dyn Panel>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) panel_name: String,
+    pub(super) policy: Policy,
+    pub(super) limits: SafetyLimits,
+    pub(super) ended_for: TimeDelta,
+    pub(super) deadline: TimeDelta,
+    pub(super) cancellation: CancellationToken,
+    pub(super) dry_run: bool,
+}
+
+/// Sets up a [`Context`]; everything but the panel and the store has a default.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ContextBuilder(Context);
+
+impl Context {
+    /// A context with the defaults.
+    pub fn new(panel: impl Panel + 'static, store: impl Store + 'static) -> Self {
+        Self::builder(panel, store).build()
+    }
+
+    /// Begins a context of which something differs from the defaults.
+    pub fn builder(panel: impl Panel + 'static, store: impl Store + 'static) -> ContextBuilder {
+        ContextBuilder(Self {
+            panel: Arc::new(panel),
+            store: Arc::new(store),
+            clock: Arc::new(SystemClock),
+            observer: None,
+            panel_name: "default".to_owned(),
+            policy: Policy::default(),
+            limits: SafetyLimits::default(),
+            ended_for: TimeDelta::days(7),
+            deadline: TimeDelta::minutes(30),
+            cancellation: CancellationToken::new(),
+            dry_run: false,
+        })
+    }
+
+    /// Why a run that began then must stop now, if it must.
+    pub(super) fn stop(&self, started_at: DateTime<Utc>) -> Option<Stopped> {
+        if self.cancellation.is_cancelled() {
+            return Some(Stopped::Cancelled);
+        }
+        (self.clock.now() - started_at >= self.deadline).then_some(Stopped::Deadline)
+    }
+
+    pub(super) fn emit(&self, event: Event<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.observe(event);
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("panel_name", &self.panel_name)
+            .field("policy", &self.policy)
+            .field("limits", &self.limits)
+            .field("ended_for", &self.ended_for)
+            .field("deadline", &self.deadline)
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ContextBuilder {
+    /// The clock; by default the host's.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.0.clock = Arc::new(clock);
+        self
+    }
+
+    /// Somebody to be told of events as they happen.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.0.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// The panel's name, by which locks, history and statistics are kept apart; by default `default`.
+    pub fn panel_name(mut self, name: impl Into<String>) -> Self {
+        self.0.panel_name = name.into();
+        self
+    }
+
+    /// How observations become changes.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.0.policy = policy;
+        self
+    }
+
+    /// How much one run may take away.
+    pub fn limits(mut self, limits: SafetyLimits) -> Self {
+        self.0.limits = limits;
+        self
+    }
+
+    /// How long ago all subscriptions of a user must have ended before cleanup looks at it; by default 7 days.
+    pub fn ended_for(mut self, ended_for: TimeDelta) -> Self {
+        self.0.ended_for = ended_for;
+        self
+    }
+
+    /// How long a run may take, by the clock of the context; by default 30 minutes. It ends between two requests.
+    pub fn deadline(mut self, deadline: TimeDelta) -> Self {
+        self.0.deadline = deadline;
+        self
+    }
+
+    /// A token that ends runs between two requests; what is done stays done.
+    pub fn cancellation(mut self, cancellation: CancellationToken) -> Self {
+        self.0.cancellation = cancellation;
+        self
+    }
+
+    /// Whether runs only say what they would do, and write nothing at all.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.0.dry_run = dry_run;
+        self
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn build(self) -> Context {
+        self.0
+    }
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod account;
+pub mod clock;
+pub mod deletion;
+pub mod error;
+pub mod event;
+#[cfg(feature = "jobs")]
+pub mod jobs;
+pub mod observation;
+pub mod panel;
+pub mod plan;
+pub mod policy;
+pub mod reconcile;
+pub mod report;
+pub mod safety;
+pub mod store;
+#[cfg(feature = "test-util")]
+pub mod testing;
+
+#[cfg(feature = "jobs")]
+pub use jobs::{
+    Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
+    sync_user_status_from_marzban,
+};

@@ -1,0 +1,156 @@
+//! The [`Panel`] over [`marzban_api::Client`]: the one place where the wire's types become observations.
+
+use async_trait::async_trait;
+use chrono::{DateTime, SubsecRound, Utc};
+use marzban_api::model::{User, UserStatus};
+use marzban_api::{Client, Error, ErrorKind};
+
+use super::Panel;
+use crate::error::{PanelError, PanelErrorKind, chain};
+use crate::observation::{Observation, PanelStatus, PanelUser};
+use crate::report::SystemStats;
+
+/// A Marzban panel, by the typed client; retries, pacing and the size of requests are the client's.
+#[derive(Clone, Debug)]
+pub struct MarzbanPanel {
+    client: Client,
+}
+
+impl MarzbanPanel {
+    /// The panel that the client speaks to.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+impl From<Client> for MarzbanPanel {
+    fn from(client: Client) -> Self {
+        Self::new(client)
+    }
+}
+
+#[async_trait]
+impl Panel for MarzbanPanel {
+    async fn users(&self, names: &[String]) -> Result<Vec<Observation>, PanelError> {
+        let answer = self
+            .client
+            .users()
+            .by_names(names)
+            .await
+            .map_err(|error| failed("cannot list users", error))?;
+        let observe = |name: &String| match (answer.found.get(name), answer.unreadable.get(name)) {
+            (Some(user), _) => observe(name, user),
+            (None, Some(error)) => Observation::Unreadable(chain(error)),
+            (None, None) => Observation::Absent,
+        };
+        Ok(names.iter().map(observe).collect())
+    }
+
+    async fn user(&self, name: &str) -> Result<Observation, PanelError> {
+        match self.client.users().get(name).await {
+            Ok(user) => Ok(observe(name, &user)),
+            Err(error) if error.is_user_not_found() => Ok(Observation::Missing),
+            Err(error) => match error.kind() {
+                ErrorKind::Forbidden => Ok(Observation::NotPermitted),
+                // A name such as `..` makes no path, and an answer that is no user says nothing about the panel.
+                ErrorKind::Request | ErrorKind::Decode => Ok(Observation::Unreadable(chain(&error))),
+                // A user that the panel cannot render answers 500 for ever; a proxy's errors are 502 to 504.
+                ErrorKind::Server if error.status() == Some(500) => {
+                    Ok(Observation::Unreadable(chain(&error)))
+                }
+                _ => Err(failed("cannot read a user", error)),
+            },
+        }
+    }
+
+    async fn delete_user(&self, name: &str) -> Result<(), PanelError> {
+        match self.client.users().delete(name).await {
+            Ok(_deleted_or_already_gone) => Ok(()),
+            // One user of another admin; the other users may well be ours.
+            Err(error) if error.kind() == ErrorKind::Forbidden => Err(PanelError::new(
+                PanelErrorKind::Invalid,
+                "not permitted to delete a user",
+            )
+            .with_source(error)),
+            Err(error) => Err(failed("cannot delete a user", error)),
+        }
+    }
+
+    async fn system_stats(&self) -> Result<SystemStats, PanelError> {
+        let stats = self
+            .client
+            .system()
+            .stats()
+            .await
+            .map_err(|error| failed("cannot read system statistics", error))?;
+        Ok(SystemStats {
+            version: stats.version,
+            mem_total: signed(stats.mem_total),
+            mem_used: signed(stats.mem_used),
+            cpu_cores: i64::from(stats.cpu_cores),
+            cpu_usage: stats.cpu_usage,
+            total_user: signed(stats.total_user),
+            online_users: stats.online_users.map(signed),
+            users_active: signed(stats.users_active),
+            users_on_hold: stats.users_on_hold.map(signed),
+            users_disabled: stats.users_disabled.map(signed),
+            users_expired: stats.users_expired.map(signed),
+            users_limited: stats.users_limited.map(signed),
+            incoming_bandwidth: signed(stats.incoming_bandwidth),
+            outgoing_bandwidth: signed(stats.outgoing_bandwidth),
+            incoming_bandwidth_speed: signed(stats.incoming_bandwidth_speed),
+            outgoing_bandwidth_speed: signed(stats.outgoing_bandwidth_speed),
+        })
+    }
+}
+
+fn failed(attempt: &str, error: Error) -> PanelError {
+    let kind = match error.kind() {
+        ErrorKind::Build | ErrorKind::Unauthorized | ErrorKind::Forbidden => PanelErrorKind::Refused,
+        ErrorKind::Unclear => PanelErrorKind::Unclear,
+        ErrorKind::Request | ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::TooLarge => {
+            PanelErrorKind::Invalid
+        }
+        _ => PanelErrorKind::Unavailable,
+    };
+    PanelError::new(kind, attempt).with_source(error)
+}
+
+fn observe(name: &str, user: &User) -> Observation {
+    // A database that ignores case may answer with another spelling, which may be another user.
+    if user.username != name {
+        return Observation::Unreadable("the panel answered with a user of another name".to_owned());
+    }
+    let Ok(used_traffic) = i64::try_from(user.used_traffic) else {
+        return Observation::Unreadable(format!("used_traffic is out of range: {}", user.used_traffic));
+    };
+    Observation::Found(PanelUser {
+        status: status(&user.status),
+        expire: user.expire,
+        used_traffic,
+        online_at: user.online_at.map(to_microsecond),
+        created_at: user.created_at.map(to_microsecond),
+    })
+}
+
+fn status(status: &UserStatus) -> PanelStatus {
+    match status {
+        UserStatus::Active => PanelStatus::Active,
+        UserStatus::OnHold => PanelStatus::OnHold,
+        UserStatus::Disabled => PanelStatus::Disabled,
+        UserStatus::Limited => PanelStatus::Limited,
+        UserStatus::Expired => PanelStatus::Expired,
+        UserStatus::Unknown(other) => PanelStatus::Unknown(other.clone()),
+        other => PanelStatus::Unknown(other.to_string()),
+    }
+}
+
+/// Databases keep microseconds; finer digits would differ for ever.
+fn to_microsecond(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.trunc_subsecs(6)
+}
+
+fn signed(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}

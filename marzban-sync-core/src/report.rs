@@ -1,0 +1,306 @@
+//! What a run did, as data that serialises.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::account::Account;
+use crate::plan::{Change, Reason};
+
+/// The four jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// `sync_subscriptions_from_marzban`.
+    SyncSubscriptionsFromMarzban,
+    /// `sync_user_status_from_marzban`.
+    SyncUserStatusFromMarzban,
+    /// `cleanup_expired_marzban_users`.
+    CleanupExpiredMarzbanUsers,
+    /// `get_marzban_system_stats`.
+    GetMarzbanSystemStats,
+}
+
+impl Job {
+    /// All of them, in the order in which a full run goes through them.
+    pub const ALL: [Self; 4] = [
+        Self::SyncSubscriptionsFromMarzban,
+        Self::SyncUserStatusFromMarzban,
+        Self::CleanupExpiredMarzbanUsers,
+        Self::GetMarzbanSystemStats,
+    ];
+
+    /// The name of the function, which is also its name in reports, in the database and in logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SyncSubscriptionsFromMarzban => "sync_subscriptions_from_marzban",
+            Self::SyncUserStatusFromMarzban => "sync_user_status_from_marzban",
+            Self::CleanupExpiredMarzbanUsers => "cleanup_expired_marzban_users",
+            Self::GetMarzbanSystemStats => "get_marzban_system_stats",
+        }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What all reports of jobs over accounts have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// The panel's name.
+    pub panel: String,
+    /// When the run began, UTC.
+    #[serde(serialize_with = "seconds")]
+    pub started_at: DateTime<Utc>,
+    /// When it ended, UTC.
+    #[serde(serialize_with = "seconds")]
+    pub finished_at: DateTime<Utc>,
+    /// Whether nothing was written on purpose.
+    pub dry_run: bool,
+    /// How many values changed, by reason.
+    pub changes: BTreeMap<Reason, u64>,
+    /// What could not be brought in line, each with its reason.
+    pub problems: Vec<Problem>,
+    /// What ended the run before its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+    /// How many changes were not applied because the run was stopped.
+    pub withheld: u64,
+    /// Why they were withheld, with the figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld_because: Option<String>,
+    /// How many accounts in scope were never asked for, because the run ended early.
+    pub unreached: u64,
+    /// What a dry run would have written, or what was withheld.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<Change>,
+}
+
+impl Run {
+    /// A run that has done nothing yet.
+    #[must_use]
+    pub fn new(panel: &str, started_at: DateTime<Utc>, dry_run: bool) -> Self {
+        Self {
+            panel: panel.to_owned(),
+            started_at,
+            finished_at: started_at,
+            dry_run,
+            changes: BTreeMap::new(),
+            problems: Vec::new(),
+            stopped: None,
+            withheld: 0,
+            withheld_because: None,
+            unreached: 0,
+            plan: Vec::new(),
+        }
+    }
+}
+
+/// What ended a run before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Stopped {
+    /// A safety limit.
+    Safety,
+    /// The time was up.
+    Deadline,
+    /// The caller cancelled.
+    Cancelled,
+    /// The panel or the database failed; the error says how.
+    Failed,
+}
+
+/// An account that could not be brought in line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// `users.telegram_id`.
+    pub telegram_id: Option<i64>,
+    /// The panel user's name.
+    pub name: String,
+    /// What kind of problem it is.
+    pub reason: ProblemReason,
+    /// More words, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Problem {
+    /// A problem of an account.
+    #[must_use]
+    pub fn of(account: &Account, reason: ProblemReason, detail: Option<String>) -> Self {
+        Self {
+            telegram_id: account.telegram_id,
+            name: account.name.clone(),
+            reason,
+            detail,
+        }
+    }
+}
+
+/// Why an account could not be brought in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProblemReason {
+    /// The panel does not have, or does not show, the user.
+    Missing,
+    /// The user belongs to another admin of the panel.
+    NotPermitted,
+    /// The panel cannot render the user, or its answer cannot be understood.
+    Unreadable,
+    /// The panel gave a status that this version does not know.
+    UnknownStatus,
+    /// The panel did not answer.
+    Unavailable,
+    /// The row changed under the run more than once.
+    Conflict,
+    /// A safety limit withheld the change.
+    Withheld,
+    /// The panel user could not be deleted, or it is not known whether it was.
+    NotDeleted,
+}
+
+/// The report of [`sync_subscriptions_from_marzban`](crate::sync_subscriptions_from_marzban).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SyncSubscriptionsReport {
+    /// Accounts that are in line with the panel now.
+    pub synced: u64,
+    /// Accounts that are not; `synced + errors == total`.
+    pub errors: u64,
+    /// Accounts in scope.
+    pub total: u64,
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+}
+
+/// The report of [`sync_user_status_from_marzban`](crate::sync_user_status_from_marzban).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SyncUserStatusReport {
+    /// Accounts of which something was written.
+    pub updated: u64,
+    /// Accounts whose panel user is confirmed not to exist, whether that was news or not.
+    pub missing: u64,
+    /// Accounts that could not be brought in line.
+    pub errors: u64,
+    /// Accounts in scope.
+    pub total: u64,
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+}
+
+/// The report of [`cleanup_expired_marzban_users`](crate::cleanup_expired_marzban_users).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CleanupReport {
+    /// Accounts whose panel user is gone and whose row says so; in a dry run those that would be.
+    pub cleaned: u64,
+    /// Accounts left alone on purpose: renewed in the panel, or beyond the budget.
+    pub skipped: u64,
+    /// Accounts that could not be cleaned; `cleaned + skipped + errors == total`.
+    pub errors: u64,
+    /// Accounts in scope.
+    pub total: u64,
+    /// The panel users that a dry run would delete, or unlink because they are gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deletions: Vec<Deletion>,
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+}
+
+/// A panel user that is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deletion {
+    /// `users.telegram_id`.
+    pub telegram_id: Option<i64>,
+    /// The panel user's name.
+    pub name: String,
+}
+
+/// The report of [`get_marzban_system_stats`](crate::get_marzban_system_stats).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SystemStatsReport {
+    /// When the figures were collected, UTC, to the second.
+    #[serde(serialize_with = "seconds")]
+    pub timestamp: DateTime<Utc>,
+    /// The panel's name.
+    pub panel: String,
+    /// The figures.
+    pub stats: SystemStats,
+}
+
+/// The figures of a panel and its host, as `GET /api/system` gives them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SystemStats {
+    /// The panel's version, such as `0.8.4`.
+    pub version: String,
+    /// Memory of the host, in bytes.
+    pub mem_total: i64,
+    /// Memory in use, in bytes.
+    pub mem_used: i64,
+    /// Cores of the host.
+    pub cpu_cores: i64,
+    /// CPU load, in percent.
+    pub cpu_usage: f64,
+    /// Users of the panel; of the admin alone when it is not sudo.
+    pub total_user: i64,
+    /// Users seen connected lately; none before 0.8.
+    pub online_users: Option<i64>,
+    /// Users whose status is `active`.
+    pub users_active: i64,
+    /// Users whose status is `on_hold`; none before 0.8.
+    pub users_on_hold: Option<i64>,
+    /// Users whose status is `disabled`; none before 0.8.
+    pub users_disabled: Option<i64>,
+    /// Users whose status is `expired`; none before 0.8.
+    pub users_expired: Option<i64>,
+    /// Users whose status is `limited`; none before 0.8.
+    pub users_limited: Option<i64>,
+    /// Bytes received since the panel counts.
+    pub incoming_bandwidth: i64,
+    /// Bytes sent since the panel counts.
+    pub outgoing_bandwidth: i64,
+    /// Bytes received per second.
+    pub incoming_bandwidth_speed: i64,
+    /// Bytes sent per second.
+    pub outgoing_bandwidth_speed: i64,
+}
+
+/// The report of any job: one JSON object that begins with the job's name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Report {
+    /// Of [`sync_subscriptions_from_marzban`](crate::sync_subscriptions_from_marzban).
+    SyncSubscriptionsFromMarzban(SyncSubscriptionsReport),
+    /// Of [`sync_user_status_from_marzban`](crate::sync_user_status_from_marzban).
+    SyncUserStatusFromMarzban(SyncUserStatusReport),
+    /// Of [`cleanup_expired_marzban_users`](crate::cleanup_expired_marzban_users).
+    CleanupExpiredMarzbanUsers(CleanupReport),
+    /// Of [`get_marzban_system_stats`](crate::get_marzban_system_stats).
+    GetMarzbanSystemStats(SystemStatsReport),
+}
+
+impl Report {
+    /// The run over accounts, which the statistics do not have.
+    #[must_use]
+    pub fn run(&self) -> Option<&Run> {
+        match self {
+            Self::SyncSubscriptionsFromMarzban(report) => Some(&report.run),
+            Self::SyncUserStatusFromMarzban(report) => Some(&report.run),
+            Self::CleanupExpiredMarzbanUsers(report) => Some(&report.run),
+            Self::GetMarzbanSystemStats(_) => None,
+        }
+    }
+}
+
+fn seconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}

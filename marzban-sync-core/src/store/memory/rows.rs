@@ -1,0 +1,109 @@
+//! The rows of the bot's tables and of the store's own, as data.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::stored;
+use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::report::SystemStats;
+use crate::store::RunId;
+
+/// A row of `users`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryUser {
+    /// `id`.
+    pub id: UserId,
+    /// `telegram_id`.
+    pub telegram_id: Option<i64>,
+}
+
+/// A row of `subscriptions`; the times are UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemorySubscription {
+    /// `id`.
+    pub id: SubscriptionId,
+    /// `user_id`.
+    pub user_id: UserId,
+    /// `status`.
+    pub status: SubscriptionStatus,
+    /// `start_date`.
+    pub start_date: Option<DateTime<Utc>>,
+    /// `end_date`; none is unlimited.
+    pub end_date: Option<DateTime<Utc>>,
+    /// `updated_at`.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+impl MemorySubscription {
+    /// Whether it is over for good, and was before this moment.
+    pub(super) fn ended_before(&self, before: DateTime<Utc>) -> bool {
+        matches!(
+            self.status,
+            SubscriptionStatus::Expired | SubscriptionStatus::Cancelled
+        ) && self.end_date.is_some_and(|end_date| end_date < before)
+    }
+
+    pub(super) fn stored(mut self) -> Self {
+        self.start_date = self.start_date.map(stored);
+        self.end_date = self.end_date.map(stored);
+        self.updated_at = self.updated_at.map(stored);
+        self
+    }
+}
+
+/// A row of `vpn_configs`; the times are UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryVpnConfig {
+    /// `id`.
+    pub id: AccountId,
+    /// `user_id`.
+    pub user_id: UserId,
+    /// `marzban_user_id`, the panel user's name; a row without one is no account.
+    pub marzban_user_id: Option<String>,
+    /// `is_active`.
+    pub is_active: Option<bool>,
+    /// `traffic_used`, in bytes.
+    pub traffic_used: Option<i64>,
+    /// `last_connected_at`.
+    pub last_connected_at: Option<DateTime<Utc>>,
+    /// `updated_at`.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+impl MemoryVpnConfig {
+    pub(super) fn stored(mut self) -> Self {
+        self.last_connected_at = self.last_connected_at.map(stored);
+        self.updated_at = self.updated_at.map(stored);
+        self
+    }
+}
+
+/// A row of `marzban_sync_runs`, its texts as the columns hold them; the times are UTC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryRun {
+    /// `id`.
+    pub id: RunId,
+    /// `job`: [`Job::as_str`](crate::report::Job::as_str).
+    pub job: String,
+    /// `panel`.
+    pub panel: String,
+    /// `started_at`.
+    pub started_at: DateTime<Utc>,
+    /// `finished_at`; none while the run is under way.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// `outcome`: `running`, then [`Outcome::as_str`](crate::store::Outcome::as_str).
+    pub outcome: String,
+    /// `report`; none while the run is under way.
+    pub report: Option<Value>,
+}
+
+/// A row of `marzban_system_stats`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemorySystemStats {
+    /// `panel`.
+    pub panel: String,
+    /// `collected_at`, UTC.
+    pub collected_at: DateTime<Utc>,
+    /// The figures, a column each.
+    pub stats: SystemStats,
+}

@@ -1,0 +1,286 @@
+//! Writing changes by compare-and-set.
+//!
+//! One statement cannot do it. Its snapshot is taken before it locks a row; a payment that updates the row and inserts
+//! a subscription, and commits in between, would be followed on the row it locks, but its new subscription would not
+//! be seen, and the customer would lose what was just paid. So a transaction locks the rows first, and a second
+//! statement, whose snapshot is taken when the locks are held, compares and writes. A payment that writes any of
+//! these rows has then either committed before, and is seen whole, or waits and comes after the sync as a whole.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::pg::sql_types::Array;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamp};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use super::accounts::{column, governing};
+use super::connection::{Pool, Transaction, connection, failed};
+use crate::account::{Account, AccountId, SubscriptionStatus};
+use crate::error::StoreError;
+use crate::plan::{Change, EndDate};
+
+/// How many changes one statement writes: beyond some thousands it gets no faster, but holds its locks longer.
+const CHUNK: usize = 5_000;
+
+const LOCK_ROWS: &str = include_str!("lock_rows.sql");
+
+pub(super) async fn apply(
+    pool: &Pool,
+    changes: &[Change],
+    now: DateTime<Utc>,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut applied = Vec::with_capacity(changes.len());
+    for chunk in chunks(changes, CHUNK) {
+        let mut transaction = Transaction::begin(pool).await?;
+        let locked = lock_rows(transaction.connection()?, chunk).await?;
+        let free: Vec<&Change> = chunk.iter().filter(|change| locked.hold(change)).collect();
+        if !free.is_empty() {
+            applied.extend(write(transaction.connection()?, &free, now).await?);
+        }
+        transaction.commit().await?;
+    }
+    Ok(applied)
+}
+
+/// Parts changes, in their order, into chunks in which each account and each patched subscription occurs once, as a
+/// statement writes a row once at most. The accounts of a user stay together where they can.
+fn chunks(changes: &[Change], size: usize) -> Vec<&[Change]> {
+    let mut chunks = Vec::new();
+    let mut accounts = HashSet::new();
+    let mut patched = HashSet::new();
+    let mut user = None;
+    let mut rest = changes;
+    let mut length = 0;
+    for change in changes {
+        let Account {
+            id,
+            user_id,
+            subscription,
+            ..
+        } = &change.account;
+        let patch = subscription
+            .as_ref()
+            .filter(|_| !change.subscription.is_empty())
+            .map(|governing| governing.id);
+        let is_full = accounts.len() >= size && user != Some(*user_id);
+        if is_full
+            || accounts.contains(id)
+            || patch.is_some_and(|subscription| patched.contains(&subscription))
+        {
+            let (chunk, remaining) = rest.split_at(length);
+            chunks.push(chunk);
+            rest = remaining;
+            length = 0;
+            accounts.clear();
+            patched.clear();
+        }
+        accounts.insert(*id);
+        patched.extend(patch);
+        user = Some(*user_id);
+        length += 1;
+    }
+    if !rest.is_empty() {
+        chunks.push(rest);
+    }
+    chunks
+}
+
+/// The rows that this transaction holds locked.
+#[derive(Default)]
+struct Locked {
+    configs: HashSet<i64>,
+    subscriptions: HashSet<i64>,
+}
+
+impl Locked {
+    /// Whether every row that a change depends on is held.
+    fn hold(&self, change: &Change) -> bool {
+        self.configs.contains(&change.account.id.0)
+            && subscription_read(change).is_none_or(|id| self.subscriptions.contains(&id))
+    }
+}
+
+/// The id of the subscription that a change depends on.
+fn subscription_read(change: &Change) -> Option<i64> {
+    let subscription = change.account.subscription.as_ref()?;
+    change.depends_on_subscription().then_some(subscription.id.0)
+}
+
+#[derive(QueryableByName)]
+struct LockedRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Bool)]
+    is_config: bool,
+}
+
+async fn lock_rows(connection: &mut AsyncPgConnection, chunk: &[Change]) -> Result<Locked, StoreError> {
+    let rows: Vec<LockedRow> = sql_query(LOCK_ROWS)
+        .bind::<Array<BigInt>, _>(chunk.iter().map(|change| change.account.id.0).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(chunk.iter().filter_map(subscription_read).collect::<Vec<_>>())
+        .load(connection)
+        .await
+        .map_err(failed("cannot lock the rows that change"))?;
+    let mut locked = Locked::default();
+    for LockedRow { id, is_config } in rows {
+        let ids = if is_config {
+            &mut locked.configs
+        } else {
+            &mut locked.subscriptions
+        };
+        ids.insert(id);
+    }
+    Ok(locked)
+}
+
+/// The statement that compares and writes.
+///
+/// `applicable` is decided once for a change as a whole, and both updates follow it; only rows that differ are written.
+fn write_sql() -> String {
+    format!(
+        "WITH
+         change AS (
+             SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS change (
+                 account_id, name, is_active, traffic_used, last_connected_at,
+                 depends, subscription_id, status, end_date,
+                 new_is_active, new_traffic_used, new_last_connected_at, new_status, sets_end_date, new_end_date
+             )
+         ),
+         governing AS MATERIALIZED ({governing}),
+         applicable AS MATERIALIZED (
+             SELECT change.*
+             FROM change
+             JOIN vpn_configs AS config ON config.id = change.account_id
+             LEFT JOIN governing ON governing.user_id = config.user_id
+             WHERE config.marzban_user_id::text = change.name
+               AND config.is_active IS NOT DISTINCT FROM change.is_active
+               AND config.traffic_used IS NOT DISTINCT FROM change.traffic_used
+               AND config.last_connected_at IS NOT DISTINCT FROM change.last_connected_at
+               AND (NOT change.depends OR (
+                   governing.id IS NOT DISTINCT FROM change.subscription_id
+                   AND governing.status IS NOT DISTINCT FROM change.status
+                   AND governing.stored_end_date IS NOT DISTINCT FROM change.end_date
+               ))
+               AND (change.subscription_id IS NOT NULL OR change.new_status IS NULL AND NOT change.sets_end_date)
+         ),
+         patched_subscription AS (
+             UPDATE subscriptions AS subscription
+             SET status = coalesce(applicable.new_status, subscription.status),
+                 end_date = CASE WHEN applicable.sets_end_date THEN applicable.new_end_date
+                                 ELSE subscription.end_date END,
+                 updated_at = $1
+             FROM applicable
+             WHERE subscription.id = applicable.subscription_id
+               AND (applicable.new_status <> applicable.status
+                    OR applicable.sets_end_date AND applicable.new_end_date IS DISTINCT FROM applicable.end_date)
+         ),
+         patched_config AS (
+             UPDATE vpn_configs AS config
+             SET is_active = coalesce(applicable.new_is_active, config.is_active),
+                 traffic_used = coalesce(applicable.new_traffic_used, config.traffic_used),
+                 last_connected_at = coalesce(applicable.new_last_connected_at, config.last_connected_at),
+                 updated_at = $1
+             FROM applicable
+             WHERE config.id = applicable.account_id
+               AND (coalesce(applicable.new_is_active, config.is_active) IS DISTINCT FROM config.is_active
+                    OR coalesce(applicable.new_traffic_used, config.traffic_used) IS DISTINCT FROM config.traffic_used
+                    OR coalesce(applicable.new_last_connected_at, config.last_connected_at)
+                       IS DISTINCT FROM config.last_connected_at)
+         )
+         SELECT account_id AS id FROM applicable",
+        governing = governing(
+            "SELECT config.user_id FROM change JOIN vpn_configs AS config ON config.id = change.account_id
+             WHERE change.depends"
+        ),
+    )
+}
+
+#[derive(QueryableByName)]
+struct AppliedRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+async fn write(
+    connection: &mut AsyncPgConnection,
+    changes: &[&Change],
+    now: DateTime<Utc>,
+) -> Result<Vec<AccountId>, StoreError> {
+    let expected = |value: fn(&Account) -> Option<DateTime<Utc>>| -> Vec<Option<NaiveDateTime>> {
+        changes
+            .iter()
+            .map(|change| value(&change.account).map(column))
+            .collect()
+    };
+    let rows: Vec<AppliedRow> = sql_query(write_sql())
+        .bind::<Timestamp, _>(column(now))
+        .bind::<Array<BigInt>, _>(each(changes, |change| change.account.id.0))
+        .bind::<Array<Text>, _>(each(changes, |change| change.account.name.as_str()))
+        .bind::<Array<Nullable<Bool>>, _>(each(changes, |change| change.account.is_active))
+        .bind::<Array<Nullable<BigInt>>, _>(each(changes, |change| change.account.traffic_used))
+        .bind::<Array<Nullable<Timestamp>>, _>(expected(|account| account.last_connected_at))
+        .bind::<Array<Bool>, _>(each(changes, Change::depends_on_subscription))
+        .bind::<Array<Nullable<BigInt>>, _>(each(changes, |change| {
+            change
+                .account
+                .subscription
+                .as_ref()
+                .map(|subscription| subscription.id.0)
+        }))
+        .bind::<Array<Nullable<Text>>, _>(each(changes, |change| {
+            change
+                .account
+                .subscription
+                .as_ref()
+                .map(|subscription| subscription.status.as_str())
+        }))
+        .bind::<Array<Nullable<Timestamp>>, _>(expected(|account| account.subscription.as_ref()?.end_date))
+        .bind::<Array<Nullable<Bool>>, _>(each(changes, |change| change.vpn_config.is_active))
+        .bind::<Array<Nullable<BigInt>>, _>(each(changes, |change| change.vpn_config.traffic_used))
+        .bind::<Array<Nullable<Timestamp>>, _>(each(changes, |change| {
+            change.vpn_config.last_connected_at.map(column)
+        }))
+        .bind::<Array<Nullable<Text>>, _>(each(changes, |change| {
+            change
+                .subscription
+                .status
+                .as_ref()
+                .map(SubscriptionStatus::as_str)
+        }))
+        .bind::<Array<Bool>, _>(each(changes, |change| change.subscription.end_date.is_some()))
+        .bind::<Array<Nullable<Timestamp>>, _>(each(changes, |change| {
+            change
+                .subscription
+                .end_date
+                .and_then(EndDate::as_column)
+                .map(column)
+        }))
+        .load(connection)
+        .await
+        .map_err(failed("cannot write changes"))?;
+    Ok(rows.into_iter().map(|row| AccountId(row.id)).collect())
+}
+
+/// One column of all changes.
+fn each<'a, T>(changes: &[&'a Change], value: impl Fn(&'a Change) -> T) -> Vec<T> {
+    changes.iter().map(|change| value(change)).collect()
+}
+
+/// Parts an account from its panel user; a single row, so waiting for whoever holds it locked cannot deadlock.
+pub(super) async fn unlink(pool: &Pool, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let written = sql_query(
+        "UPDATE vpn_configs SET marzban_user_id = NULL, is_active = false, updated_at = $3
+         WHERE id = $1 AND marzban_user_id::text = $2",
+    )
+    .bind::<BigInt, _>(account.id.0)
+    .bind::<Text, _>(&account.name)
+    .bind::<Timestamp, _>(column(now))
+    .execute(&mut connection(pool).await?)
+    .await
+    .map_err(failed("cannot part an account from its panel user"))?;
+    Ok(written == 1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+-- The columns of the tables as this session finds them by its search_path; a domain counts as what it is made of.
+SELECT
+    wanted.name AS table_name,
+    attribute.attname::text AS column_name,
+    coalesce(base.typname, type.typname)::text AS type_name,
+    coalesce(base.typtype, type.typtype) = 'e' AS is_enum,
+    format_type(attribute.atttypid, NULL) AS shown_type
+FROM unnest($1) AS wanted (name)
+JOIN pg_attribute AS attribute ON attribute.attrelid = to_regclass(quote_ident(wanted.name))
+JOIN pg_type AS type ON type.oid = attribute.atttypid
+LEFT JOIN pg_type AS base ON base.oid = type.typbasetype
+WHERE attribute.attnum > 0 AND NOT attribute.attisdropped

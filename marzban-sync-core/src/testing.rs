@@ -1,0 +1,9 @@
+//! For tests: a clock that is set by hand, and the laws that every [`Store`](crate::store::Store) obeys.
+//!
+//! The mocks of the traits stand beside them, as `MockStore`, `MockRunLock`, `MockPanel` and `MockClock`. What is in
+//! here may grow in any release.
+
+mod clock;
+pub mod conformance;
+
+pub use clock::ManualClock;

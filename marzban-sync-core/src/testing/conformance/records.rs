@@ -1,0 +1,136 @@
+//! The history of runs, and the figures of a panel.
+
+use serde_json::json;
+
+use super::{Fixture, days, now};
+use crate::error::StoreErrorKind;
+use crate::report::{Job, SystemStats};
+use crate::store::{MemoryRun, MemorySystemStats, Outcome, RunId};
+
+/// A run is recorded as `running` when it begins, and with its end, outcome and report when it ends.
+pub async fn a_run_is_recorded_from_begin_to_end(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let job = Job::SyncSubscriptionsFromMarzban;
+    let id = store.begin_run(job, "main", now()).await.expect("the run begins");
+    let running = MemoryRun {
+        id,
+        job: "sync_subscriptions_from_marzban".to_owned(),
+        panel: "main".to_owned(),
+        started_at: now(),
+        finished_at: None,
+        outcome: "running".to_owned(),
+        report: None,
+    };
+    assert_eq!(fixture.runs().await, std::slice::from_ref(&running));
+
+    let report =
+        json!({"synced": 15, "errors": 2, "names": ["Ünïcødé", "O'Brien", "new\nline"], "none": null});
+    store
+        .finish_run(id, Outcome::Completed, &report, days(1))
+        .await
+        .expect("the run ends");
+    let finished = MemoryRun {
+        finished_at: Some(days(1)),
+        outcome: "completed".to_owned(),
+        report: Some(report),
+        ..running
+    };
+    assert_eq!(fixture.runs().await, [finished]);
+}
+
+/// Runs have ids of their own, and each ends as itself.
+pub async fn each_run_ends_as_itself(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let mut begun = Vec::new();
+    for job in Job::ALL {
+        begun.push(store.begin_run(job, "main", now()).await.expect("the run begins"));
+    }
+    let outcomes = [Outcome::Completed, Outcome::Stopped, Outcome::Failed];
+    for (id, outcome) in begun.iter().zip(outcomes).rev() {
+        store
+            .finish_run(*id, outcome, &json!({}), days(1))
+            .await
+            .expect("the run ends");
+    }
+    let runs = fixture.runs().await;
+    assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), begun);
+    assert_eq!(
+        runs.iter()
+            .map(|run| (run.job.as_str(), run.outcome.as_str()))
+            .collect::<Vec<_>>(),
+        [
+            ("sync_subscriptions_from_marzban", "completed"),
+            ("sync_user_status_from_marzban", "stopped"),
+            ("cleanup_expired_marzban_users", "failed"),
+            ("get_marzban_system_stats", "running"),
+        ],
+    );
+}
+
+/// A run that never began cannot end: that is `Invalid`, and records nothing.
+pub async fn a_run_that_never_began_cannot_end(fixture: &dyn Fixture) {
+    let ended = fixture
+        .store()
+        .finish_run(RunId(77), Outcome::Completed, &json!({}), now())
+        .await;
+    assert_eq!(
+        ended.expect_err("there is no such run").kind(),
+        StoreErrorKind::Invalid
+    );
+    assert_eq!(fixture.runs().await, []);
+}
+
+/// The figures of a panel are recorded as they are, one row a collection; those that an old panel lacks are null.
+pub async fn system_stats_are_recorded(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let full = SystemStats {
+        version: "0.8.4".to_owned(),
+        mem_total: 8_000_000_000,
+        mem_used: 3_000_000_000,
+        cpu_cores: 4,
+        cpu_usage: 12.5,
+        total_user: 17,
+        online_users: Some(0),
+        users_active: 11,
+        users_on_hold: Some(1),
+        users_disabled: Some(2),
+        users_expired: Some(3),
+        users_limited: Some(4),
+        incoming_bandwidth: i64::MAX,
+        outgoing_bandwidth: 2,
+        incoming_bandwidth_speed: 3,
+        outgoing_bandwidth_speed: 4,
+    };
+    let old = SystemStats {
+        version: "0.7.0".to_owned(),
+        online_users: None,
+        users_on_hold: None,
+        users_disabled: None,
+        users_expired: None,
+        users_limited: None,
+        ..full.clone()
+    };
+    store
+        .record_system_stats("main", &full, now())
+        .await
+        .expect("the figures are recorded");
+    store
+        .record_system_stats("second", &old, days(1))
+        .await
+        .expect("the figures are recorded");
+    assert_eq!(
+        fixture.system_stats().await,
+        [
+            MemorySystemStats {
+                panel: "main".to_owned(),
+                collected_at: now(),
+                stats: full
+            },
+            MemorySystemStats {
+                panel: "second".to_owned(),
+                collected_at: days(1),
+                stats: old
+            },
+        ],
+    );
+}
