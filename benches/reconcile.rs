@@ -1,0 +1,73 @@
+//! How fast the decisions are, with one account in ten out of line: `cargo bench`.
+
+#![expect(missing_docs, reason = "criterion's macros make public items")]
+
+use std::hint::black_box;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use marzban_sync_core::account::{
+    Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId,
+};
+use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
+use marzban_sync_core::policy::Policy;
+use marzban_sync_core::reconcile::{Facet, Observed, customers, reconcile};
+
+const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+fn observed(number: i64) -> Observed {
+    let end_date = NOW + TimeDelta::days(30);
+    let in_line = number % 10 != 0;
+    let account = Account {
+        id: AccountId(number),
+        user_id: UserId(number),
+        telegram_id: Some(number),
+        name: format!("user_{number}"),
+        is_active: Some(true),
+        traffic_used: Some(number),
+        last_connected_at: Some(NOW),
+        subscription: Some(Subscription {
+            id: SubscriptionId(number),
+            status: SubscriptionStatus::Active,
+            end_date: Some(end_date),
+        }),
+    };
+    let user = PanelUser {
+        status: PanelStatus::Active,
+        expire: Some(end_date),
+        used_traffic: if in_line { number } else { number + 1 },
+        online_at: Some(NOW),
+        created_at: Some(NOW),
+    };
+    Observed {
+        account,
+        observation: Observation::Found(user),
+    }
+}
+
+fn bench(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("reconcile");
+    for count in [1_000, 10_000, 100_000] {
+        let accounts: Vec<Observed> = (1..=count).map(observed).collect();
+        group.throughput(Throughput::Elements(accounts.len() as u64));
+        group.bench_with_input(
+            BenchmarkId::from_parameter(count),
+            &accounts,
+            |bencher, accounts| {
+                bencher.iter(|| {
+                    let decide = |customer| reconcile(customer, Facet::Subscriptions, Policy::default(), NOW);
+                    black_box(
+                        customers(accounts)
+                            .map(decide)
+                            .map(|decisions| decisions.len())
+                            .sum::<usize>(),
+                    )
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,200 @@
+//! Runs one job, or all four, once: for a cron job, a systemd timer, or by hand.
+//!
+//! `cargo run --example sync -- sync-subscriptions-from-marzban --dry-run`
+//!
+//! The environment (and a `.env` file) says which panel and which database; `--help` lists the variables.
+
+mod config;
+mod output;
+mod progress;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use marzban_sync_core::error::chain;
+use marzban_sync_core::report::Job;
+use marzban_sync_core::safety::SafetyLimits;
+use marzban_sync_core::{Context, jobs};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Database;
+use crate::output::Format;
+use crate::progress::Progress;
+
+const AFTER_HELP: &str = "\
+Environment (a .env file is read too):
+  MARZBAN_URL                            the panel, such as https://panel.example.com:8000
+  MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
+  DATABASE_URL                           postgres://user:password@host/database or sqlite://path
+  MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
+  MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
+  MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
+  MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
+  RUST_LOG                               log filter [default: info]
+
+Exit code: 0 the job ran, 1 it could not run or was stopped, 2 bad usage or configuration.";
+
+/// Brings a bot's database in step with its Marzban panel.
+#[derive(Debug, Parser)]
+#[command(name = "sync", after_help = AFTER_HELP)]
+struct Arguments {
+    /// What to run.
+    #[arg(value_enum)]
+    task: Task,
+    /// Say what would be done, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// How to print reports; by default a table on a terminal, and JSON elsewhere.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// No progress bar, even on a terminal.
+    #[arg(long)]
+    no_progress: bool,
+    /// Apply what the safety limits would withhold; look at a dry run first.
+    #[arg(long)]
+    allow_mass_changes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Task {
+    /// Status, end dates, traffic and last connection of subscriptions.
+    SyncSubscriptionsFromMarzban,
+    /// Do the users still exist, does their access work.
+    SyncUserStatusFromMarzban,
+    /// Delete panel users whose subscriptions ended more than 7 days ago.
+    CleanupExpiredMarzbanUsers,
+    /// Collect the figures of the panel and its host.
+    GetMarzbanSystemStats,
+    /// All four, one after the other.
+    All,
+    /// Create the library's own tables, and columns that are missing; only adds.
+    Migrate,
+}
+
+impl Task {
+    fn jobs(self) -> &'static [Job] {
+        match self {
+            Self::SyncSubscriptionsFromMarzban => &[Job::SyncSubscriptionsFromMarzban],
+            Self::SyncUserStatusFromMarzban => &[Job::SyncUserStatusFromMarzban],
+            Self::CleanupExpiredMarzbanUsers => &[Job::CleanupExpiredMarzbanUsers],
+            Self::GetMarzbanSystemStats => &[Job::GetMarzbanSystemStats],
+            Self::All => &Job::ALL,
+            Self::Migrate => &[],
+        }
+    }
+}
+
+/// Why the program ends without having run its task: one clear line, and an exit code.
+#[derive(Debug)]
+enum Failure {
+    /// Exit code 2.
+    Configuration(String),
+    /// Exit code 1.
+    Run(String),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let progress = Progress::new(!arguments.no_progress && std::io::stderr().is_terminal());
+    let (message, code) = match run(&arguments, &progress).await {
+        Ok(code) => return code,
+        Err(Failure::Configuration(message)) => (message, 2),
+        Err(Failure::Run(message)) => (message, 1),
+    };
+    progress.println(&format!("error: {message}"));
+    ExitCode::from(code)
+}
+
+async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Failure> {
+    config::load_dotenv().map_err(Failure::Configuration)?;
+    progress.install_logging(config::log_filter().map_err(Failure::Configuration)?);
+    let format = arguments.format.unwrap_or_else(Format::for_stdout);
+    let database = Database::from_environment().map_err(Failure::Configuration)?;
+    if arguments.task == Task::Migrate {
+        if arguments.dry_run {
+            return Err(Failure::Configuration(
+                "migrate has no --dry-run; it only adds what is missing".to_owned(),
+            ));
+        }
+        let migration = database
+            .migrate()
+            .await
+            .map_err(|error| Failure::Run(chain(&error)))?;
+        format.print_migration(&migration);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let panel = config::panel_from_environment().map_err(Failure::Configuration)?;
+    let store = database
+        .connect()
+        .await
+        .map_err(|error| Failure::Run(chain(&error)))?;
+    let mut limits = SafetyLimits::default();
+    limits.allow_mass_changes = arguments.allow_mass_changes;
+    let context = Context::builder(panel, store)
+        .limits(limits)
+        .dry_run(arguments.dry_run)
+        .observer(progress.clone())
+        .cancellation(cancelled_by_signal())
+        .build();
+    let mut complete = true;
+    for job in arguments.task.jobs() {
+        complete &= run_job(*job, &context, format, progress).await;
+    }
+    Ok(if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs one job and prints its report; returns whether it ran to its end.
+async fn run_job(job: Job, context: &Context, format: Format, progress: &Progress) -> bool {
+    progress.begin(job);
+    let result = jobs::run(job, context).await;
+    progress.finish();
+    match result {
+        Ok(report) => {
+            format.print_report(&report);
+            let Some(run) = report.run() else { return true };
+            if run.stopped.is_some() {
+                let why = run.withheld_because.as_deref().unwrap_or("see the report");
+                progress.println(&format!("{job} was stopped: {why}"));
+            }
+            run.stopped.is_none()
+        }
+        Err(error) => {
+            format.print_failure(&error);
+            progress.println(&format!("error: {}", chain(&error)));
+            false
+        }
+    }
+}
+
+/// A token that is cancelled by Ctrl-C or SIGTERM, so that a run ends between two requests.
+fn cancelled_by_signal() -> CancellationToken {
+    let cancellation = CancellationToken::new();
+    let token = cancellation.clone();
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        token.cancel();
+    });
+    cancellation
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}
