@@ -4,7 +4,7 @@ use std::env::VarError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use marzban_api::{Client, Pacing, SecretString};
+use marzban_api::{Client, ClientBuilder, Pacing, SecretString};
 use marzban_sync_core::error::{StoreError, chain};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::{Migration, PostgresStore, SqliteStore, Store};
@@ -59,12 +59,21 @@ impl Database {
 }
 
 pub(crate) fn panel_from_environment() -> Result<MarzbanPanel, String> {
-    let mut builder = Client::builder(&required("MARZBAN_URL")?)
+    let url = required("MARZBAN_URL")?;
+    let signed_in = Client::builder(&url)
         .credentials(
             required("MARZBAN_USERNAME")?,
             SecretString::from(required("MARZBAN_PASSWORD")?),
         )
         .pacing(pacing()?);
+    // Whether the URL is right is asked without certificates, so that the message names the right variable.
+    let build = |builder: ClientBuilder, variable: &str| {
+        builder
+            .build()
+            .map_err(|error| format!("{variable}: {}", chain(&error)))
+    };
+    build(signed_in.clone().danger_accept_invalid_certs(true), "MARZBAN_URL")?;
+    let mut builder = signed_in;
     if let Some(path) = variable("MARZBAN_SUBSCRIPTION_PATH")? {
         builder = builder.subscription_path(path);
     }
@@ -79,10 +88,10 @@ pub(crate) fn panel_from_environment() -> Result<MarzbanPanel, String> {
             _ => return Err("MARZBAN_DANGER_ACCEPT_INVALID_CERTS must be true or false".to_owned()),
         });
     }
-    let client = builder
-        .build()
-        .map_err(|error| format!("the panel's settings (MARZBAN_*): {}", chain(&error)))?;
-    Ok(MarzbanPanel::new(client))
+    Ok(MarzbanPanel::new(build(
+        builder,
+        "MARZBAN_CA_FILE or MARZBAN_SUBSCRIPTION_PATH",
+    )?))
 }
 
 fn pacing() -> Result<Pacing, String> {

@@ -110,6 +110,10 @@ impl Bisection {
         self.succeeded = true;
     }
 
+    pub(crate) fn has_succeeded(self) -> bool {
+        self.succeeded
+    }
+
     /// Counts a failure and says whether to give up, because nothing has succeeded after many.
     pub(crate) fn failed_for_good(&mut self) -> bool {
         self.failures += 1;

@@ -154,7 +154,8 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) when 16 requests have failed and none succeeded: that is no single user.
+    /// [`Server`](ErrorKind::Server) when nothing of a batch could be read, or 16 requests have failed and none
+    /// succeeded: that is no single user.
     /// And the failures of every operation, which are no failure of a single user either.
     ///
     /// # Cancel safety
@@ -253,8 +254,10 @@ impl<'a> Users<'a> {
 
     /// Reads one batch, halving it around users that the panel cannot show.
     async fn read_batch(&self, batch: Vec<String>, result: &mut NamedUsers) -> Result<(), Error> {
+        let of_many = batch.len() > 1;
         let mut pending = vec![batch];
         let mut bisection = Bisection::default();
+        let mut failure = None;
         while let Some(mut batch) = pending.pop() {
             let repeat = if batch.len() > 1 {
                 Repeat::Batch
@@ -284,11 +287,16 @@ impl<'a> Users<'a> {
                     } else {
                         pending.extend([second, batch]);
                     }
+                    failure = Some(error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        // Several users of whom none can be shown are a panel that is down, and no broken users.
+        match failure {
+            Some(error) if of_many && !bisection.has_succeeded() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Performs a batch when it is its turn, and learns from the time that it takes.
