@@ -1,7 +1,5 @@
 //! How fast the decisions are, with one account in ten out of line: `cargo bench`.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
-
 use std::hint::black_box;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -43,17 +43,33 @@ impl Database {
         }
     }
 
-    pub(crate) async fn connect(&self) -> Result<Arc<dyn Store>, StoreError> {
+    pub(crate) async fn connect(&self) -> Result<Connected, StoreError> {
         Ok(match self {
-            Self::Postgres(url) => Arc::new(PostgresStore::connect(url).await?),
-            Self::Sqlite(url) => Arc::new(SqliteStore::connect(url).await?),
+            Self::Postgres(url) => Connected::Postgres(PostgresStore::connect(url).await?),
+            Self::Sqlite(url) => Connected::Sqlite(SqliteStore::connect(url).await?),
         })
     }
+}
 
+/// A store of either kind.
+#[derive(Debug)]
+pub(crate) enum Connected {
+    Postgres(PostgresStore),
+    Sqlite(SqliteStore),
+}
+
+impl Connected {
     pub(crate) async fn migrate(&self) -> Result<Migration, StoreError> {
         match self {
-            Self::Postgres(url) => PostgresStore::connect(url).await?.migrate().await,
-            Self::Sqlite(url) => SqliteStore::connect(url).await?.migrate().await,
+            Self::Postgres(store) => store.migrate().await,
+            Self::Sqlite(store) => store.migrate().await,
+        }
+    }
+
+    pub(crate) fn into_store(self) -> Arc<dyn Store> {
+        match self {
+            Self::Postgres(store) => Arc::new(store),
+            Self::Sqlite(store) => Arc::new(store),
         }
     }
 }

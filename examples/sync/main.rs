@@ -12,13 +12,13 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use marzban_sync_core::error::chain;
+use marzban_sync_core::error::{StoreErrorKind, chain};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::{Context, jobs};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Database;
+use crate::config::{Connected, Database};
 use crate::output::Format;
 use crate::progress::Progress;
 
@@ -113,23 +113,10 @@ async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Fai
     let format = arguments.format.unwrap_or_else(Format::for_stdout);
     let database = Database::from_environment().map_err(Failure::Configuration)?;
     if arguments.task == Task::Migrate {
-        if arguments.dry_run {
-            return Err(Failure::Configuration(
-                "migrate has no --dry-run; it only adds what is missing".to_owned(),
-            ));
-        }
-        let migration = database
-            .migrate()
-            .await
-            .map_err(|error| Failure::Run(chain(&error)))?;
-        format.print_migration(&migration);
-        return Ok(ExitCode::SUCCESS);
+        return migrate(&database, arguments.dry_run, format).await;
     }
     let panel = config::panel_from_environment().map_err(Failure::Configuration)?;
-    let store = database
-        .connect()
-        .await
-        .map_err(|error| Failure::Run(chain(&error)))?;
+    let store = connect(&database).await?.into_store();
     let mut limits = SafetyLimits::default();
     limits.allow_mass_changes = arguments.allow_mass_changes;
     let context = Context::builder(panel, store)
@@ -147,6 +134,28 @@ async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Fai
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
+async fn connect(database: &Database) -> Result<Connected, Failure> {
+    database.connect().await.map_err(|error| match error.kind() {
+        StoreErrorKind::Invalid => Failure::Configuration(format!("DATABASE_URL: {}", chain(&error))),
+        _ => Failure::Run(chain(&error)),
+    })
+}
+
+async fn migrate(database: &Database, dry_run: bool, format: Format) -> Result<ExitCode, Failure> {
+    if dry_run {
+        let message = "migrate has no --dry-run; it only adds what is missing";
+        return Err(Failure::Configuration(message.to_owned()));
+    }
+    let store = connect(database).await?;
+    let migration = store
+        .migrate()
+        .await
+        .map_err(|error| Failure::Run(chain(&error)))?;
+    format.print_migration(&migration);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs one job and prints its report; returns whether it ran to its end.

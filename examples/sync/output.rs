@@ -37,7 +37,10 @@ impl Format {
         let mut value = error
             .report()
             .map_or_else(|| json!({ "job": error.job() }), |report| json!(report));
-        value["error"] = json!({ "kind": error.kind().as_str(), "message": chain(error) });
+        if let Some(object) = value.as_object_mut() {
+            let why = json!({ "kind": error.kind().as_str(), "message": chain(error) });
+            object.insert("error".to_owned(), why);
+        }
         self.print(value);
     }
 

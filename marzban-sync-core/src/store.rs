@@ -53,10 +53,10 @@ pub trait Store: Send + Sync {
     /// Reads the next accounts of a scope, in one query, in a stable order: the accounts of one user stand together,
     /// users are ordered by the lowest id among their accounts, and accounts of a user by id.
     ///
-    /// `limit` counts users, and must be at least 1; the accounts of a user are never parted by a page.
+    /// `limit` counts users; the accounts of a user are never parted by a page, and the last page has no cursor.
     ///
     /// # Errors
-    /// `Unavailable` or `Invalid`.
+    /// `Unavailable` or `Invalid`, the latter also for a limit of 0.
     ///
     /// # Cancel safety
     /// Reads only; may be dropped at any point.
@@ -85,6 +85,10 @@ pub trait Store: Send + Sync {
     /// [depends on the subscription](Change::depends_on_subscription), while that subscription still governs and
     /// still has the same `status` and `end_date`. A row that somebody else holds locked is a conflict too: a
     /// payment never waits for a sync, nor deadlocks with one. `updated_at` of the written rows becomes `now`.
+    ///
+    /// All changes of one call are compared with the rows as they were before it, so two accounts of one user are no
+    /// conflict to each other. A change that depends on there being no subscription is a conflict once there is one.
+    /// Times are cut to the microsecond before they are compared.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`; after an error some of the changes may have been written.
@@ -120,7 +124,7 @@ pub trait Store: Send + Sync {
     /// Notes how a run ended.
     ///
     /// # Errors
-    /// `Unavailable` or `Invalid`.
+    /// `Unavailable` or `Invalid`, the latter also for a run that is not there.
     async fn finish_run(
         &self,
         run: RunId,

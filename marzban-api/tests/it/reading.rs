@@ -257,8 +257,17 @@ async fn a_panel_that_fails_on_everything_is_given_up() {
 async fn a_small_batch_of_which_nothing_can_be_read_is_a_panel_that_is_down() {
     for count in 2..=8 {
         let wire = Wire::script(vec![internal_error(); 100]).await;
-        let error = wire.client().users().by_names(&numbered(count)).await.unwrap_err();
-        assert_eq!((error.kind(), error.status()), (ErrorKind::Server, Some(500)), "{count} users");
+        let error = wire
+            .client()
+            .users()
+            .by_names(&numbered(count))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.status()),
+            (ErrorKind::Server, Some(500)),
+            "{count} users"
+        );
     }
     let wire = panel(numbered(1), &["user_0000"]).await;
     let result = wire.client().users().by_names(&numbered(1)).await.unwrap();

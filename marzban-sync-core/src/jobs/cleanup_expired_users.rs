@@ -14,7 +14,7 @@ use crate::safety::Withheld;
 use crate::store::Scope;
 
 /// Users a page of candidates.
-const PAGE_USERS: u32 = 2_000;
+const PAGE_USERS: u32 = 5_000;
 
 /// Deletes the panel users of customers all of whose subscriptions ended more than 7 days ago, and unlinks their
 /// accounts.
@@ -41,6 +41,8 @@ pub async fn cleanup_expired_marzban_users(context: &Context) -> Result<CleanupR
         .end(result, Report::CleanupExpiredMarzbanUsers(report.clone()))
         .await?;
     tracing::info!(
+        panel.name = report.run.panel,
+        sync.total = report.total,
         "Marzban cleanup completed: {} cleaned, {} skipped, {} errors",
         report.cleaned,
         report.skipped,
@@ -231,7 +233,10 @@ impl Cleanup {
             let user = account
                 .telegram_id
                 .map_or_else(|| "null".to_owned(), |id| id.to_string());
-            tracing::info!("Cleaned up expired Marzban user for {user}");
+            tracing::info!(
+                user.name = account.name,
+                "Cleaned up expired Marzban user for {user}"
+            );
             session.context.emit(Event::Cleaned(account));
         } else {
             let detail = Some("the panel user is gone, but its row names another by now".to_owned());

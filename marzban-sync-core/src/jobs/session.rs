@@ -32,6 +32,7 @@ pub(super) struct Session<'a> {
     failed: BTreeSet<AccountId>,
     answered: bool,
     unanswered: u32,
+    last_failure: Option<PanelError>,
 }
 
 /// Why a run does not go on.
@@ -108,6 +109,7 @@ impl<'a> Session<'a> {
             failed: BTreeSet::new(),
             answered: false,
             unanswered: 0,
+            last_failure: None,
         })
     }
 
@@ -206,24 +208,26 @@ impl<'a> Session<'a> {
     /// Counts a question without an answer; the panel is given up when it refuses, or after a few in a row.
     pub(super) fn note_failure(&mut self, error: PanelError) -> Result<String, Interrupt> {
         self.unanswered += 1;
-        let why = chain(&error);
-        tracing::warn!(job = %self.job, panel.name = self.run.panel, error = why, "the panel did not answer");
         if error.kind() == PanelErrorKind::Refused || self.unanswered >= MAX_UNANSWERED {
             return Err(error.into());
         }
+        let why = chain(&error);
+        tracing::warn!(job = %self.job, panel.name = self.run.panel, error = why, "the panel did not answer");
+        self.last_failure = Some(error);
         Ok(why)
     }
 
-    /// An error when the panel was asked and never answered.
-    pub(super) fn require_an_answer(&self) -> Result<(), Interrupt> {
-        if self.answered || self.unanswered == 0 {
-            return Ok(());
+    /// An error when the panel was asked and never answered; its cause is why it did not the last time.
+    pub(super) fn require_an_answer(&mut self) -> Result<(), Interrupt> {
+        match self.last_failure.take() {
+            Some(failure) if !self.answered => Err(PanelError::new(
+                PanelErrorKind::Unavailable,
+                "the panel answered none of the questions",
+            )
+            .with_source(failure)
+            .into()),
+            _ => Ok(()),
         }
-        Err(PanelError::new(
-            PanelErrorKind::Unavailable,
-            "the panel answered none of the questions",
-        )
-        .into())
     }
 
     /// Applies changes, and returns the accounts that were in conflict; a dry run notes them in the plan.
@@ -332,6 +336,7 @@ impl<'a> Session<'a> {
 fn log(change: &Change) {
     let Account {
         telegram_id,
+        name,
         subscription,
         ..
     } = &change.account;
@@ -341,13 +346,17 @@ fn log(change: &Change) {
             .as_ref()
             .and_then(|subscription| subscription.end_date);
         tracing::info!(
+            user.name = name,
             "Updating subscription end_date for user {user}: {} -> {}",
             date(old),
             date(end_date.as_column())
         );
     }
     if change.reasons.contains(&Reason::Missing) {
-        tracing::info!("Marked VPN config inactive for missing user {user}");
+        tracing::info!(
+            user.name = name,
+            "Marked VPN config inactive for missing user {user}"
+        );
     }
     tracing::debug!(%change, "applied");
 }

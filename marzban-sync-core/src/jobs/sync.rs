@@ -14,8 +14,8 @@ use crate::report::{
 use crate::safety::{Tally, Withheld};
 use crate::store::Scope;
 
-/// Users a page: large enough that a run writes few statements, small enough that what is done is soon written.
-const PAGE_USERS: u32 = 2_000;
+/// Users a page: large enough that a run takes few statements, small enough to be held in memory.
+const PAGE_USERS: u32 = 5_000;
 
 /// How many absent users are still asked for, once the safety check will withhold what is found.
 const MAX_CONFIRMATIONS: u32 = 100;
@@ -52,6 +52,10 @@ pub async fn sync_subscriptions_from_marzban(
         .end(result, Report::SyncSubscriptionsFromMarzban(report.clone()))
         .await?;
     tracing::info!(
+        panel.name = report.run.panel,
+        sync.synced = report.synced,
+        sync.errors = report.errors,
+        sync.total = report.total,
         "Marzban sync completed: {} synced, {} errors",
         report.synced,
         report.errors
@@ -81,7 +85,15 @@ pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUser
     session
         .end(result, Report::SyncUserStatusFromMarzban(report.clone()))
         .await?;
-    tracing::info!("User status sync completed: {} users updated", report.updated);
+    tracing::info!(
+        panel.name = report.run.panel,
+        sync.updated = report.updated,
+        sync.missing = report.missing,
+        sync.errors = report.errors,
+        sync.total = report.total,
+        "User status sync completed: {} users updated",
+        report.updated
+    );
     Ok(report)
 }
 
@@ -120,8 +132,7 @@ impl Sync {
             unasked: 0,
         };
         let result = sync.all(session).await;
-        if let Err(interrupt) = &result {
-            tracing::warn!(?interrupt, "the run ended early");
+        if result.is_err() {
             sync.withhold(
                 session,
                 "the run ended before everything had been looked at".to_owned(),

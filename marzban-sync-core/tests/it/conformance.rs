@@ -1,0 +1,79 @@
+//! The laws of every store, for the stores that need no server.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use marzban_sync_core::store::{MemoryRun, MemoryStore, MemorySystemStats, Store};
+use marzban_sync_core::testing::conformance::{Bot, Fixture};
+
+/// A store in memory, reached by way of one of the pointers that forward the trait.
+struct Memory {
+    rows: MemoryStore,
+    handle: fn(MemoryStore) -> Arc<dyn Store>,
+}
+
+impl Memory {
+    fn behind(handle: fn(MemoryStore) -> Arc<dyn Store>) -> Self {
+        Self {
+            rows: MemoryStore::new(),
+            handle,
+        }
+    }
+}
+
+#[async_trait]
+impl Fixture for Memory {
+    fn store(&self) -> Arc<dyn Store> {
+        (self.handle)(self.rows.clone())
+    }
+
+    async fn insert(&self, bot: &Bot) {
+        bot.users
+            .iter()
+            .cloned()
+            .for_each(|row| self.rows.insert_user(row));
+        bot.subscriptions
+            .iter()
+            .cloned()
+            .for_each(|row| self.rows.insert_subscription(row));
+        bot.vpn_configs
+            .iter()
+            .cloned()
+            .for_each(|row| self.rows.insert_vpn_config(row));
+    }
+
+    async fn rows(&self) -> Bot {
+        Bot {
+            users: self.rows.users(),
+            subscriptions: self.rows.subscriptions(),
+            vpn_configs: self.rows.vpn_configs(),
+        }
+    }
+
+    async fn runs(&self) -> Vec<MemoryRun> {
+        self.rows.runs()
+    }
+
+    async fn system_stats(&self) -> Vec<MemorySystemStats> {
+        self.rows.system_stats()
+    }
+}
+
+mod memory {
+    use super::*;
+    marzban_sync_core::store_conformance!(Memory::behind(|store| Arc::new(store)));
+}
+
+mod memory_behind_an_arc {
+    use super::*;
+    marzban_sync_core::store_conformance!(Memory::behind(
+        |store| Arc::new(Arc::new(store) as Arc<dyn Store>)
+    ));
+}
+
+mod memory_behind_a_box {
+    use super::*;
+    marzban_sync_core::store_conformance!(Memory::behind(
+        |store| Arc::new(Box::new(store) as Box<dyn Store>)
+    ));
+}

@@ -1,0 +1,67 @@
+//! What becomes of an account, case by case.
+
+mod accounts;
+mod customers;
+mod facts;
+mod table;
+
+use marzban_sync_core::account::Account;
+use marzban_sync_core::observation::Observation;
+use marzban_sync_core::policy::Policy;
+use marzban_sync_core::reconcile::Facet::Subscriptions;
+use marzban_sync_core::reconcile::{Decision, Facet, Observed, reconcile};
+
+use crate::given::now;
+
+/// The decision in words: the change, the problem after `!`, and whether the safety check counts it as early.
+fn words(decision: &Decision<'_>) -> String {
+    let mut words = Vec::new();
+    if let Some(change) = &decision.change {
+        let change = change.to_string();
+        let (_, change) = change.split_once("): ").expect("the account's name comes first");
+        words.push(change.to_owned());
+    }
+    if let Some((reason, detail)) = &decision.problem {
+        words.push(match detail {
+            Some(detail) => format!("! {reason:?}: {detail}"),
+            None => format!("! {reason:?}"),
+        });
+    }
+    if decision.expired_early {
+        words.push("(early)".to_owned());
+    }
+    words.join(" ")
+}
+
+#[track_caller]
+fn check_by(policy: Policy, account: Account, says: Observation, facet: Facet, expected: &str) {
+    let observed = [Observed {
+        account,
+        observation: says,
+    }];
+    let decisions = reconcile(&observed, facet, policy, now());
+    assert!(
+        decisions.len() <= 1,
+        "one account has one decision: {decisions:?}"
+    );
+    assert_eq!(
+        decisions.first().map_or_else(|| "nothing".to_owned(), words),
+        expected
+    );
+}
+
+#[track_caller]
+fn check(account: Account, says: Observation, facet: Facet, expected: &str) {
+    check_by(Policy::default(), account, says, facet, expected);
+}
+
+/// Decides for accounts of one customer; a line for each decision, led by the account's number.
+#[track_caller]
+fn check_customer(customer: &[Observed], expected: &str) {
+    let decisions = reconcile(customer, Subscriptions, Policy::default(), now());
+    let lines: Vec<String> = decisions
+        .iter()
+        .map(|decision| format!("{}: {}", decision.account.id, words(decision)))
+        .collect();
+    assert_eq!(lines.join("\n"), expected);
+}

@@ -1,0 +1,170 @@
+//! Traffic, the last connection, and what is not known.
+
+use marzban_sync_core::account::Account;
+use marzban_sync_core::observation::{Observation, PanelUser};
+use marzban_sync_core::policy::Policy;
+use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
+use marzban_sync_core::reconcile::{Observed, reconcile};
+
+use super::check;
+use crate::given::{account, at, day, found, now, subscribed, user};
+
+// Traffic and the last connection.
+
+#[track_caller]
+fn check_traffic(before: Option<i64>, used_traffic: i64, expected: &str) {
+    let given = Account {
+        traffic_used: before,
+        ..subscribed("active", day(5))
+    };
+    let says = PanelUser {
+        used_traffic,
+        ..user("active", day(5))
+    };
+    for facet in [Subscriptions, UserStatus] {
+        check(given.clone(), Observation::Found(says.clone()), facet, expected);
+    }
+}
+
+#[test]
+fn traffic_mirrors_the_panel_zero_included() {
+    check_traffic(Some(0), 0, "nothing");
+    check_traffic(Some(100), 100, "nothing");
+    check_traffic(Some(100), 101, "traffic_used 100 -> 101 [TrafficUsed]");
+    check_traffic(Some(100), 99, "traffic_used 100 -> 99 [TrafficReset]");
+    check_traffic(Some(100), 0, "traffic_used 100 -> 0 [TrafficReset]");
+    check_traffic(None, 0, "traffic_used null -> 0 [TrafficUsed]");
+    check_traffic(
+        Some(0),
+        i64::MAX,
+        "traffic_used 0 -> 9223372036854775807 [TrafficUsed]",
+    );
+}
+
+#[track_caller]
+fn check_online(before: Option<&str>, online_at: Option<&str>, expected: &str) {
+    let given = Account {
+        last_connected_at: before.map(at),
+        ..subscribed("active", day(5))
+    };
+    let says = PanelUser {
+        online_at: online_at.map(at),
+        ..user("active", day(5))
+    };
+    for facet in [Subscriptions, UserStatus] {
+        check(given.clone(), Observation::Found(says.clone()), facet, expected);
+    }
+}
+
+#[test]
+fn the_last_connection_mirrors_online_at_and_is_never_now() {
+    check_online(
+        None,
+        Some("2025-09-14 08:30:00.250000"),
+        "last_connected_at null -> 2025-09-14 08:30:00.250 UTC [Connected]",
+    );
+    check_online(
+        Some("2025-09-14 08:30:00"),
+        Some("2025-09-14 08:30:00.000001"),
+        "last_connected_at 2025-09-14 08:30:00 UTC -> 2025-09-14 08:30:00.000001 UTC [Connected]",
+    );
+}
+
+#[test]
+fn the_last_connection_never_goes_backwards_and_is_never_cleared() {
+    check_online(
+        Some("2025-09-14 08:30:00"),
+        Some("2025-09-14 08:30:00"),
+        "nothing",
+    );
+    check_online(
+        Some("2025-09-14 08:30:00"),
+        Some("2025-09-14 08:29:59.999999"),
+        "nothing",
+    );
+    check_online(Some("2025-09-14 08:30:00"), None, "nothing");
+    check_online(None, None, "nothing");
+}
+
+#[test]
+fn null_columns_are_filled_from_the_panel() {
+    let empty = Account {
+        telegram_id: None,
+        is_active: None,
+        traffic_used: None,
+        subscription: None,
+        ..account(1)
+    };
+    let observed = [Observed {
+        account: empty,
+        observation: found("limited", None),
+    }];
+    let decisions = reconcile(&observed, UserStatus, Policy::default(), now());
+    let change = decisions[0]
+        .change
+        .as_ref()
+        .expect("null is not in line with the panel");
+    assert_eq!(
+        change.to_string(),
+        "null (\"user1\"): is_active null -> false traffic_used null -> 100 [Limited, TrafficUsed]"
+    );
+}
+
+// What is not known.
+
+#[test]
+fn what_is_not_known_changes_nothing_and_is_reported() {
+    let given = || subscribed("active", day(5));
+    for facet in [Subscriptions, UserStatus] {
+        check(given(), Observation::NotPermitted, facet, "! NotPermitted");
+        check(
+            given(),
+            Observation::Unreadable("bad row".to_owned()),
+            facet,
+            "! Unreadable: bad row",
+        );
+        check(
+            given(),
+            Observation::Unavailable("timed out".to_owned()),
+            facet,
+            "! Unavailable: timed out",
+        );
+        check(
+            given(),
+            Observation::Absent,
+            facet,
+            "! Missing: absent from the panel's answer, not confirmed",
+        );
+    }
+}
+
+#[test]
+fn a_missing_user_loses_access_in_the_status_job_only() {
+    check(
+        subscribed("active", day(5)),
+        Observation::Missing,
+        Subscriptions,
+        "! Missing",
+    );
+    check(
+        subscribed("active", day(5)),
+        Observation::Missing,
+        UserStatus,
+        "is_active true -> false [Missing]",
+    );
+    let unmarked = Account {
+        is_active: None,
+        ..account(1)
+    };
+    check(
+        unmarked,
+        Observation::Missing,
+        UserStatus,
+        "is_active null -> false [Missing]",
+    );
+    let marked = Account {
+        is_active: Some(false),
+        ..account(1)
+    };
+    check(marked, Observation::Missing, UserStatus, "nothing");
+}

@@ -1,0 +1,12 @@
+//! The jobs over a store in memory and a scripted panel.
+
+mod cleanup;
+mod cleanup_looks;
+mod dry_run;
+mod history;
+mod races;
+mod safety;
+mod stops;
+mod subscriptions;
+mod system_stats;
+mod user_status;

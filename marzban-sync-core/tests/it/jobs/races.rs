@@ -1,0 +1,258 @@
+//! Payments and other writes of the bot while a run is under way: never overwritten.
+
+use marzban_sync_core::account::AccountId;
+use marzban_sync_core::observation::PanelUser;
+use marzban_sync_core::report::Stopped;
+use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
+
+use crate::given::{at, day, user};
+use crate::scripted::{World, pay, problems};
+
+/// Lets the customer 1 pay until the 30th while the panel is asked for the list.
+fn paid_meanwhile(world: &World) {
+    let store = world.store.clone();
+    world.panel.at_call("users ", move || {
+        pay(&store, 10, 1, "active", at("2025-09-30 00:00:00"));
+    });
+}
+
+#[tokio::test]
+async fn a_payment_while_the_panel_is_asked_is_not_undone_by_a_late_expired() {
+    let world = World::new();
+    world.customer(1, "active", at("2025-09-15 00:00:00"));
+    world.panel.put(
+        "user1",
+        PanelUser {
+            used_traffic: 500,
+            ..user("expired", at("2025-09-15 00:00:00"))
+        },
+    );
+    paid_meanwhile(&world);
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-09-30 00:00:00 UTC; user1 on 500 null"
+    );
+    assert_eq!((report.synced, report.errors, report.total), (0, 1, 1));
+    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+}
+
+#[tokio::test]
+async fn a_payment_while_the_panel_is_asked_is_not_undone_by_a_late_disabled() {
+    let world = World::new();
+    world.customer(1, "expired", at("2025-09-01 00:00:00"));
+    world
+        .panel
+        .put("user1", user("disabled", at("2025-09-01 00:00:00")));
+    paid_meanwhile(&world);
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-09-30 00:00:00 UTC; user1 on 100 null"
+    );
+    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+}
+
+#[tokio::test]
+async fn the_status_job_does_not_switch_off_who_pays_meanwhile() {
+    let world = World::new();
+    world.customer(1, "active", at("2025-09-15 00:00:00"));
+    world
+        .panel
+        .put("user1", user("expired", at("2025-09-15 00:00:00")));
+    paid_meanwhile(&world);
+
+    let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-09-30 00:00:00 UTC; user1 on 100 null"
+    );
+    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+}
+
+#[tokio::test]
+async fn traffic_is_written_whatever_is_paid_meanwhile() {
+    let world = World::new();
+    world.customer(1, "active", day(5));
+    let busy = PanelUser {
+        used_traffic: 500,
+        ..user("active", day(5))
+    };
+    world.panel.put("user1", busy);
+    paid_meanwhile(&world);
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-09-30 00:00:00 UTC; user1 on 500 null"
+    );
+    assert_eq!((report.synced, report.errors), (1, 0));
+}
+
+#[tokio::test]
+async fn a_change_to_the_customers_good_is_decided_again_from_the_new_row() {
+    let world = World::new();
+    world.customer(1, "expired", at("2025-09-01 00:00:00"));
+    world
+        .panel
+        .put("user1", user("active", at("2025-10-30 00:00:00")));
+    paid_meanwhile(&world);
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-10-30 00:00:00 UTC; user1 on 100 null"
+    );
+    assert_eq!((report.synced, report.errors), (1, 0));
+}
+
+#[tokio::test]
+async fn an_extension_older_than_the_payment_does_not_shorten_it() {
+    let world = World::new();
+    world.customer(1, "expired", at("2025-09-01 00:00:00"));
+    world
+        .panel
+        .put("user1", user("active", at("2025-09-20 00:00:00")));
+    paid_meanwhile(&world);
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-09-30 00:00:00 UTC; user1 on 100 null"
+    );
+    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+}
+
+#[tokio::test]
+async fn a_new_subscription_that_governs_meanwhile_is_not_touched() {
+    let world = World::new();
+    world.customer(1, "active", at("2025-09-15 00:00:00"));
+    world
+        .panel
+        .put("user1", user("expired", at("2025-09-15 00:00:00")));
+    let store = world.store.clone();
+    world.panel.at_call("users ", move || {
+        pay(&store, 11, 1, "active", at("2025-09-30 00:00:00"));
+    });
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    let rows: Vec<String> = world
+        .store
+        .subscriptions()
+        .iter()
+        .map(|row| format!("{} {}", row.status, row.end_date.unwrap()))
+        .collect();
+    assert_eq!(
+        rows,
+        ["active 2025-09-15 00:00:00 UTC", "active 2025-09-30 00:00:00 UTC"]
+    );
+    assert_eq!(world.config(1), "user1 on 100 null");
+    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+}
+
+#[tokio::test]
+async fn a_cancellation_meanwhile_is_final() {
+    let world = World::new();
+    world.customer(1, "active", day(5));
+    world.panel.put("user1", user("active", day(50)));
+    let store = world.store.clone();
+    world
+        .panel
+        .at_call("users ", move || pay(&store, 10, 1, "cancelled", day(5)));
+
+    sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "cancelled until 2025-09-20 12:00:00 UTC; user1 on 100 null"
+    );
+}
+
+#[tokio::test]
+async fn an_account_that_is_renamed_meanwhile_gets_nothing_of_the_old_user() {
+    let world = World::new();
+    world.customer(1, "active", day(5));
+    world.panel.put(
+        "user1",
+        PanelUser {
+            used_traffic: 500,
+            ..user("limited", day(5))
+        },
+    );
+    let store = world.store.clone();
+    world.panel.at_call("users ", move || {
+        let mut config = store.vpn_config(AccountId(1)).unwrap();
+        config.marzban_user_id = Some("renamed".to_owned());
+        store.insert_vpn_config(config);
+    });
+
+    let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(world.config(1), "renamed on 100 null");
+    assert_eq!(report.updated, 0);
+}
+
+#[tokio::test]
+async fn a_row_written_twice_in_one_run_counts_once() {
+    let world = World::new();
+    for id in 1..=2 {
+        world.customer(id, "active", day(5));
+        world.panel.put(
+            &format!("user{id}"),
+            PanelUser {
+                used_traffic: 500,
+                ..user("limited", day(5))
+            },
+        );
+    }
+    // After the harmless half of user1 and before the other half, the bot clears the traffic.
+    let store = world.store.clone();
+    world.customer(3, "active", day(5));
+    world.panel.at_call("user user3", move || {
+        let mut config = store.vpn_config(AccountId(1)).unwrap();
+        config.traffic_used = Some(0);
+        store.insert_vpn_config(config);
+    });
+
+    let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(world.config(1), "user1 on 500 null");
+    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+    assert_eq!(
+        (report.updated, report.missing, report.errors, report.total),
+        (3, 1, 1, 3)
+    );
+}
+
+#[tokio::test]
+async fn a_payment_during_the_last_look_is_safe_from_what_is_taken_away_at_the_end() {
+    let world = World::new();
+    world.customer(1, "active", at("2025-09-15 00:00:00"));
+    world
+        .panel
+        .put("user1", user("expired", at("2025-09-15 00:00:00")));
+    world.customer(2, "active", day(5));
+    let store = world.store.clone();
+    world.panel.at_call("user user2", move || {
+        pay(&store, 10, 1, "active", at("2025-09-30 00:00:00"));
+    });
+
+    let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-09-30 00:00:00 UTC; user1 on 100 null"
+    );
+    assert_eq!(world.config(2), "user2 off 100 null");
+    assert_eq!((report.updated, report.missing, report.errors), (1, 1, 1));
+    assert_ne!(report.run.stopped, Some(Stopped::Safety));
+}

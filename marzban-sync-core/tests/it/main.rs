@@ -1,0 +1,22 @@
+//! Everything that runs without a server.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends where it fails, also in what the tests share"
+)]
+
+mod conformance;
+mod conformance_bites;
+mod decisions;
+mod deletions;
+mod faulty;
+mod given;
+mod jobs;
+mod jobs_failures;
+mod laws;
+mod safety_limits;
+mod scripted;
+mod store_sqlite;

@@ -1,0 +1,369 @@
+//! What is SQLite's alone, and the laws of every store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use marzban_sync_core::account::{AccountId, SubscriptionId, UserId};
+use marzban_sync_core::error::{StoreErrorKind, chain};
+use marzban_sync_core::plan::{Change, EndDate};
+use marzban_sync_core::report::{Job, SystemStats};
+use marzban_sync_core::store::{
+    MemoryRun, MemorySubscription, MemorySystemStats, MemoryUser, MemoryVpnConfig, RunId, Scope, SqliteStore,
+    Store,
+};
+use marzban_sync_core::testing::conformance::{Bot, Fixture};
+use tempfile::TempDir;
+
+mod own;
+
+/// The bot's tables as Python's `SQLAlchemy` makes them, with columns that the library knows nothing of.
+const TABLES: &str = "
+    CREATE TABLE users (
+        id INTEGER NOT NULL PRIMARY KEY,
+        telegram_id BIGINT UNIQUE,
+        language VARCHAR(8) NOT NULL DEFAULT 'en'
+    );
+    CREATE TABLE subscriptions (
+        id INTEGER NOT NULL PRIMARY KEY,
+        user_id INTEGER NOT NULL REFERENCES users (id),
+        plan_id INTEGER NOT NULL DEFAULT 3,
+        status VARCHAR(20) NOT NULL,
+        start_date DATETIME,
+        end_date DATETIME,
+        updated_at DATETIME
+    );
+    CREATE TABLE vpn_configs (
+        id INTEGER NOT NULL PRIMARY KEY,
+        user_id INTEGER NOT NULL REFERENCES users (id),
+        protocol VARCHAR(20) NOT NULL DEFAULT 'vless',
+        marzban_user_id VARCHAR(255) UNIQUE,
+        is_active BOOLEAN,
+        traffic_used BIGINT,
+        last_connected_at DATETIME,
+        updated_at DATETIME
+    );";
+
+/// A database in a file of its own, and a way around the store to it.
+struct Sqlite {
+    folder: TempDir,
+    store: SqliteStore,
+}
+
+impl Sqlite {
+    /// A migrated database with the bot's tables and no rows.
+    async fn fresh() -> Self {
+        let sqlite = Self::with_tables(TABLES).await;
+        sqlite.store.migrate().await.unwrap();
+        sqlite
+    }
+
+    async fn with_tables(tables: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bot.db");
+        SqliteConnection::establish(path.to_str().unwrap())
+            .unwrap()
+            .batch_execute(tables)
+            .unwrap();
+        let store = SqliteStore::connect(path.to_str().unwrap()).await.unwrap();
+        Self { folder, store }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("bot.db")
+    }
+
+    /// A connection of the bot's own.
+    fn bot(&self) -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(self.path().to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        connection
+    }
+
+    /// The one text that a query gives; none is null.
+    fn text(&self, query: &str) -> Option<String> {
+        #[derive(QueryableByName)]
+        struct Cell {
+            #[diesel(sql_type = Nullable<Text>)]
+            cell: Option<String>,
+        }
+        sql_query(format!("SELECT CAST(({query}) AS TEXT) AS cell"))
+            .get_result::<Cell>(&mut self.bot())
+            .unwrap()
+            .cell
+    }
+}
+
+#[async_trait]
+impl Fixture for Sqlite {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn insert(&self, bot: &Bot) {
+        let insert = |connection: &mut SqliteConnection| {
+            for row in &bot.users {
+                sql_query(
+                    "INSERT INTO users (id, telegram_id) VALUES (?, ?)
+                     ON CONFLICT (id) DO UPDATE SET telegram_id = excluded.telegram_id",
+                )
+                .bind::<BigInt, _>(row.id.0)
+                .bind::<Nullable<BigInt>, _>(row.telegram_id)
+                .execute(connection)?;
+            }
+            for row in &bot.subscriptions {
+                sql_query("INSERT OR REPLACE INTO subscriptions (id, user_id, status, start_date, end_date, updated_at) VALUES (?, ?, ?, ?, ?, ?)")
+                    .bind::<BigInt, _>(row.id.0)
+                    .bind::<BigInt, _>(row.user_id.0)
+                    .bind::<Text, _>(row.status.as_str())
+                    .bind::<Nullable<Text>, _>(row.start_date.map(written))
+                    .bind::<Nullable<Text>, _>(row.end_date.map(written))
+                    .bind::<Nullable<Text>, _>(row.updated_at.map(written))
+                    .execute(connection)?;
+            }
+            for row in &bot.vpn_configs {
+                sql_query("INSERT OR REPLACE INTO vpn_configs (id, user_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)")
+                    .bind::<BigInt, _>(row.id.0)
+                    .bind::<BigInt, _>(row.user_id.0)
+                    .bind::<Nullable<Text>, _>(row.marzban_user_id.as_deref())
+                    .bind::<Nullable<Bool>, _>(row.is_active)
+                    .bind::<Nullable<BigInt>, _>(row.traffic_used)
+                    .bind::<Nullable<Text>, _>(row.last_connected_at.map(written))
+                    .bind::<Nullable<Text>, _>(row.updated_at.map(written))
+                    .execute(connection)?;
+            }
+            diesel::QueryResult::Ok(())
+        };
+        self.bot().immediate_transaction(insert).unwrap();
+    }
+
+    async fn rows(&self) -> Bot {
+        let connection = &mut self.bot();
+        let users: Vec<UserRow> = sql_query("SELECT * FROM users ORDER BY id")
+            .load(connection)
+            .unwrap();
+        let subscriptions: Vec<SubscriptionRow> = sql_query("SELECT * FROM subscriptions ORDER BY id")
+            .load(connection)
+            .unwrap();
+        let vpn_configs: Vec<VpnConfigRow> = sql_query("SELECT * FROM vpn_configs ORDER BY id")
+            .load(connection)
+            .unwrap();
+        Bot {
+            users: users.into_iter().map(UserRow::neutral).collect(),
+            subscriptions: subscriptions.into_iter().map(SubscriptionRow::neutral).collect(),
+            vpn_configs: vpn_configs.into_iter().map(VpnConfigRow::neutral).collect(),
+        }
+    }
+
+    async fn runs(&self) -> Vec<MemoryRun> {
+        let rows: Vec<RunRow> = sql_query("SELECT * FROM marzban_sync_runs ORDER BY id")
+            .load(&mut self.bot())
+            .unwrap();
+        rows.into_iter().map(RunRow::neutral).collect()
+    }
+
+    async fn system_stats(&self) -> Vec<MemorySystemStats> {
+        let rows: Vec<StatsRow> = sql_query("SELECT * FROM marzban_system_stats ORDER BY id")
+            .load(&mut self.bot())
+            .unwrap();
+        rows.into_iter().map(StatsRow::neutral).collect()
+    }
+}
+
+mod laws {
+    use super::*;
+    marzban_sync_core::store_conformance!(Sqlite::fresh().await);
+}
+
+/// A time as `SQLAlchemy` writes it, which always has the fraction.
+fn written(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
+}
+
+/// A time as `SQLAlchemy` reads it: nothing but this form.
+fn read(text: &str) -> DateTime<Utc> {
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+        .unwrap()
+        .and_utc()
+}
+
+#[derive(QueryableByName)]
+struct UserRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    telegram_id: Option<i64>,
+}
+
+impl UserRow {
+    fn neutral(self) -> MemoryUser {
+        MemoryUser {
+            id: UserId(self.id),
+            telegram_id: self.telegram_id,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct SubscriptionRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = Text)]
+    status: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    start_date: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    end_date: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    updated_at: Option<String>,
+}
+
+impl SubscriptionRow {
+    fn neutral(self) -> MemorySubscription {
+        MemorySubscription {
+            id: SubscriptionId(self.id),
+            user_id: UserId(self.user_id),
+            status: self.status.as_str().into(),
+            start_date: self.start_date.as_deref().map(read),
+            end_date: self.end_date.as_deref().map(read),
+            updated_at: self.updated_at.as_deref().map(read),
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct VpnConfigRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    marzban_user_id: Option<String>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_active: Option<bool>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    traffic_used: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    last_connected_at: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    updated_at: Option<String>,
+}
+
+impl VpnConfigRow {
+    fn neutral(self) -> MemoryVpnConfig {
+        MemoryVpnConfig {
+            id: AccountId(self.id),
+            user_id: UserId(self.user_id),
+            marzban_user_id: self.marzban_user_id,
+            is_active: self.is_active,
+            traffic_used: self.traffic_used,
+            last_connected_at: self.last_connected_at.as_deref().map(read),
+            updated_at: self.updated_at.as_deref().map(read),
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct RunRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    job: String,
+    #[diesel(sql_type = Text)]
+    panel: String,
+    #[diesel(sql_type = Text)]
+    started_at: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    finished_at: Option<String>,
+    #[diesel(sql_type = Text)]
+    outcome: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    report: Option<String>,
+}
+
+impl RunRow {
+    fn neutral(self) -> MemoryRun {
+        MemoryRun {
+            id: RunId(self.id),
+            job: self.job,
+            panel: self.panel,
+            started_at: self.started_at.parse().unwrap(),
+            finished_at: self.finished_at.map(|time| time.parse().unwrap()),
+            outcome: self.outcome,
+            report: self.report.map(|report| report.parse().unwrap()),
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct StatsRow {
+    #[diesel(sql_type = Text)]
+    panel: String,
+    #[diesel(sql_type = Text)]
+    collected_at: String,
+    #[diesel(sql_type = Text)]
+    version: String,
+    #[diesel(sql_type = BigInt)]
+    mem_total: i64,
+    #[diesel(sql_type = BigInt)]
+    mem_used: i64,
+    #[diesel(sql_type = BigInt)]
+    cpu_cores: i64,
+    #[diesel(sql_type = Double)]
+    cpu_usage: f64,
+    #[diesel(sql_type = BigInt)]
+    total_user: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    online_users: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    users_active: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    users_on_hold: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    users_disabled: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    users_expired: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    users_limited: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    incoming_bandwidth: i64,
+    #[diesel(sql_type = BigInt)]
+    outgoing_bandwidth: i64,
+    #[diesel(sql_type = BigInt)]
+    incoming_bandwidth_speed: i64,
+    #[diesel(sql_type = BigInt)]
+    outgoing_bandwidth_speed: i64,
+}
+
+impl StatsRow {
+    fn neutral(self) -> MemorySystemStats {
+        MemorySystemStats {
+            panel: self.panel,
+            collected_at: self.collected_at.parse().unwrap(),
+            stats: SystemStats {
+                version: self.version,
+                mem_total: self.mem_total,
+                mem_used: self.mem_used,
+                cpu_cores: self.cpu_cores,
+                cpu_usage: self.cpu_usage,
+                total_user: self.total_user,
+                online_users: self.online_users,
+                users_active: self.users_active,
+                users_on_hold: self.users_on_hold,
+                users_disabled: self.users_disabled,
+                users_expired: self.users_expired,
+                users_limited: self.users_limited,
+                incoming_bandwidth: self.incoming_bandwidth,
+                outgoing_bandwidth: self.outgoing_bandwidth,
+                incoming_bandwidth_speed: self.incoming_bandwidth_speed,
+                outgoing_bandwidth_speed: self.outgoing_bandwidth_speed,
+            },
+        }
+    }
+}

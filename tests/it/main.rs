@@ -1,0 +1,17 @@
+//! The tests that need more than one package of the workspace.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test ends where what it stands on fails"
+)]
+
+mod bot;
+mod fake_panel_program;
+mod jobs_over_http;
+mod program;
+mod quickstart_program;
+mod scale;
+mod store_postgres;
+mod sync_program;

@@ -1,0 +1,222 @@
+//! The conformance suite, over a bot's tables with columns that the library does not know, in an eastern time zone.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use marzban_sync_core::report::SystemStats;
+use marzban_sync_core::store::{
+    MemoryRun, MemorySubscription, MemorySystemStats, MemoryUser, MemoryVpnConfig, RunId, Store,
+};
+use marzban_sync_core::testing::conformance::{self, Fixture};
+use marzban_sync_tests::TestDatabase;
+
+use super::Bot;
+
+/// A law holds the lock of each job for ten panels at once, and each holds a connection.
+const CONNECTIONS: usize = 48;
+
+impl Bot {
+    async fn for_laws() -> Option<Self> {
+        let database = TestDatabase::new().await?.in_time_zone("Asia/Tehran").await;
+        let pool = database.pool(CONNECTIONS);
+        Some(Self::over(database, pool).await)
+    }
+}
+
+#[async_trait]
+impl Fixture for Bot {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn insert(&self, bot: &conformance::Bot) {
+        let ids: Vec<i64> = bot.users.iter().map(|row| row.id.0).collect();
+        let telegram_ids: Vec<Option<i64>> = bot.users.iter().map(|row| row.telegram_id).collect();
+        self.client
+            .execute(
+                "INSERT INTO users (id, telegram_id, language, created_at)
+                 SELECT id, telegram_id, 'fa', '2025-01-01' FROM unnest($1::bigint[], $2::bigint[]) AS t (id, telegram_id)
+                 ON CONFLICT (id) DO UPDATE SET telegram_id = excluded.telegram_id",
+                &[&ids, &telegram_ids],
+            )
+            .await
+            .unwrap();
+        self.insert_subscriptions(&bot.subscriptions).await;
+        self.insert_vpn_configs(&bot.vpn_configs).await;
+    }
+
+    async fn rows(&self) -> conformance::Bot {
+        let users = self
+            .client
+            .query("SELECT id::bigint, telegram_id FROM users ORDER BY id", &[])
+            .await
+            .unwrap();
+        let subscriptions = self
+            .client
+            .query(
+                "SELECT id::bigint, user_id::bigint, status, start_date, end_date, updated_at
+                 FROM subscriptions ORDER BY id",
+                &[],
+            )
+            .await
+            .unwrap();
+        let vpn_configs = self
+            .client
+            .query(
+                "SELECT id::bigint, user_id::bigint, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at
+                 FROM vpn_configs ORDER BY id",
+                &[],
+            )
+            .await
+            .unwrap();
+        conformance::Bot {
+            users: users
+                .iter()
+                .map(|row| MemoryUser {
+                    id: UserId(row.get(0)),
+                    telegram_id: row.get(1),
+                })
+                .collect(),
+            subscriptions: subscriptions
+                .iter()
+                .map(|row| MemorySubscription {
+                    id: SubscriptionId(row.get(0)),
+                    user_id: UserId(row.get(1)),
+                    status: SubscriptionStatus::from(row.get::<_, &str>(2)),
+                    start_date: utc(row.get(3)),
+                    end_date: utc(row.get(4)),
+                    updated_at: utc(row.get(5)),
+                })
+                .collect(),
+            vpn_configs: vpn_configs
+                .iter()
+                .map(|row| MemoryVpnConfig {
+                    id: AccountId(row.get(0)),
+                    user_id: UserId(row.get(1)),
+                    marzban_user_id: row.get(2),
+                    is_active: row.get(3),
+                    traffic_used: row.get(4),
+                    last_connected_at: utc(row.get(5)),
+                    updated_at: utc(row.get(6)),
+                })
+                .collect(),
+        }
+    }
+
+    async fn runs(&self) -> Vec<MemoryRun> {
+        let rows = self
+            .client
+            .query(
+                "SELECT id, job, panel, started_at, finished_at, outcome, report FROM marzban_sync_runs ORDER BY id",
+                &[],
+            )
+            .await
+            .unwrap();
+        rows.iter()
+            .map(|row| MemoryRun {
+                id: RunId(row.get(0)),
+                job: row.get(1),
+                panel: row.get(2),
+                started_at: row.get(3),
+                finished_at: row.get(4),
+                outcome: row.get(5),
+                report: row.get(6),
+            })
+            .collect()
+    }
+
+    async fn system_stats(&self) -> Vec<MemorySystemStats> {
+        let rows = self
+            .client
+            .query("SELECT * FROM marzban_system_stats ORDER BY id", &[])
+            .await
+            .unwrap();
+        rows.iter()
+            .map(|row| MemorySystemStats {
+                panel: row.get("panel"),
+                collected_at: row.get("collected_at"),
+                stats: SystemStats {
+                    version: row.get("version"),
+                    mem_total: row.get("mem_total"),
+                    mem_used: row.get("mem_used"),
+                    cpu_cores: row.get("cpu_cores"),
+                    cpu_usage: row.get("cpu_usage"),
+                    total_user: row.get("total_user"),
+                    online_users: row.get("online_users"),
+                    users_active: row.get("users_active"),
+                    users_on_hold: row.get("users_on_hold"),
+                    users_disabled: row.get("users_disabled"),
+                    users_expired: row.get("users_expired"),
+                    users_limited: row.get("users_limited"),
+                    incoming_bandwidth: row.get("incoming_bandwidth"),
+                    outgoing_bandwidth: row.get("outgoing_bandwidth"),
+                    incoming_bandwidth_speed: row.get("incoming_bandwidth_speed"),
+                    outgoing_bandwidth_speed: row.get("outgoing_bandwidth_speed"),
+                },
+            })
+            .collect()
+    }
+}
+
+impl Bot {
+    async fn insert_subscriptions(&self, rows: &[MemorySubscription]) {
+        let ids: Vec<i64> = rows.iter().map(|row| row.id.0).collect();
+        let users: Vec<i64> = rows.iter().map(|row| row.user_id.0).collect();
+        let statuses: Vec<&str> = rows.iter().map(|row| row.status.as_str()).collect();
+        let start_dates: Vec<_> = rows.iter().map(|row| naive(row.start_date)).collect();
+        let end_dates: Vec<_> = rows.iter().map(|row| naive(row.end_date)).collect();
+        let updated_at: Vec<_> = rows.iter().map(|row| naive(row.updated_at)).collect();
+        self.client
+            .execute(
+                "INSERT INTO subscriptions (id, user_id, plan_id, price, status, start_date, end_date, updated_at)
+                 SELECT id, user_id, 7, 9.90, status, start_date, end_date, updated_at
+                 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamp[], $5::timestamp[], $6::timestamp[])
+                     AS t (id, user_id, status, start_date, end_date, updated_at)
+                 ON CONFLICT (id) DO UPDATE SET (user_id, status, start_date, end_date, updated_at)
+                     = (excluded.user_id, excluded.status, excluded.start_date, excluded.end_date, excluded.updated_at)",
+                &[&ids, &users, &statuses, &start_dates, &end_dates, &updated_at],
+            )
+            .await
+            .unwrap();
+    }
+
+    async fn insert_vpn_configs(&self, rows: &[MemoryVpnConfig]) {
+        let ids: Vec<i64> = rows.iter().map(|row| row.id.0).collect();
+        let users: Vec<i64> = rows.iter().map(|row| row.user_id.0).collect();
+        let names: Vec<Option<&str>> = rows.iter().map(|row| row.marzban_user_id.as_deref()).collect();
+        let is_active: Vec<Option<bool>> = rows.iter().map(|row| row.is_active).collect();
+        let traffic_used: Vec<Option<i64>> = rows.iter().map(|row| row.traffic_used).collect();
+        let last_connected_at: Vec<_> = rows.iter().map(|row| naive(row.last_connected_at)).collect();
+        let updated_at: Vec<_> = rows.iter().map(|row| naive(row.updated_at)).collect();
+        self.client
+            .execute(
+                "INSERT INTO vpn_configs
+                     (id, user_id, protocol, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at)
+                 SELECT id, user_id, 'vless', name, is_active, traffic_used, last_connected_at, updated_at
+                 FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[], $5::bigint[], $6::timestamp[],
+                     $7::timestamp[]) AS t (id, user_id, name, is_active, traffic_used, last_connected_at, updated_at)
+                 ON CONFLICT (id) DO UPDATE SET
+                     (user_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at)
+                     = (excluded.user_id, excluded.marzban_user_id, excluded.is_active, excluded.traffic_used,
+                        excluded.last_connected_at, excluded.updated_at)",
+                &[&ids, &users, &names, &is_active, &traffic_used, &last_connected_at, &updated_at],
+            )
+            .await
+            .unwrap();
+    }
+}
+
+fn utc(column: Option<NaiveDateTime>) -> Option<DateTime<Utc>> {
+    column.map(|column| column.and_utc())
+}
+
+fn naive(time: Option<DateTime<Utc>>) -> Option<NaiveDateTime> {
+    time.map(|time| time.naive_utc())
+}
+
+marzban_sync_core::store_conformance!({
+    let Some(bot) = Bot::for_laws().await else { return };
+    bot
+});

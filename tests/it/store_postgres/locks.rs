@@ -1,0 +1,83 @@
+//! The lock of a run and its connection.
+
+use marzban_sync_core::error::StoreErrorKind;
+use marzban_sync_core::report::Job;
+use marzban_sync_core::store::{PostgresStore, Scope, Store};
+
+use super::Bot;
+
+const JOB: Job = Job::SyncSubscriptionsFromMarzban;
+
+#[tokio::test]
+async fn a_lock_dies_with_its_connection_and_says_so() {
+    let Some(bot) = Bot::new().await else { return };
+    let mut lock = bot.store.lock(JOB, "main").await.unwrap();
+    lock.verify().await.unwrap();
+
+    let ended: bool = bot
+        .client
+        .query_one(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks
+             WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert!(ended);
+    assert_eq!(lock.verify().await.unwrap_err().kind(), StoreErrorKind::LockLost);
+    bot.store
+        .lock(JOB, "main")
+        .await
+        .unwrap()
+        .release()
+        .await
+        .unwrap();
+    assert_eq!(
+        lock.release().await.unwrap_err().kind(),
+        StoreErrorKind::Unavailable
+    );
+}
+
+#[tokio::test]
+async fn a_lock_is_one_for_every_process() {
+    let Some(bot) = Bot::new().await else { return };
+    let lock = bot.store.lock(JOB, "main").await.unwrap();
+    let other = PostgresStore::connect(bot.database.url()).await.unwrap();
+    let error = other.lock(JOB, "main").await.err().unwrap();
+    assert_eq!(error.kind(), StoreErrorKind::AlreadyRunning);
+    assert_eq!(
+        error.to_string(),
+        "another run of sync_subscriptions_from_marzban holds the lock of panel \"main\""
+    );
+    lock.release().await.unwrap();
+    other.lock(JOB, "main").await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_released_lock_gives_its_connection_back_and_a_dropped_one_closes_it() {
+    let Some(bot) = Bot::new().await else { return };
+    let pool = bot.database.pool(2);
+    let store = PostgresStore::new(pool.clone());
+    store.lock(JOB, "main").await.unwrap().release().await.unwrap();
+    assert_eq!((pool.status().size, pool.status().available), (1, 1));
+    drop(store.lock(JOB, "main").await.unwrap());
+    assert_eq!((pool.status().size, pool.status().available), (0, 0));
+}
+
+#[tokio::test]
+async fn a_pool_of_one_connection_cannot_hold_a_lock() {
+    let Some(bot) = Bot::new().await else { return };
+    let store = PostgresStore::new(bot.database.pool(1));
+    let error = store.lock(JOB, "main").await.err().unwrap();
+    assert_eq!(error.kind(), StoreErrorKind::Invalid);
+    assert_eq!(
+        error.to_string(),
+        "the pool may open one connection only, and a run needs two: one holds its lock, one works"
+    );
+    assert_eq!(
+        store.count_accounts(Scope::All).await.unwrap(),
+        0,
+        "the rest works"
+    );
+}

@@ -1,0 +1,203 @@
+//! What the tables must look like, and what `migrate` adds.
+
+use marzban_sync_core::error::StoreErrorKind;
+use marzban_sync_core::store::{PostgresStore, Store};
+use marzban_sync_tests::TestDatabase;
+
+use super::{Bot, ONE_ACCOUNT};
+
+const OWN_TABLES: [&str; 2] = ["marzban_sync_runs", "marzban_system_stats"];
+
+const COUNT_OWN_TABLES: &str = "SELECT count(*)::text FROM pg_tables WHERE tablename LIKE 'marzban%'";
+
+#[tokio::test]
+async fn migrating_a_live_database_adds_the_own_tables_and_rewrites_no_row() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    database.create_bot_schema().await;
+    let store = PostgresStore::new(database.pool(2));
+    let bot = Bot {
+        client: database.connect().await,
+        store,
+        database,
+    };
+    bot.sql(ONE_ACCOUNT).await;
+    let before = bot.fingerprint().await;
+
+    let missing = bot.store.verify_schema().await.unwrap_err();
+    assert_eq!(missing.kind(), StoreErrorKind::Schema);
+    assert_eq!(
+        missing.to_string(),
+        "the database does not fit: table marzban_sync_runs is missing: run migrate; \
+         table marzban_system_stats is missing: run migrate"
+    );
+
+    assert_eq!(bot.store.migrate().await.unwrap().created, OWN_TABLES);
+    bot.store.verify_schema().await.unwrap();
+    assert_eq!(bot.store.migrate().await.unwrap().created, [""; 0]);
+    assert_eq!(bot.fingerprint().await, before);
+}
+
+#[tokio::test]
+async fn migrating_adds_the_nullable_columns_that_are_missing() {
+    let Some(bot) = Bot::with_one_account().await else {
+        return;
+    };
+    bot.sql(
+        "ALTER TABLE subscriptions DROP COLUMN start_date, DROP COLUMN updated_at;
+         ALTER TABLE vpn_configs DROP COLUMN is_active, DROP COLUMN traffic_used, DROP COLUMN last_connected_at,
+             DROP COLUMN updated_at;",
+    )
+    .await;
+    let before = bot.text("SELECT vpn_configs::text FROM vpn_configs").await;
+    let missing = bot.store.verify_schema().await.unwrap_err().to_string();
+    assert!(
+        missing.contains("column vpn_configs.is_active is missing: run migrate"),
+        "{missing}"
+    );
+
+    let added = [
+        "subscriptions.start_date",
+        "subscriptions.updated_at",
+        "vpn_configs.is_active",
+        "vpn_configs.traffic_used",
+        "vpn_configs.last_connected_at",
+        "vpn_configs.updated_at",
+    ];
+    assert_eq!(bot.store.migrate().await.unwrap().created, added);
+    bot.store.verify_schema().await.unwrap();
+    assert_eq!(bot.store.migrate().await.unwrap().created, [""; 0]);
+    let after = bot.text("SELECT vpn_configs::text FROM vpn_configs").await;
+    assert_eq!(
+        after,
+        before.replace(')', ",,,,)"),
+        "the new columns are null and the old ones as they were"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_database_is_told_all_that_is_missing_and_stays_empty() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    let store = PostgresStore::new(database.pool(2));
+    let error = store.migrate().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Schema);
+    assert_eq!(
+        error.to_string(),
+        "the database does not fit: table users is missing from the search_path; \
+         table subscriptions is missing from the search_path; table vpn_configs is missing from the search_path"
+    );
+    let tables = database
+        .connect()
+        .await
+        .query_one(COUNT_OWN_TABLES, &[])
+        .await
+        .unwrap();
+    assert_eq!(tables.get::<_, &str>(0), "0");
+}
+
+#[tokio::test]
+async fn a_column_that_cannot_be_added_stops_the_migration_before_it_adds_others() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    database.create_bot_schema().await;
+    let store = PostgresStore::new(database.pool(2));
+    let bot = Bot {
+        client: database.connect().await,
+        store,
+        database,
+    };
+    bot.sql(
+        "ALTER TABLE vpn_configs RENAME COLUMN marzban_user_id TO name; ALTER TABLE users RENAME telegram_id TO chat;
+         ALTER TABLE vpn_configs DROP COLUMN is_active",
+    )
+    .await;
+    let said = "the database does not fit: column users.telegram_id is missing; \
+                column vpn_configs.marzban_user_id is missing";
+    assert_eq!(bot.store.migrate().await.unwrap_err().to_string(), said);
+    assert_eq!(bot.text(COUNT_OWN_TABLES).await, "0");
+    let columns = "SELECT count(*)::text FROM pg_attribute WHERE attrelid = 'vpn_configs'::regclass AND attname = 'is_active'";
+    assert_eq!(bot.text(columns).await, "0");
+}
+
+#[tokio::test]
+async fn a_column_of_another_type_is_refused_with_what_to_do() {
+    let cases = [
+        (
+            "ALTER TABLE vpn_configs ALTER traffic_used TYPE integer",
+            "column vpn_configs.traffic_used is integer and must be bigint: \
+             ALTER TABLE vpn_configs ALTER COLUMN traffic_used TYPE bigint",
+        ),
+        (
+            "ALTER TABLE subscriptions ALTER end_date TYPE timestamptz",
+            "column subscriptions.end_date is timestamp with time zone and must be timestamp without time zone: \
+             ALTER TABLE subscriptions ALTER COLUMN end_date TYPE timestamp without time zone \
+             USING end_date AT TIME ZONE 'UTC'",
+        ),
+        (
+            "CREATE TYPE state AS ENUM ('active'); ALTER TABLE subscriptions ALTER status TYPE state USING status::state",
+            "column subscriptions.status is the enum state and must be varchar: \
+             ALTER TABLE subscriptions ALTER COLUMN status TYPE varchar USING status::text",
+        ),
+        (
+            "ALTER TABLE users ALTER telegram_id TYPE varchar(32)",
+            "column users.telegram_id is character varying and must be integer: \
+             ALTER TABLE users ALTER COLUMN telegram_id TYPE integer",
+        ),
+    ];
+    for (alter, problem) in cases {
+        let Some(bot) = Bot::new().await else { return };
+        bot.sql(alter).await;
+        let error = bot.store.verify_schema().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Schema);
+        assert_eq!(error.to_string(), format!("the database does not fit: {problem}"));
+    }
+}
+
+#[tokio::test]
+async fn other_integers_texts_domains_and_schemas_fit() {
+    let Some(bot) = Bot::with_one_account().await else {
+        return;
+    };
+    bot.sql(
+        "CREATE SCHEMA bot; CREATE DOMAIN bot.name AS text;
+         ALTER TABLE vpn_configs ALTER id TYPE bigint, ALTER marzban_user_id TYPE bot.name;
+         ALTER TABLE users ALTER id TYPE smallint; ALTER TABLE subscriptions ALTER status TYPE text;
+         ALTER TABLE users SET SCHEMA bot; ALTER TABLE subscriptions SET SCHEMA bot; ALTER TABLE vpn_configs SET SCHEMA bot;",
+    )
+    .await;
+    let name = bot.text("SELECT current_database()::text").await;
+    bot.sql(&format!("ALTER DATABASE {name} SET search_path = bot, public"))
+        .await;
+    let store = PostgresStore::new(bot.database.pool(2));
+    store.verify_schema().await.unwrap();
+    let account = store
+        .page_accounts(marzban_sync_core::store::Scope::All, None, 10)
+        .await
+        .unwrap()
+        .accounts
+        .remove(0);
+    let applied = store
+        .apply(&[super::expiry(&account)], super::now())
+        .await
+        .unwrap();
+    assert_eq!(applied, [account.id]);
+}
+
+#[tokio::test]
+async fn two_migrations_at_once_create_everything_once() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    database.create_bot_schema().await;
+    let (one, other) = (
+        PostgresStore::new(database.pool(1)),
+        PostgresStore::new(database.pool(1)),
+    );
+    let (one, other) = tokio::join!(one.migrate(), other.migrate());
+    let created: Vec<String> = [one.unwrap().created, other.unwrap().created].concat();
+    assert_eq!(created, OWN_TABLES);
+}
