@@ -8,7 +8,8 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use marzban_sync_core::error::{SyncError, chain};
 use marzban_sync_core::report::Report;
 use marzban_sync_core::store::Migration;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -29,37 +30,73 @@ impl Format {
     }
 
     pub(crate) fn print_report(self, report: &Report) {
-        self.print(json!(report));
+        self.print(report);
     }
 
     /// What a failed run did until then, and why it failed.
     pub(crate) fn print_failure(self, error: &SyncError) {
-        let mut value = error
-            .report()
-            .map_or_else(|| json!({ "job": error.job() }), |report| json!(report));
-        if let Some(object) = value.as_object_mut() {
-            let why = json!({ "kind": error.kind().as_str(), "message": chain(error) });
-            object.insert("error".to_owned(), why);
+        let why = Why {
+            kind: error.kind().as_str(),
+            message: chain(error),
+        };
+        match error.report() {
+            Some(report) => self.print(&FailedRun { report, error: why }),
+            None => self.print(&NoRun {
+                job: error.job().as_str(),
+                error: why,
+            }),
         }
-        self.print(value);
     }
 
     pub(crate) fn print_migration(self, migration: &Migration) {
-        self.print(json!({ "job": "migrate", "created": migration.created }));
+        self.print(&Migrated {
+            job: "migrate",
+            migration,
+        });
     }
 
     /// Prints one object; that nobody reads it any more is no reason to fail.
-    fn print(self, value: Value) {
-        let text = match (self, value) {
-            (Self::Table, Value::Object(object)) => table(object),
-            (_, value) => value.to_string(),
+    fn print(self, object: &impl Serialize) {
+        let text = match self {
+            Self::Json => serde_json::to_string(object),
+            Self::Table => serde_json::to_value(object).map(table),
         };
+        let text = text.unwrap_or_else(|error| error.to_string());
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }
 }
 
+#[derive(Serialize)]
+struct FailedRun<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    error: Why,
+}
+
+#[derive(Serialize)]
+struct NoRun {
+    job: &'static str,
+    error: Why,
+}
+
+#[derive(Serialize)]
+struct Why {
+    kind: &'static str,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct Migrated<'a> {
+    job: &'static str,
+    #[serde(flatten)]
+    migration: &'a Migration,
+}
+
 /// Figures first, then lists, one row an entry.
-fn table(object: Map<String, Value>) -> String {
+fn table(object: Value) -> String {
+    let Value::Object(object) = object else {
+        return object.to_string();
+    };
     let mut figures = Table::new();
     figures.load_style(UTF8_FULL_CONDENSED);
     let mut lists = Vec::new();
