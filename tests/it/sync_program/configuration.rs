@@ -252,23 +252,26 @@ async fn a_postgresql_database_that_cannot_be_used_fails_the_run() {
     assert_error_line(&migrate.stderr, "table vpn_configs is missing");
 
     let (server, _) = bot.database.url().rsplit_once('/').unwrap();
-    for (url, words) in [
-        (format!("{server}/no_such_database"), "no_such_database"),
+    for (url, code, words) in [
+        (format!("{server}/no_such_database"), 1, "no_such_database"),
         (
             "postgres://bot:secret-word@127.0.0.1:9/bot".to_owned(),
+            1,
             "cannot connect to PostgreSQL",
         ),
         (
             "postgres://bot:secret-word@127.0.0.1:9/bot?sslmode=maybe".to_owned(),
-            "sslmode",
+            2,
+            "DATABASE_URL: sslmode",
         ),
         (
             "postgres://bot:secret-word@127.0.0.1:many/bot".to_owned(),
+            2,
             "URL cannot be read",
         ),
     ] {
         let ended = Sync::new(&panel, &url).run(&[JOB]);
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{ended:?}");
         assert_error_line(&ended.stderr, words);
         assert!(!ended.stderr.contains("secret-word"), "{}", ended.stderr);
     }
