@@ -161,8 +161,10 @@ pub enum ProblemReason {
     Unavailable,
     /// The row changed under the run more than once.
     Conflict,
-    /// A safety limit withheld the change.
+    /// The change was not written: a safety limit withheld it, or the run ended before.
     Withheld,
+    /// The database refused the change, for example by a constraint of the bot's.
+    Rejected,
     /// The panel user could not be deleted, or it is not known whether it was.
     NotDeleted,
 }

@@ -3,6 +3,7 @@
 mod cleanup;
 mod every_row;
 mod faults;
+mod oddities;
 mod other_admins;
 mod races;
 mod records;

@@ -7,6 +7,7 @@ use crate::deletion::{Verdict, judge, judge_again};
 use crate::error::SyncError;
 use crate::event::Event;
 use crate::observation::Observation;
+use crate::panel::MAX_NAMES;
 use crate::plan::Change;
 use crate::reconcile::{Facet, Observed, customers, reconcile};
 use crate::report::{CleanupReport, Deletion, Job, Problem, ProblemReason, Report, Stopped};
@@ -57,8 +58,14 @@ struct Cleanup {
     total: u64,
     cleaned: u64,
     skipped: u64,
+    /// How many accounts the bot has.
+    accounts: u64,
     /// How many panel users may still be deleted.
     budget: u64,
+    /// Whether the panel has shown that it knows a user of the bot's.
+    is_known_panel: bool,
+    /// Why something is withheld.
+    withheld: Option<Withheld>,
     deletions: Vec<Deletion>,
 }
 
@@ -71,7 +78,10 @@ impl Cleanup {
             total: 0,
             cleaned: 0,
             skipped: 0,
+            accounts: 0,
             budget: 0,
+            is_known_panel: false,
+            withheld: None,
             deletions: Vec::new(),
         }
     }
@@ -90,16 +100,17 @@ impl Cleanup {
     async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
         let Context { store, limits, .. } = session.context;
         let expected = store.count_accounts(self.scope).await?;
-        let budget = limits.deletion_budget(store.count_accounts(Scope::All).await?);
-        self.budget = budget;
+        self.accounts = store.count_accounts(Scope::All).await?;
+        self.budget = limits.deletion_budget(self.accounts);
+        self.is_known_panel = limits.allow_mass_changes;
         session.context.emit(Event::Started {
             job: session.job,
             total: expected,
         });
         let result = self.pages(session).await;
-        if session.run.withheld > 0 {
+        if let Some(withheld) = &self.withheld {
             session.run.stopped = Some(Stopped::Safety);
-            session.run.withheld_because = Some(Withheld::DeletionBudget { budget }.to_string());
+            session.run.withheld_because = Some(withheld.to_string());
         }
         if result.is_err() {
             let looked_at = self.cleaned + self.skipped + session.errors();
@@ -120,6 +131,7 @@ impl Cleanup {
                 .page_accounts(self.scope, after, PAGE_USERS)
                 .await?;
             let (observed, result) = session.observe(page.accounts).await;
+            self.know_the_panel(session, &observed).await?;
             for customer in customers(&observed) {
                 self.customer(session, customer).await?;
             }
@@ -131,6 +143,57 @@ impl Cleanup {
         }
     }
 
+    /// A panel that shows none of the candidates may be the wrong one, where nobody is known and all would count as
+    /// gone; so it is asked for users that have access, and without one of them nothing is done.
+    async fn know_the_panel(
+        &mut self,
+        session: &mut Session<'_>,
+        seen: &[Observed],
+    ) -> Result<(), Interrupt> {
+        let knows = |seen: &[Observed]| {
+            seen.iter()
+                .any(|observed| matches!(observed.observation, Observation::Found(_)))
+        };
+        if self.is_known_panel || knows(seen) {
+            self.is_known_panel = true;
+            return Ok(());
+        }
+        if !seen
+            .iter()
+            .any(|observed| observed.observation == Observation::Absent)
+        {
+            return Ok(());
+        }
+        let page = session
+            .context
+            .store
+            .page_accounts(Scope::Subscribed, None, PAGE_USERS)
+            .await?;
+        let has_access = |account: &Account| {
+            account
+                .subscription
+                .as_ref()
+                .is_some_and(|subscription| subscription.status.is_open())
+        };
+        let sample: Vec<Account> = page
+            .accounts
+            .into_iter()
+            .filter(has_access)
+            .take(MAX_NAMES)
+            .collect();
+        // Without anybody who has access there is nobody to ask for, and nobody to lose.
+        let nobody_has_access = sample.is_empty();
+        let (sample, result) = session.observe(sample).await;
+        self.is_known_panel = nobody_has_access || knows(&sample);
+        result
+    }
+
+    fn withhold(&mut self, session: &mut Session<'_>, because: Withheld) {
+        self.skipped += 1;
+        session.run.withheld += 1;
+        self.withheld = Some(because);
+    }
+
     /// Cleans the accounts of one user, and syncs them if any is kept.
     async fn customer(&mut self, session: &mut Session<'_>, customer: &[Observed]) -> Result<(), Interrupt> {
         let mut kept: Option<Vec<Observed>> = None;
@@ -139,9 +202,13 @@ impl Cleanup {
             // What a second look has shown of one account counts for the others.
             let seen = kept.as_deref().unwrap_or(customer);
             match judge(observed, seen, self.cutoff, session.now()) {
+                Verdict::Delete | Verdict::AlreadyGone if !self.is_known_panel => {
+                    let total = self.skipped + 1;
+                    self.withhold(session, Withheld::NoUserReturned { total });
+                }
                 Verdict::Delete | Verdict::AlreadyGone if self.budget == 0 => {
-                    self.skipped += 1;
-                    session.run.withheld += 1;
+                    let budget = session.context.limits.deletion_budget(self.accounts);
+                    self.withhold(session, Withheld::DeletionBudget { budget });
                 }
                 Verdict::Delete | Verdict::AlreadyGone if session.context.dry_run => {
                     self.budget -= 1;

@@ -14,11 +14,14 @@ use crate::observation::Observation;
 use crate::panel::MAX_NAMES;
 use crate::plan::{Change, Reason};
 use crate::reconcile::Observed;
-use crate::report::{Job, Problem, Report, Run, Stopped};
+use crate::report::{Job, Problem, ProblemReason, Report, Run, Stopped};
 use crate::store::{Outcome, RunId, RunLock};
 
 /// So many questions in a row without an answer, and the panel counts as down.
 const MAX_UNANSWERED: u32 = 3;
+
+/// So many refused statements without one success, and it is the database that fails.
+const MAX_REFUSALS: u32 = 16;
 
 /// How many problems a row of history keeps; the report that is returned has them all.
 const MAX_RECORDED_PROBLEMS: usize = 100;
@@ -230,30 +233,60 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Applies changes, and returns the accounts that were in conflict; a dry run notes them in the plan.
+    /// Applies changes, and returns the accounts that were not written and may be decided again; a dry run notes the
+    /// changes in the plan. A change that the database refuses is a problem of its account, and of no other.
     pub(super) async fn apply(&mut self, changes: Vec<Change>) -> Result<BTreeSet<AccountId>, Interrupt> {
-        if changes.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let applied: BTreeSet<AccountId> = if self.context.dry_run {
-            changes.iter().map(|change| change.account.id).collect()
-        } else {
-            self.context
-                .store
-                .apply(&changes, self.now())
-                .await?
-                .into_iter()
-                .collect()
+        let applied = match self.write(&changes).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                for Change { account, .. } in &changes {
+                    self.note_problem(account.id, Problem::of(account, ProblemReason::Withheld, None));
+                }
+                return Err(error.into());
+            }
         };
         let mut conflicts = BTreeSet::new();
         for change in changes {
-            if applied.contains(&change.account.id) {
+            let id = change.account.id;
+            if applied.contains(&id) {
                 self.note_applied(change);
-            } else {
-                conflicts.insert(change.account.id);
+            } else if !self.failed.contains(&id) {
+                conflicts.insert(id);
             }
         }
         Ok(conflicts)
+    }
+
+    /// Writes changes; where the database refuses some, they are halved until those are alone.
+    async fn write(&mut self, changes: &[Change]) -> Result<BTreeSet<AccountId>, StoreError> {
+        let mut applied = BTreeSet::new();
+        let mut refusals = 0;
+        let mut pending = vec![changes];
+        while let Some(changes) = pending.pop() {
+            if changes.is_empty() {
+                continue;
+            }
+            if self.context.dry_run {
+                applied.extend(changes.iter().map(|change| change.account.id));
+                continue;
+            }
+            match (self.context.store.apply(changes, self.now()).await, changes) {
+                (Ok(ids), _) => applied.extend(ids),
+                (Err(error), _) if error.kind() != StoreErrorKind::Invalid => return Err(error),
+                (Err(error), [Change { account, .. }]) => {
+                    let why = Some(chain(&error));
+                    self.note_problem(account.id, Problem::of(account, ProblemReason::Rejected, why));
+                }
+                // So many refusals and no success are no matter of single rows.
+                (Err(error), _) if refusals >= MAX_REFUSALS && applied.is_empty() => return Err(error),
+                (Err(_), _) => {
+                    refusals += 1;
+                    let (first, second) = changes.split_at(changes.len() / 2);
+                    pending.extend([second, first]);
+                }
+            }
+        }
+        Ok(applied)
     }
 
     fn note_applied(&mut self, change: Change) {
@@ -284,6 +317,9 @@ impl<'a> Session<'a> {
     /// Notes what interrupted the run in its report.
     pub(super) fn note_end(&mut self, result: &Result<(), Interrupt>) {
         self.run.finished_at = self.now();
+        self.run
+            .problems
+            .sort_by(|one, other| (one.telegram_id, &one.name).cmp(&(other.telegram_id, &other.name)));
         match result {
             Ok(()) => {}
             Err(Interrupt::Stopped(stopped)) => self.run.stopped = Some(*stopped),

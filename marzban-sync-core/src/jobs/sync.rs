@@ -20,6 +20,9 @@ const PAGE_USERS: u32 = 5_000;
 /// How many absent users are still asked for, once the safety check will withhold what is found.
 const MAX_CONFIRMATIONS: u32 = 100;
 
+/// How many absent users the subscriptions job asks for.
+const MAX_CONFIRMATIONS_TO_REPORT: u32 = 25;
+
 /// How many withheld changes a report shows; a dry run shows all.
 const MAX_WITHHELD_SHOWN: usize = 1_000;
 
@@ -173,7 +176,7 @@ impl Sync {
                 .await?;
             let (observed, result) = session.observe(page.accounts).await;
             self.tally_up(&observed);
-            let (absent, observed) = self.set_aside(observed);
+            let (absent, observed) = set_aside(observed);
             self.unconfirmed.extend(absent);
             self.settle(session, &observed).await?;
             result?;
@@ -196,21 +199,6 @@ impl Sync {
                 | Observation::Unavailable(_) => {}
             }
         }
-    }
-
-    /// Parts the users that wait for a confirmation, because one of their accounts is absent, from the others.
-    fn set_aside(&self, observed: Vec<Observed>) -> (Vec<Observed>, Vec<Observed>) {
-        if self.facet == Facet::Subscriptions || !observed.iter().any(is_absent) {
-            return (Vec::new(), observed);
-        }
-        let waiting: BTreeSet<UserId> = observed
-            .iter()
-            .filter(|observed| is_absent(observed))
-            .map(|observed| observed.account.user_id)
-            .collect();
-        observed
-            .into_iter()
-            .partition(|observed| waiting.contains(&observed.account.user_id))
     }
 
     /// Decides for whole users, writes what is harmless at once and holds the rest.
@@ -314,7 +302,10 @@ impl Sync {
     }
 
     fn note_unasked(&mut self, observed: &[Observed]) {
-        let might_be_marked = |observed: &&Observed| is_absent(observed) && is_news(&observed.account);
+        // Only the status job marks who is missing.
+        let might_be_marked = |observed: &&Observed| {
+            self.facet == Facet::UserStatus && is_absent(observed) && is_news(&observed.account)
+        };
         self.unasked += observed.iter().filter(might_be_marked).count() as u64;
     }
 
@@ -337,7 +328,9 @@ impl Sync {
                     asked < MAX_CONFIRMATIONS
                 }
             };
-            if !may_ask {
+            // The subscriptions job only reports who is missing, and asks for a few, so that it says it rightly.
+            let is_enough = self.facet == Facet::Subscriptions && asked >= MAX_CONFIRMATIONS_TO_REPORT;
+            if !may_ask || is_enough {
                 return Ok(());
             }
             asked += 1;
@@ -345,7 +338,7 @@ impl Sync {
             match &observation {
                 Observation::Missing => {
                     self.missing += 1;
-                    self.tally.missing += news;
+                    self.tally.missing += if self.facet == Facet::UserStatus { news } else { 0 };
                 }
                 Observation::Found(_) => self.tally.found += 1,
                 Observation::Absent
@@ -370,11 +363,16 @@ impl Sync {
         while !self.held.is_empty() {
             session.check()?;
             session.verify_lock().await?;
-            let batch = self
+            let start = self.held.len().saturating_sub(PAGE_USERS as usize);
+            let changes = self
                 .held
-                .split_off(self.held.len().saturating_sub(PAGE_USERS as usize));
-            let changes = batch.iter().map(|held| held.change.clone()).collect();
+                .iter()
+                .skip(start)
+                .map(|held| held.change.clone())
+                .collect();
+            // Until they are written they are held, and if they never are, reported as withheld.
             let conflicts = self.apply(session, changes).await?;
+            let batch = self.held.split_off(start);
             self.decide_again(session, &conflicts, batch.iter().flat_map(|held| &held.customer))
                 .await?;
         }
@@ -409,6 +407,21 @@ impl Sync {
             }
         }
     }
+}
+
+/// Parts the users that wait for a confirmation, because one of their accounts is absent, from the others.
+fn set_aside(observed: Vec<Observed>) -> (Vec<Observed>, Vec<Observed>) {
+    if !observed.iter().any(is_absent) {
+        return (Vec::new(), observed);
+    }
+    let waiting: BTreeSet<UserId> = observed
+        .iter()
+        .filter(|observed| is_absent(observed))
+        .map(|observed| observed.account.user_id)
+        .collect();
+    observed
+        .into_iter()
+        .partition(|observed| waiting.contains(&observed.account.user_id))
 }
 
 /// Whether it would be news to the account that its user is missing.

@@ -53,8 +53,11 @@ impl Panel for MarzbanPanel {
             Err(error) if error.is_user_not_found() => Ok(Observation::Missing),
             Err(error) => match error.kind() {
                 ErrorKind::Forbidden => Ok(Observation::NotPermitted),
-                // A name such as `..` makes no path, and an answer that is no user says nothing about the panel.
-                ErrorKind::Request | ErrorKind::Decode => Ok(Observation::Unreadable(chain(&error))),
+                // A name such as `..` makes no path, one with a slash makes another one, and one that the panel refuses
+                // or renders in a way that cannot be understood says nothing about the panel as a whole.
+                ErrorKind::Request | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Decode => {
+                    Ok(Observation::Unreadable(chain(&error)))
+                }
                 // A user that the panel cannot render answers 500 for ever; a proxy's errors are 502 to 504.
                 ErrorKind::Server if error.status() == Some(500) => {
                     Ok(Observation::Unreadable(chain(&error)))
@@ -141,7 +144,8 @@ fn status(status: &UserStatus) -> PanelStatus {
         UserStatus::Disabled => PanelStatus::Disabled,
         UserStatus::Limited => PanelStatus::Limited,
         UserStatus::Expired => PanelStatus::Expired,
-        UserStatus::Unknown(other) => PanelStatus::Unknown(other.clone()),
+        // PostgreSQL cannot keep a NUL in the history.
+        UserStatus::Unknown(other) => PanelStatus::Unknown(other.replace('\0', "\u{fffd}")),
         other => PanelStatus::Unknown(other.to_string()),
     }
 }

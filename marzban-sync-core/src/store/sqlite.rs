@@ -30,8 +30,8 @@ use lock::Locks;
 /// A [`Store`] in the bot's SQLite database; clones share one connection.
 ///
 /// # Guarantees
-/// - The database is put into WAL mode, so that the bot reads while the sync writes. A statement waits up to 5
-///   seconds for the bot's own writes.
+/// - The journal mode stays as the bot chose it; with WAL the bot reads while the sync writes. A statement waits up
+///   to 5 seconds for the bot's own writes.
 /// - Times of the bot's tables are written as Python's `SQLAlchemy` writes and reads them: `2025-09-15 00:00:00`,
 ///   with six digits of a fraction where there is one. They are read in that form, with `T`, with up to nine digits,
 ///   and with `Z` or an offset. A text that is no time reads as none, and an account that has one is a conflict

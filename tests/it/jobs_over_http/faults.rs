@@ -163,12 +163,13 @@ async fn of_a_list_that_was_cut_the_users_in_it_are_right_and_the_others_as_they
     let Some(bot) = bot_of_eight().await else { return };
     let before = bot.all_rows().await;
     bot.panel.inject(Fault::HalfList.once().path(LIST));
+    bot.panel.inject(Fault::Status(403).always().path("/api/user/"));
     let report = sync_subscriptions_from_marzban(&bot.context().await)
         .await
         .unwrap();
     assert_eq!((report.synced, report.errors, report.total), (4, 4, 8));
     assert_eq!(
-        names(&report.run.problems, ProblemReason::Missing),
+        names(&report.run.problems, ProblemReason::NotPermitted),
         ["user5", "user6", "user7", "user8"]
     );
     let expected: Vec<String> = before

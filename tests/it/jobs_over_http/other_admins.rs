@@ -42,21 +42,17 @@ async fn users_of_other_admins_are_reported_and_never_changed() {
 
     let report = sync_subscriptions_from_marzban(&context).await.unwrap();
     assert_eq!((report.synced, report.errors, report.total), (1, 2, 3));
-    let missing = [
-        ("theirs", ProblemReason::Missing),
-        ("nobodys", ProblemReason::Missing),
+    let foreign = [
+        ("theirs", ProblemReason::NotPermitted),
+        ("nobodys", ProblemReason::NotPermitted),
     ];
-    assert_eq!(reasons(&report.run.problems), missing);
+    assert_eq!(reasons(&report.run.problems), foreign);
 
     let report = sync_user_status_from_marzban(&context).await.unwrap();
     assert_eq!(
         (report.updated, report.missing, report.errors, report.total),
         (0, 0, 2, 3)
     );
-    let foreign = [
-        ("theirs", ProblemReason::NotPermitted),
-        ("nobodys", ProblemReason::NotPermitted),
-    ];
     assert_eq!(reasons(&report.run.problems), foreign);
 
     let mut expected = before;

@@ -45,7 +45,7 @@ async fn migrating_adds_the_nullable_columns_that_are_missing() {
         return;
     };
     bot.sql(
-        "ALTER TABLE subscriptions DROP COLUMN start_date, DROP COLUMN updated_at;
+        "ALTER TABLE subscriptions DROP COLUMN updated_at;
          ALTER TABLE vpn_configs DROP COLUMN is_active, DROP COLUMN traffic_used, DROP COLUMN last_connected_at,
              DROP COLUMN updated_at;",
     )
@@ -58,7 +58,6 @@ async fn migrating_adds_the_nullable_columns_that_are_missing() {
     );
 
     let added = [
-        "subscriptions.start_date",
         "subscriptions.updated_at",
         "vpn_configs.is_active",
         "vpn_configs.traffic_used",

@@ -15,7 +15,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::accounts::{column, governing};
-use super::connection::{Pool, Transaction, connection, failed};
+use super::connection::{Pool, Transaction, failed};
 use crate::account::{Account, AccountId, SubscriptionStatus};
 use crate::error::StoreError;
 use crate::plan::{Change, EndDate};
@@ -269,6 +269,7 @@ fn each<'a, T>(changes: &[&'a Change], value: impl Fn(&'a Change) -> T) -> Vec<T
 
 /// Parts an account from its panel user; a single row, so waiting for whoever holds it locked cannot deadlock.
 pub(super) async fn unlink(pool: &Pool, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let mut transaction = Transaction::begin(pool).await?;
     let written = sql_query(
         "UPDATE vpn_configs SET marzban_user_id = NULL, is_active = false, updated_at = $3
          WHERE id = $1 AND marzban_user_id::text = $2",
@@ -276,9 +277,10 @@ pub(super) async fn unlink(pool: &Pool, account: &Account, now: DateTime<Utc>) -
     .bind::<BigInt, _>(account.id.0)
     .bind::<Text, _>(&account.name)
     .bind::<Timestamp, _>(column(now))
-    .execute(&mut connection(pool).await?)
+    .execute(transaction.connection()?)
     .await
     .map_err(failed("cannot part an account from its panel user"))?;
+    transaction.commit().await?;
     Ok(written == 1)
 }
 

@@ -70,12 +70,15 @@ impl Drop for Lease {
 pub(super) struct Transaction(Lease);
 
 impl Transaction {
-    /// Begins one in which each statement sees what was committed before it began, whatever the role's default is.
+    /// Begins one in which each statement sees what was committed before it began, and in which a timestamp means UTC,
+    /// whatever the role's defaults are.
     pub(super) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
         let mut lease = Lease::take(pool).await?;
         lease
             .connection()?
-            .batch_execute("BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE")
+            .batch_execute(
+                "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL TIME ZONE 'UTC'",
+            )
             .await
             .map_err(failed("cannot begin a transaction"))?;
         Ok(Self(lease))

@@ -31,6 +31,8 @@ enum Kind {
     Text,
     Boolean,
     Timestamp,
+    /// Written only, in a session whose time zone is UTC, so that both types come to hold the same moment.
+    AnyTimestamp,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Text => matches!(type_name, "text" | "varchar" | "bpchar" | "citext"),
             Self::Boolean => type_name == "bool",
             Self::Timestamp => type_name == "timestamp",
+            Self::AnyTimestamp => matches!(type_name, "timestamp" | "timestamptz"),
         }
     }
 
@@ -51,7 +54,7 @@ impl Kind {
             Self::BigInteger => "bigint",
             Self::Text => "varchar",
             Self::Boolean => "boolean",
-            Self::Timestamp => "timestamp without time zone",
+            Self::Timestamp | Self::AnyTimestamp => "timestamp without time zone",
         }
     }
 
@@ -94,22 +97,21 @@ const fn added(table: &'static str, name: &'static str, kind: Kind) -> Column {
     }
 }
 
-const COLUMNS_OF_THE_BOT: [Column; 15] = [
+const COLUMNS_OF_THE_BOT: [Column; 14] = [
     given("users", "id", Kind::Integer),
     given("users", "telegram_id", Kind::Integer),
     given("subscriptions", "id", Kind::Integer),
     given("subscriptions", "user_id", Kind::Integer),
     given("subscriptions", "status", Kind::Text),
-    added("subscriptions", "start_date", Kind::Timestamp),
     added("subscriptions", "end_date", Kind::Timestamp),
-    added("subscriptions", "updated_at", Kind::Timestamp),
+    added("subscriptions", "updated_at", Kind::AnyTimestamp),
     given("vpn_configs", "id", Kind::Integer),
     given("vpn_configs", "user_id", Kind::Integer),
     given("vpn_configs", "marzban_user_id", Kind::Text),
     added("vpn_configs", "is_active", Kind::Boolean),
     added("vpn_configs", "traffic_used", Kind::BigInteger),
     added("vpn_configs", "last_connected_at", Kind::Timestamp),
-    added("vpn_configs", "updated_at", Kind::Timestamp),
+    added("vpn_configs", "updated_at", Kind::AnyTimestamp),
 ];
 
 #[derive(QueryableByName)]

@@ -12,8 +12,9 @@ use super::location::Location;
 use super::time;
 use crate::error::{StoreError, StoreErrorKind};
 
-/// Set before anything else, so that the switch to WAL waits for the bot too; a file that is no database fails here.
-const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;";
+/// Set before anything else; a file that is no database fails here. The journal mode is the bot's to choose, as it
+/// stays in the file.
+const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA schema_version;";
 
 /// The connection of a store.
 pub(super) struct Connection {

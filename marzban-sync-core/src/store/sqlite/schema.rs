@@ -24,8 +24,7 @@ const GIVEN_COLUMNS: [(&str, &[&str]); 3] = [
 ];
 
 /// What `migrate` adds to the bot's tables, as nullable columns of these types.
-const ADDED_COLUMNS: [(&str, &str, &str); 7] = [
-    ("subscriptions", "start_date", "TIMESTAMP"),
+const ADDED_COLUMNS: [(&str, &str, &str); 6] = [
     ("subscriptions", "end_date", "TIMESTAMP"),
     ("subscriptions", "updated_at", "TIMESTAMP"),
     ("vpn_configs", "is_active", "BOOLEAN"),

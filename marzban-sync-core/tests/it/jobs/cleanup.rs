@@ -270,3 +270,32 @@ async fn a_dry_cleanup_spends_the_same_budget() {
     assert_eq!(report.run.stopped, Some(Stopped::Safety));
     assert_eq!(world.panel.single_calls(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_panel_that_knows_nobody_who_has_access_is_the_wrong_one_and_nothing_is_cleaned() {
+    let world = World::new();
+    world.customer(1, "active", day(5));
+    for id in 2..=4 {
+        world.customer(id, "expired", day(-30));
+    }
+    world.panel.put("somebody_else", user("active", day(5)));
+    let rows = world.rows();
+
+    let report = cleanup(&world.context()).await.unwrap();
+
+    assert_eq!(
+        (report.cleaned, report.skipped, report.errors, report.total),
+        (0, 3, 0, 3)
+    );
+    assert_eq!(
+        (report.run.stopped, report.run.withheld),
+        (Some(Stopped::Safety), 3)
+    );
+    assert_eq!(world.rows(), rows);
+    assert_eq!(world.panel.calls(), ["users user2 user3 user4", "users user1"]);
+
+    // The same panel, once it knows the customer who has access.
+    world.panel.put("user1", user("active", day(5)));
+    let report = cleanup(&world.context()).await.unwrap();
+    assert_eq!((report.cleaned, report.run.stopped), (3, None));
+}

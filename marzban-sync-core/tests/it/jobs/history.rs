@@ -88,7 +88,7 @@ async fn every_run_is_noted_when_it_begins_and_when_it_ends() {
         [
             "sync_subscriptions_from_marzban stopped",
             "sync_user_status_from_marzban stopped",
-            "cleanup_expired_marzban_users completed",
+            "cleanup_expired_marzban_users stopped",
             "get_marzban_system_stats completed",
         ]
     );

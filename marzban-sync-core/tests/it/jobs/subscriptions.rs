@@ -1,6 +1,7 @@
 //! `sync_subscriptions_from_marzban`.
 
 use chrono::TimeDelta;
+use marzban_sync_core::account::{SubscriptionId, SubscriptionStatus};
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::report::Job;
@@ -77,12 +78,7 @@ async fn seventeen_accounts_of_which_two_cannot_be_synced() {
     assert_eq!(
         json["problems"],
         serde_json::json!([
-            {
-                "telegram_id": 1003,
-                "name": "user3",
-                "reason": "missing",
-                "detail": "absent from the panel's answer, not confirmed",
-            },
+            {"telegram_id": 1003, "name": "user3", "reason": "missing"},
             {"telegram_id": 1009, "name": "user9", "reason": "unreadable", "detail": "it answers 500"},
         ])
     );
@@ -132,7 +128,7 @@ async fn an_unknown_answer_is_an_error_of_its_account_and_stops_no_other() {
     assert_eq!(
         problems(&report.run),
         [
-            "1001 user1 Missing: absent from the panel's answer, not confirmed",
+            "1001 user1 Missing",
             "1002 user2 NotPermitted",
             "1003 user3 Unreadable: no proxies",
             "1004 user4 Unavailable: timed out",
@@ -144,7 +140,7 @@ async fn an_unknown_answer_is_an_error_of_its_account_and_stops_no_other() {
         world.row(6),
         "active until 2025-09-21 12:00:00 UTC; user6 on 100 null"
     );
-    assert_eq!(world.panel.single_calls(), Vec::<String>::new());
+    assert_eq!(world.panel.single_calls(), ["user user1"], "an absence is asked about");
 }
 
 #[tokio::test]
@@ -259,4 +255,21 @@ async fn names_are_asked_for_a_hundred_at_a_time_in_their_own_case() {
         .map(|call| call.split(' ').count() - 1)
         .collect();
     assert_eq!(sizes, [100, 100, 5]);
+}
+
+#[tokio::test]
+async fn an_account_that_the_panel_no_longer_has_does_not_keep_a_subscription_open() {
+    let world = World::new();
+    world.customer(1, "active", day(-1));
+    world.account(2, 1);
+    world.panel.put("user2", user("expired", day(-1)));
+
+    let report = sync(&world.context()).await.unwrap();
+
+    assert_eq!((report.synced, report.errors, report.total), (1, 1, 2));
+    assert_eq!(problems(&report.run), ["1001 user1 Missing"]);
+    assert_eq!(
+        world.store.subscription(SubscriptionId(10)).unwrap().status,
+        SubscriptionStatus::Expired
+    );
 }

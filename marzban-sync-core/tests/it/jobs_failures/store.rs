@@ -347,7 +347,7 @@ async fn the_first_failure_counts_when_its_note_fails_too() {
     let mut mock = MockStore::new();
     mock.expect_apply().times(1).returning(|_, _| {
         Err(StoreError::new(
-            StoreErrorKind::Invalid,
+            StoreErrorKind::Unavailable,
             "the database refused a statement",
         ))
     });

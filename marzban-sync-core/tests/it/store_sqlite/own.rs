@@ -163,7 +163,7 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
     assert_eq!(error.kind(), StoreErrorKind::Schema);
     assert_eq!(
         error.to_string(),
-        "the database lacks subscriptions.start_date, subscriptions.updated_at, vpn_configs.is_active, \
+        "the database lacks subscriptions.updated_at, vpn_configs.is_active, \
          vpn_configs.last_connected_at, vpn_configs.updated_at, marzban_sync_runs, marzban_system_stats: \
          run `migrate` to add what is missing"
     );
@@ -172,7 +172,7 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
     assert_eq!(
         serde_json::to_value(&migration).unwrap(),
         serde_json::json!({"created": [
-            "subscriptions.start_date", "subscriptions.updated_at", "vpn_configs.is_active",
+            "subscriptions.updated_at", "vpn_configs.is_active",
             "vpn_configs.last_connected_at", "vpn_configs.updated_at", "marzban_sync_runs", "marzban_system_stats",
         ]})
     );
@@ -343,14 +343,15 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
 }
 
 #[tokio::test]
-async fn the_bot_goes_on_reading_what_it_began_to_read_while_the_store_writes() {
+async fn a_bot_that_chose_wal_goes_on_reading_what_it_began_to_read_while_the_store_writes() {
     let sqlite = Sqlite::fresh().await;
     insert_one(&sqlite, "NULL", "NULL");
     let mut change = Change::of(&accounts(&sqlite).await[0]);
     change.vpn_config.traffic_used = Some(6);
 
     let mut bot = sqlite.bot();
-    bot.batch_execute("BEGIN; SELECT * FROM vpn_configs").unwrap();
+    bot.batch_execute("PRAGMA journal_mode = WAL; BEGIN; SELECT * FROM vpn_configs")
+        .unwrap();
     assert_eq!(
         sqlite.store.apply(&[change], now()).await.unwrap(),
         [AccountId(1)]
