@@ -140,7 +140,11 @@ async fn an_unknown_answer_is_an_error_of_its_account_and_stops_no_other() {
         world.row(6),
         "active until 2025-09-21 12:00:00 UTC; user6 on 100 null"
     );
-    assert_eq!(world.panel.single_calls(), ["user user1"], "an absence is asked about");
+    assert_eq!(
+        world.panel.single_calls(),
+        ["user user1"],
+        "an absence is asked about"
+    );
 }
 
 #[tokio::test]
