@@ -1,7 +1,7 @@
 //! A Marzban panel to develop a bot against: no Python, no Xray, nothing to set up.
 //!
 //! `cargo run --example fake_panel -- --port 8000 --users 100`, and log in as `admin` / `admin`.
-//! Its users move between states as in the real panel; everything is gone when it stops.
+//! It has all routes of the panel and runs its jobs; everything is gone when it stops.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use clap::Parser;
 use marzban_api::testing::FakePanel;
+use tokio::time::interval;
 
-/// How often the panel looks whose time or data is over, as the real one by default.
-const REVIEW_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the panel runs its jobs, as the real one by default.
+const REVIEW: Duration = Duration::from_secs(10);
+const NOTIFICATIONS: Duration = Duration::from_secs(30);
+const RESETS: Duration = Duration::from_hours(1);
+const DELETIONS: Duration = Duration::from_hours(6);
 
 /// A Marzban panel to develop a bot against.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "fake_panel")]
 struct Arguments {
     /// The port on loopback; 0 lets the system choose.
@@ -23,6 +27,12 @@ struct Arguments {
     /// How many users it has at first.
     #[arg(long, default_value_t = 0)]
     users: usize,
+    /// An address that is notified of what happens to users; may be given several times.
+    #[arg(long)]
+    webhook: Vec<String>,
+    /// The secret that notifications carry in `x-webhook-secret`.
+    #[arg(long, env = "WEBHOOK_SECRET", hide_env_values = true)]
+    webhook_secret: Option<String>,
 }
 
 #[tokio::main]
@@ -42,7 +52,14 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: &Arguments) -> std::io::Result<()> {
-    let panel = FakePanel::builder().port(arguments.port).start().await?;
+    let mut builder = FakePanel::builder().port(arguments.port);
+    for address in &arguments.webhook {
+        builder = builder.webhook(address);
+    }
+    if let Some(secret) = &arguments.webhook_secret {
+        builder = builder.webhook_secret(secret);
+    }
+    let panel = builder.start().await?;
     panel.populate(arguments.users);
     writeln!(std::io::stdout(), "{}", panel.url())?;
     writeln!(
@@ -53,16 +70,26 @@ async fn serve(arguments: &Arguments) -> std::io::Result<()> {
         arguments.users,
         url = panel.url(),
     )?;
-    let mut review = tokio::time::interval(REVIEW_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = review.tick() => panel.review(),
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                break;
-            }
-        }
+    tokio::select! {
+        () = run_jobs(&panel) => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     panel.shutdown().await;
     Ok(())
+}
+
+/// Runs the panel's jobs, each at its interval, until it is dropped.
+async fn run_jobs(panel: &FakePanel) {
+    let (mut review, mut notifications) = (interval(REVIEW), interval(NOTIFICATIONS));
+    let (mut resets, mut deletions) = (interval(RESETS), interval(DELETIONS));
+    loop {
+        tokio::select! {
+            _ = review.tick() => panel.review(),
+            _ = notifications.tick() => {
+                panel.send_notifications().await;
+            }
+            _ = resets.tick() => panel.reset_by_strategy(),
+            _ = deletions.tick() => panel.auto_delete(),
+        }
+    }
 }

@@ -3,26 +3,39 @@
 mod answer;
 mod auth;
 mod builder;
+mod observe;
 mod pacing;
+mod raw;
 mod retry;
+#[cfg(feature = "logs")]
+mod socket;
 mod transport;
 
 use std::fmt;
 use std::sync::Arc;
 
+use http::Method;
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-pub(crate) use self::answer::{Answer, decode};
+pub(crate) use self::answer::{Answer, Mismatch, decode};
 use self::auth::Auth;
 pub use self::builder::{ClientBuilder, Timeouts};
+use self::observe::observed;
 pub use self::pacing::Pacing;
+pub use self::raw::RawRequest;
+#[cfg(feature = "logs")]
+pub(crate) use self::retry::Retries;
 pub use self::retry::RetryPolicy;
+#[cfg(feature = "logs")]
+pub(crate) use self::socket::Socket;
 use self::transport::Transport;
+pub(crate) use self::transport::wall_clock;
 use crate::error::{Error, ErrorKind};
 use crate::paging::Batching;
 use crate::request::Request;
-use crate::resource::{Admins, System, Users};
+use crate::resource::{Admins, Core, Nodes, Subscription, System, Templates, Users};
 
 /// A connection to one panel as one of its administrators.
 ///
@@ -75,6 +88,37 @@ impl Client {
         Admins::new(self)
     }
 
+    /// The operations on templates for users.
+    #[must_use]
+    pub fn templates(&self) -> Templates<'_> {
+        Templates::new(self)
+    }
+
+    /// The operations on nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Nodes<'_> {
+        Nodes::new(self)
+    }
+
+    /// The operations on the panel's own Xray core.
+    #[must_use]
+    pub fn core(&self) -> Core<'_> {
+        Core::new(self)
+    }
+
+    /// The public operations of the subscription that this token opens: the last part of a user's
+    /// [`subscription_url`](crate::model::User::subscription_url).
+    #[must_use]
+    pub fn subscription(&self, token: impl Into<SecretString>) -> Subscription<'_> {
+        Subscription::new(self, token.into())
+    }
+
+    /// Begins a request that this crate has no method for. The path begins with a slash, follows the panel's own
+    /// address, and is percent-encoded where it has to be.
+    pub fn request(&self, method: Method, path: &str) -> RawRequest<'_> {
+        RawRequest::new(self, method, path)
+    }
+
     /// The path under which this panel serves subscriptions, without slashes around it; `sub` unless it was set.
     #[must_use]
     pub fn subscription_path(&self) -> &str {
@@ -95,8 +139,29 @@ impl Client {
         self.execute(request).await?.decode(request)
     }
 
+    /// Performs a request as nobody.
+    pub(crate) async fn execute_public(&self, request: &Request) -> Result<Answer, Error> {
+        observed(request, self.0.transport.send(request, None)).await
+    }
+
+    /// Performs a change as the signed-in administrator. When it may have happened although it failed, the error says
+    /// so: the panel often fails after the change is made.
+    pub(crate) async fn change(&self, request: &Request) -> Result<Answer, Error> {
+        self.execute(request).await.map_err(|error| {
+            if error.leaves_open(request) {
+                error.turned_into(ErrorKind::Unclear, "the change may have happened or not")
+            } else {
+                error
+            }
+        })
+    }
+
     /// Performs a request as the signed-in administrator.
     pub(crate) async fn execute(&self, request: &Request) -> Result<Answer, Error> {
+        observed(request, self.send(request)).await
+    }
+
+    async fn send(&self, request: &Request) -> Result<Answer, Error> {
         let Inner { transport, auth, .. } = &*self.0;
         let started = Instant::now();
         let token = auth.token(transport, None).await?;

@@ -191,6 +191,22 @@ impl Error {
         self.0.sent
     }
 
+    /// Whether a change may have happened although it failed. A login that failed on the way changed nothing.
+    pub(crate) fn leaves_open(&self, request: &Request) -> bool {
+        let unclear = matches!(
+            self.0.kind,
+            ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout
+        );
+        unclear && self.0.sent && self.0.operation == request.operation()
+    }
+
+    /// Whether the panel itself answered 404 in these words, which differ from those about an unknown route.
+    pub(crate) fn says(&self, message: &str) -> bool {
+        self.0.kind == ErrorKind::NotFound
+            && self.0.status == Some(404)
+            && matches!(&self.0.detail, Some(Detail::Message(said)) if said == message)
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -216,9 +232,7 @@ impl Error {
     /// A proxy's 404 page and the `{"detail":"Not Found"}` of a route that this panel lacks prove nothing about a user.
     #[must_use]
     pub fn is_user_not_found(&self) -> bool {
-        self.0.kind == ErrorKind::NotFound
-            && self.0.status == Some(404)
-            && matches!(&self.0.detail, Some(Detail::Message(message)) if message == USER_NOT_FOUND)
+        self.says(USER_NOT_FOUND)
     }
 
     /// The status code of the last answer, if one came.
@@ -303,6 +317,28 @@ impl StdError for Error {
 }
 
 impl ErrorKind {
+    /// The kind in one word for logs and metrics, such as `rate_limited`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Request => "request",
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Invalid => "invalid",
+            Self::Server => "server",
+            Self::Unclear => "unclear",
+            Self::NotPanel => "not_panel",
+            Self::TooLarge => "too_large",
+            Self::Decode => "decode",
+        }
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::Build => "the client cannot be built",

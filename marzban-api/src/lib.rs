@@ -8,7 +8,9 @@ mod request;
 pub mod resource;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod webhook;
 
-pub use client::{Client, ClientBuilder, Pacing, RetryPolicy, Timeouts};
+pub use client::{Client, ClientBuilder, Pacing, RawRequest, RetryPolicy, Timeouts};
 pub use error::{Detail, Error, ErrorKind};
+pub use http::Method;
 pub use secrecy::SecretString;

@@ -59,13 +59,37 @@ macro_rules! open_enum {
 }
 
 mod admin;
+mod admin_change;
+mod core;
+mod inbound;
+mod new_user;
+mod node;
+mod proxy;
+mod quantity;
+mod subscription;
 mod system;
+mod template;
 mod time;
+mod usage;
 mod user;
+mod user_change;
+mod username;
 
+pub use self::core::CoreStats;
 pub use admin::Admin;
+pub use admin_change::{AdminModification, NewAdmin};
+pub use inbound::{Host, HostAlpn, HostFingerprint, HostSecurity, Inbound, InboundPort};
+pub use new_user::{NewNextPlan, NewUser, NewUserStatus};
+pub use node::{NewNode, Node, NodeChange, NodeSettings, NodeStatus};
+pub use proxy::{Flow, Proxies, Proxy, Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, Vless, Vmess};
+pub use quantity::{DataLimit, Expiry, Note, NoteError, OnHold, OnHoldError, PanelTime, PanelTimeError};
+pub use subscription::{ClientType, SubscriptionContent, SubscriptionInfo};
 pub use system::SystemStats;
+pub use template::{NewUserTemplate, UserTemplate, UserTemplateChange};
+pub use usage::{NodeUsage, UsageRange, UserUsage};
 pub use user::{NextPlan, ResetStrategy, UnreadableUser, User, UserStatus};
+pub use user_change::{Change, UserModification, UserStatusChange};
+pub use username::{Username, UsernameError};
 
 /// Reads `null` as the default, like a missing field.
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -74,4 +98,9 @@ where
     T: Default + serde::Deserialize<'de>,
 {
     Ok(<Option<T> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a limit, where 0 means that there is none.
+fn limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(<Option<u64> as serde::Deserialize>::deserialize(deserializer)?.filter(|limit| *limit != 0))
 }

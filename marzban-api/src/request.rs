@@ -3,10 +3,16 @@
 //! Nothing here sends. Every path and every query of the crate is encoded here and nowhere else, so that a user
 //! name can never reach another route.
 
+use std::fmt;
+
 use http::Method;
+use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
+use serde::Serialize;
 use url::form_urlencoded;
+
+use crate::error::{Error, ErrorKind};
 
 /// Everything but the unreserved characters of RFC 3986 is encoded in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -29,15 +35,23 @@ pub(crate) enum Repeat {
 }
 
 /// One request, complete but for the panel's address and the token.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Request {
     operation: &'static str,
     method: Method,
     template: &'static str,
     path: String,
     query: String,
-    form: Option<SecretString>,
+    headers: HeaderMap,
+    content: Option<Content>,
     repeat: Repeat,
+}
+
+/// The body of a request; it may be a secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) media_type: &'static str,
+    pub(crate) text: SecretString,
 }
 
 /// A user name that no path can carry.
@@ -48,6 +62,14 @@ pub(crate) struct UnusableSegment;
 impl Request {
     pub(crate) fn get(operation: &'static str, template: &'static str) -> Self {
         Self::new(operation, Method::GET, template, Repeat::Safe)
+    }
+
+    pub(crate) fn post(operation: &'static str, template: &'static str) -> Self {
+        Self::new(operation, Method::POST, template, Repeat::Write)
+    }
+
+    pub(crate) fn put(operation: &'static str, template: &'static str) -> Self {
+        Self::new(operation, Method::PUT, template, Repeat::Write)
     }
 
     pub(crate) fn delete(operation: &'static str, template: &'static str) -> Self {
@@ -61,20 +83,31 @@ impl Request {
             .append_pair("username", username)
             .append_pair("password", password)
             .finish();
+        let content = Content {
+            media_type: "application/x-www-form-urlencoded",
+            text: form.into(),
+        };
         Self {
-            form: Some(form.into()),
+            content: Some(content),
             ..Self::new("admins.token", Method::POST, template, Repeat::Login)
         }
     }
 
-    fn new(operation: &'static str, method: Method, template: &'static str, repeat: Repeat) -> Self {
+    pub(crate) fn new(
+        operation: &'static str,
+        method: Method,
+        template: &'static str,
+        repeat: Repeat,
+    ) -> Self {
+        let accept = HeaderValue::from_static("application/json");
         Self {
             operation,
             method,
             template,
             path: template.to_owned(),
             query: String::new(),
-            form: None,
+            headers: HeaderMap::from_iter([(ACCEPT, accept)]),
+            content: None,
             repeat,
         }
     }
@@ -84,14 +117,28 @@ impl Request {
     /// `.` and `..` are refused because URL parsers resolve them even when they are percent-encoded, and an empty
     /// segment because it makes another route.
     pub(crate) fn segment(mut self, value: &str) -> Result<Self, UnusableSegment> {
-        if matches!(value, "" | "." | "..") {
-            return Err(UnusableSegment);
-        }
-        if let (Some(start), Some(end)) = (self.path.find('{'), self.path.find('}')) {
-            self.path
-                .replace_range(start..=end, &utf8_percent_encode(value, SEGMENT).to_string());
-        }
+        let segment = encoded(value)?;
+        self.place(&segment);
         Ok(self)
+    }
+
+    /// Puts a path of several segments, each of them encoded, in the place of the first `{…}` that is still open.
+    pub(crate) fn segments(mut self, path: &str) -> Result<Self, UnusableSegment> {
+        let segments: Vec<_> = path.split('/').map(encoded).collect::<Result<_, _>>()?;
+        self.place(&segments.join("/"));
+        Ok(self)
+    }
+
+    fn place(&mut self, text: &str) {
+        if let (Some(start), Some(end)) = (self.path.find('{'), self.path.find('}')) {
+            self.path.replace_range(start..=end, text);
+        }
+    }
+
+    /// Takes a path that is already encoded in the place of the template's.
+    pub(crate) fn at_path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
     }
 
     /// Appends `key=value`, form-encoded; a key may come several times.
@@ -104,6 +151,27 @@ impl Request {
         self.query
             .extend(form_urlencoded::byte_serialize(value.as_bytes()));
         self
+    }
+
+    /// Sets a header in the place of the earlier one of that name.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Carries `value` as JSON.
+    pub(crate) fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self, Error> {
+        let text = serde_json::to_string(value).map_err(|error| {
+            Error::new(ErrorKind::Request)
+                .at(&self)
+                .because("the body cannot be written as JSON")
+                .caused_by(error)
+        })?;
+        self.content = Some(Content {
+            media_type: "application/json",
+            text: text.into(),
+        });
+        Ok(self)
     }
 
     pub(crate) fn repeated_as(self, repeat: Repeat) -> Self {
@@ -133,12 +201,35 @@ impl Request {
         self.template
     }
 
-    pub(crate) fn form(&self) -> Option<&SecretString> {
-        self.form.as_ref()
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(crate) fn content(&self) -> Option<&Content> {
+        self.content.as_ref()
     }
 
     pub(crate) fn repeat(&self) -> Repeat {
         self.repeat
+    }
+}
+
+fn encoded(segment: &str) -> Result<String, UnusableSegment> {
+    match segment {
+        "" | "." | ".." => Err(UnusableSegment),
+        segment => Ok(utf8_percent_encode(segment, SEGMENT).to_string()),
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Leaves out path, query and body, in which names and secrets are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("operation", &self.operation)
+            .field("method", &self.method)
+            .field("template", &self.template)
+            .field("repeat", &self.repeat)
+            .finish_non_exhaustive()
     }
 }
 
@@ -199,8 +290,8 @@ mod tests {
     fn the_login_form_is_encoded_and_not_shown() {
         let request = Request::login("/api/admin/token", "ad&min", "p=ss wörd");
         let form = request
-            .form()
-            .map(|form| secrecy::ExposeSecret::expose_secret(form).to_owned());
+            .content()
+            .map(|content| secrecy::ExposeSecret::expose_secret(&content.text).to_owned());
         assert_eq!(
             form.as_deref(),
             Some("grant_type=password&username=ad%26min&password=p%3Dss+w%C3%B6rd")

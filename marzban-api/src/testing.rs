@@ -3,8 +3,7 @@
 //! A mock answers what a test told it to answer, and so agrees with every misunderstanding of the panel.
 //! [`FakePanel`] instead *behaves*, as Marzban 0.8.4 on SQLite was observed to: it keeps users and admins, issues
 //! tokens, filters, sorts and pages, moves users between states, and has the same quirks, such as a 500 for the
-//! successful deletion of an ownerless user. What it does not have is any other part of the panel: a route that
-//! it lacks answers 404 like an unknown one.
+//! successful deletion of an ownerless user.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -25,31 +24,48 @@
 //! ```
 //!
 //! # Routes
-//! `POST /api/admin/token`, `GET /api/admin`, `GET /api/users`, `GET|DELETE /api/users/expired`, `POST /api/user`,
-//! `GET|PUT|DELETE /api/user/{username}`, `POST /api/user/{username}/reset`, `GET /api/system`, `GET /api/inbounds`.
+//! All of the panel: admins, users, templates, nodes, hosts, inbounds, core, system, subscriptions and, as
+//! websockets, logs. Behind them
+//! is no Xray and no machine: a node that came over the API cannot be reached, the configuration of the core is
+//! checked as far as the panel checks it, and a subscription holds what an app needs to be tested with.
+//! Jobs run on demand: [`FakePanel::review`], [`FakePanel::reset_by_strategy`], [`FakePanel::auto_delete`] and
+//! [`FakePanel::send_notifications`].
 //!
 //! # The wire
 //! After a 500 the connection is closed without a `connection: close`, as uvicorn does. Unlike uvicorn, the fake
 //! keeps an idle connection open for longer than five seconds. The signature of its tokens is no HMAC: a token is
 //! valid because the fake remembers it.
 
+mod admin;
 mod answer;
 mod auth;
 mod body;
 mod call;
 mod clock;
+mod control;
 mod edit;
 mod expired;
 mod fault;
+mod fields;
+mod host;
 mod inbound;
 mod list;
+mod logs;
+mod node;
+mod operation;
 mod populate;
 mod render;
 mod review;
 mod route;
 mod server;
+mod share;
 mod state;
+mod subscription;
+mod template;
+mod token;
+mod usage;
 mod user;
+mod webhook;
 
 use std::fmt;
 use std::future::Future;
@@ -58,18 +74,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use call::RecordedRequest;
 pub use fault::{Fault, FaultRule};
+pub use node::{FakeNode, FakeNodeStatus};
 pub use state::{FakeAdmin, FakeSystem, PanelState};
 pub use user::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser};
 
 use clock::PanelClock;
 use server::Shared;
 use state::World;
+use webhook::Webhooks;
 
 /// A running panel on loopback; clones are handles of the same one, and it stops with the last of them.
 #[derive(Clone)]
@@ -115,6 +133,7 @@ pub struct FakePanelBuilder {
     users: Vec<FakeUser>,
     system: FakeSystem,
     token_lifetime: Option<Duration>,
+    webhooks: Webhooks,
 }
 
 impl Default for FakePanelBuilder {
@@ -128,6 +147,7 @@ impl Default for FakePanelBuilder {
             users: Vec::new(),
             system: FakeSystem::default(),
             token_lifetime: Some(Duration::from_hours(24)),
+            webhooks: Webhooks::default(),
         }
     }
 }
@@ -184,6 +204,20 @@ impl FakePanelBuilder {
         self
     }
 
+    /// Adds an address that is notified; see [`FakePanel::send_notifications`].
+    #[must_use]
+    pub fn webhook(mut self, address: impl Into<String>) -> Self {
+        self.webhooks.addresses.push(address.into());
+        self
+    }
+
+    /// Sets the secret that every notification carries.
+    #[must_use]
+    pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
+        self.webhooks.secret = Some(secret.into());
+        self
+    }
+
     /// Starts the panel on the current Tokio runtime.
     ///
     /// # Errors
@@ -200,6 +234,7 @@ impl FakePanelBuilder {
         let mut world = World::new(self.clock, self.admins, self.token_lifetime.map(delta));
         world.origin = format!("http://{address}");
         world.system = self.system;
+        world.webhooks = self.webhooks;
         for user in self.users {
             world.insert(user);
         }
@@ -360,28 +395,6 @@ impl FakePanel {
     /// The closure runs while the state is locked and must not call the panel.
     pub fn update_system(&self, edit: impl FnOnce(&mut FakeSystem)) {
         edit(&mut self.inner.shared.world().system);
-    }
-
-    /// Stops the panel's clock at this time, which from then on only this and [`FakePanel::advance`] move.
-    ///
-    /// The clock decides what expires, tokens included, and which times the panel writes.
-    /// It runs no job: see [`FakePanel::review`].
-    pub fn set_now(&self, now: DateTime<Utc>) {
-        self.inner.shared.world().clock = PanelClock::Frozen(now.trunc_subsecs(6));
-    }
-
-    /// Moves the panel's clock forward, whether it stands or runs.
-    pub fn advance(&self, by: Duration) {
-        self.inner.shared.world().clock.advance(delta(by));
-    }
-
-    /// Runs the job that moves users between states, which a real panel does every ten seconds.
-    pub fn review(&self) {
-        let mut world = self.inner.shared.world();
-        let now = world.now();
-        for user in world.users.values_mut() {
-            review::review(user, now);
-        }
     }
 
     /// Breaks requests to come: a [`Fault`] alone the next one, a [`FaultRule`] those that it describes.

@@ -25,7 +25,7 @@ pub(crate) struct Answer {
 }
 
 /// The place and the kind of a mismatch, without the value that was found there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mismatch {
     path: String,
     reason: String,
@@ -65,6 +65,11 @@ impl Answer {
             .at(request)
             .with_status(self.status.as_u16())
             .after(self.attempts, self.elapsed)
+    }
+
+    /// When the answer was made, by the clock of the server, if it says so.
+    pub(crate) fn date(&self) -> Option<DateTime<Utc>> {
+        date(&self.headers)
     }
 
     fn is_json(&self) -> bool {
@@ -122,9 +127,13 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let until = DateTime::parse_from_rfc2822(value).ok()?;
-    let from = header(headers, &DATE).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    let wait = until.to_utc() - from.map_or(now, |date| date.to_utc());
+    let wait = until.to_utc() - date(headers).unwrap_or(now);
     Some(wait.to_std().unwrap_or_default())
+}
+
+fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let date = DateTime::parse_from_rfc2822(header(headers, &DATE)?).ok()?;
+    Some(date.to_utc())
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

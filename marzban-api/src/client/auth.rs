@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::observe::observed;
 use super::transport::{Transport, wall_clock};
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
@@ -108,7 +109,7 @@ impl Auth {
             access_token: String,
         }
         let request = Request::login(TOKEN_PATH, &self.username, self.password.expose_secret());
-        let answer = transport.send(&request, None).await?;
+        let answer = observed(&request, transport.send(&request, None)).await?;
         let granted: Granted = answer.decode(&request)?;
         Token::new(&granted.access_token, login, Instant::now(), wall_clock()).ok_or_else(|| {
             answer

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
@@ -83,14 +83,14 @@ impl Transport {
         let url = format!("{}{}", self.base, request.target());
         let mut outgoing = http
             .request(request.method().clone(), url)
-            .header(ACCEPT, "application/json");
+            .headers(request.headers().clone());
         if let Some(token) = token {
             outgoing = outgoing.header(AUTHORIZATION, token.bearer().clone());
         }
-        if let Some(form) = request.form() {
+        if let Some(content) = request.content() {
             outgoing = outgoing
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                .body(form.expose_secret().to_owned());
+                .header(CONTENT_TYPE, content.media_type)
+                .body(content.text.expose_secret().to_owned());
         }
         let _turn = self.pacer.turn().await;
         let started = Instant::now();
@@ -114,7 +114,7 @@ impl Transport {
     }
 
     /// Reads a body up to the limit, counted after decompression.
-    async fn read(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
+    pub(super) async fn read(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(Error::transport)? {
             if body.len() + chunk.len() > self.max_body {

@@ -79,7 +79,7 @@ impl Visitor<'_> for Instant {
     }
 }
 
-fn from_seconds(seconds: i64) -> Option<DateTime<Utc>> {
+pub(super) fn from_seconds(seconds: i64) -> Option<DateTime<Utc>> {
     if SECONDS.contains(&seconds) {
         DateTime::from_timestamp(seconds, 0)
     } else {

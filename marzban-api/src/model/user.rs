@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::admin::Admin;
-use super::{null_as_default, time};
+use super::proxy::Proxies;
+use super::{limit, null_as_default, time};
 use crate::error::Error;
 
 /// A user of the panel as a read shows it.
@@ -69,7 +70,7 @@ pub struct User {
     pub admin: Option<Admin>,
     /// The settings of each protocol, with its passwords and ids: secrets.
     #[serde(default, deserialize_with = "null_as_default")]
-    pub proxies: BTreeMap<String, serde_json::Value>,
+    pub proxies: Proxies,
     /// The inbounds of each protocol that the user may use.
     #[serde(default, deserialize_with = "null_as_default")]
     pub inbounds: BTreeMap<String, Vec<String>>,
@@ -153,10 +154,6 @@ fn yes() -> bool {
     true
 }
 
-fn limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Ok(Option::<u64>::deserialize(deserializer)?.filter(|bytes| *bytes != 0))
-}
-
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User")
@@ -176,7 +173,7 @@ impl fmt::Debug for User {
             .field("next_plan", &self.next_plan)
             .field("note", &self.note)
             .field("admin", &self.admin)
-            .field("protocols", &self.proxies.keys())
+            .field("proxies", &self.proxies)
             .field("inbounds", &self.inbounds)
             .finish_non_exhaustive()
     }

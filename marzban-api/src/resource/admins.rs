@@ -1,12 +1,76 @@
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::Admin;
+use crate::model::{Admin, AdminModification, NewAdmin};
 use crate::request::Request;
+use crate::resource::{Deletion, confirmed, named};
 
-/// Operations on administrators; made by [`Client::admins`].
+const ADMINS: &str = "/api/admin";
+const ADMIN: &str = "/api/admin/{username}";
+
+/// The panel's text of a 404 about an administrator; an unknown route says `Not Found` instead.
+const ADMIN_NOT_FOUND: &str = "Admin not found";
+
+/// Operations on administrators, most of them for those with sudo rights; made by [`Client::admins`].
+///
+/// The panel looks for the administrator before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not
+/// show that the client is signed in. It does not find the administrator of its own environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Admins<'a> {
     client: &'a Client,
+}
+
+/// Which administrators to list; by default all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct ListAdmins {
+    offset: Option<u64>,
+    limit: Option<u64>,
+    username: Option<String>,
+}
+
+impl ListAdmins {
+    /// All administrators.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leaves out the first `offset` administrators.
+    pub fn offset(self, offset: u64) -> Self {
+        Self {
+            offset: Some(offset),
+            ..self
+        }
+    }
+
+    /// Lists at most `limit` administrators.
+    pub fn limit(self, limit: u64) -> Self {
+        Self {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// Only administrators whose name contains this, whatever the case.
+    pub fn username(self, part: impl Into<String>) -> Self {
+        Self {
+            username: Some(part.into()),
+            ..self
+        }
+    }
+
+    fn request(&self) -> Request {
+        [
+            ("offset", self.offset.map(|offset| offset.to_string())),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("username", self.username.clone()),
+        ]
+        .iter()
+        .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+        .fold(
+            Request::get("admins.list", "/api/admins"),
+            |request, (key, value)| request.query(key, value),
+        )
+    }
 }
 
 impl<'a> Admins<'a> {
@@ -18,15 +82,154 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`Unauthorized`](crate::ErrorKind::Unauthorized) when the panel refuses the credentials, and the failures of
-    /// every operation.
+    /// [`Unauthorized`](crate::ErrorKind::Unauthorized) when the panel refuses the credentials, and the failures of every
+    /// operation.
     ///
     /// # Cancel safety
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn current(&self) -> Result<Admin, Error> {
-        self.client
-            .fetch(&Request::get("admins.current", "/api/admin"))
-            .await
+        self.client.fetch(&Request::get("admins.current", ADMINS)).await
+    }
+
+    /// Reads the administrators in the panel's database. The one of its environment is not among them.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn list(&self, query: &ListAdmins) -> Result<Vec<Admin>, Error> {
+        self.client.fetch(&query.request()).await
+    }
+
+    /// Makes an administrator.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Invalid`](crate::ErrorKind::Invalid) for what the
+    /// panel does not accept. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
+    /// And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the administrator may have been made or not. Doing it again is safe: it is then a conflict.
+    pub async fn create(&self, admin: &NewAdmin) -> Result<Admin, Error> {
+        let request = Request::post("admins.create", ADMINS).json(&admin.body())?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Changes an administrator.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights, and for another administrator who has them.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for what the panel does not accept.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the administrator may have been changed or not. Doing it again is safe.
+    pub async fn modify(&self, change: &AdminModification) -> Result<Admin, Error> {
+        let request = named(Request::put("admins.modify", ADMIN), change.username())?.json(&change.body())?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Deletes an administrator. Its users stay, without an owner.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and for another administrator who has them.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when the address is unknown, which proves nothing about the administrator.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the administrator may be deleted or not. Doing it again is safe.
+    pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
+        let request = named(Request::delete("admins.delete", ADMIN), username)?;
+        match self.client.change(&request).await {
+            Err(error) if error.says(ADMIN_NOT_FOUND) => Ok(Deletion::AlreadyGone),
+            outcome => confirmed(&outcome?, &request).map(|()| Deletion::Deleted),
+        }
+    }
+
+    /// Switches off all active users of an administrator and those on hold, and restarts the core: every user's
+    /// connections break.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
+    /// operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, it may have happened or not. Doing it again is safe.
+    pub async fn disable_users(&self, username: &str) -> Result<(), Error> {
+        let request = Request::post("admins.disable_users", "/api/admin/{username}/users/disable");
+        self.about(request, username).await
+    }
+
+    /// Switches on all disabled users of an administrator, also those that were disabled one by one, and restarts the
+    /// core: every user's connections break.
+    ///
+    /// Users that have a duration, no end, and were never connected become on hold.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
+    /// operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, it may have happened or not. Doing it again is safe.
+    pub async fn activate_users(&self, username: &str) -> Result<(), Error> {
+        let request = Request::post("admins.activate_users", "/api/admin/{username}/users/activate");
+        self.about(request, username).await
+    }
+
+    /// Sets the traffic of all users of an administrator, as it is counted for the administrator, to 0. The traffic of
+    /// the users themselves stays.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
+    /// operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, it may have happened or not. Doing it again takes the traffic used in between.
+    pub async fn reset_usage(&self, username: &str) -> Result<Admin, Error> {
+        let request = Request::post("admins.reset_usage", "/api/admin/usage/reset/{username}");
+        let request = named(request, username)?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Reads how many bytes all users of an administrator have used since the last
+    /// [`reset_usage`](Self::reset_usage).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn usage(&self, username: &str) -> Result<u64, Error> {
+        let request = Request::get("admins.usage", "/api/admin/usage/{username}");
+        self.client.fetch(&named(request, username)?).await
+    }
+
+    async fn about(&self, request: Request, username: &str) -> Result<(), Error> {
+        let request = named(request, username)?;
+        confirmed(&self.client.change(&request).await?, &request)
     }
 }

@@ -1,7 +1,13 @@
+use std::collections::BTreeMap;
+
+use http::header::{ACCEPT, HeaderValue};
+
 use crate::client::Client;
-use crate::error::Error;
-use crate::model::SystemStats;
+use crate::error::{Error, ErrorKind};
+use crate::model::{Host, Inbound, SystemStats};
 use crate::request::Request;
+
+const HOSTS: &str = "/api/hosts";
 
 /// Operations on the panel's host; made by [`Client::system`].
 #[derive(Clone, Copy, Debug)]
@@ -30,5 +36,76 @@ impl<'a> System<'a> {
         self.client
             .fetch(&Request::get("system.stats", "/api/system"))
             .await
+    }
+
+    /// Reads the page at the panel's address, as nobody: what a browser is shown that opens it.
+    ///
+    /// It shows that something answers there, and not that it is a panel.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for a page that is no UTF-8, and the failures of every operation but those
+    /// of signing in.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn home_page(&self) -> Result<String, Error> {
+        let request =
+            Request::get("system.home_page", "/").header(ACCEPT, HeaderValue::from_static("text/html"));
+        let answer = self.client.execute_public(&request).await?;
+        String::from_utf8(answer.body.to_vec()).map_err(|error| {
+            answer
+                .error(ErrorKind::Decode, &request)
+                .caused_by(error.utf8_error())
+        })
+    }
+
+    /// Reads the inbounds of the core, by protocol.
+    ///
+    /// # Errors
+    ///
+    /// The failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn inbounds(&self) -> Result<BTreeMap<String, Vec<Inbound>>, Error> {
+        self.client
+            .fetch(&Request::get("system.inbounds", "/api/inbounds"))
+            .await
+    }
+
+    /// Reads the hosts of each inbound, by its tag.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn hosts(&self) -> Result<BTreeMap<String, Vec<Host>>, Error> {
+        self.client.fetch(&Request::get("system.hosts", HOSTS)).await
+    }
+
+    /// Replaces the hosts of the given tags. The list of a tag becomes exactly the given one, an empty one included;
+    /// tags that are not given keep theirs. Answers with the hosts of all tags.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a tag that no inbound has and for settings that the panel refuses;
+    /// nothing is changed then. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when the outcome is unknown. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the hosts may be replaced or not. Doing it again is safe.
+    pub async fn replace_hosts(
+        &self,
+        hosts: &BTreeMap<String, Vec<Host>>,
+    ) -> Result<BTreeMap<String, Vec<Host>>, Error> {
+        let request = Request::put("system.replace_hosts", HOSTS).json(hosts)?;
+        self.client.change(&request).await?.decode(&request)
     }
 }

@@ -1,7 +1,10 @@
 //! Operations on users.
 
+mod change;
 mod named;
+mod outcome;
 mod query;
+mod usage;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User};
 use crate::paging::{Bisection, Refusal, Walk, take_batch};
 use crate::request::{Repeat, Request};
+use crate::resource::{confirmed, named};
 
 const USER: &str = "/api/user/{username}";
 
@@ -194,12 +198,12 @@ impl<'a> Users<'a> {
     pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
         let request = named(Request::delete("users.delete", USER), username)?;
         let error = match self.client.execute(&request).await {
-            Ok(answer) => return confirm(&answer, &request),
+            Ok(answer) => return confirmed(&answer, &request).map(|()| Deletion::Deleted),
             Err(error) => error,
         };
         if error.is_user_not_found() {
             Ok(Deletion::AlreadyGone)
-        } else if may_have_happened(&error, &request) {
+        } else if error.leaves_open(&request) {
             self.look_after(username, error).await
         } else {
             Err(error)
@@ -331,39 +335,11 @@ impl Listed {
     }
 }
 
-fn named(request: Request, username: &str) -> Result<Request, Error> {
-    let refused = Error::new(ErrorKind::Request).at(&request);
-    request
-        .segment(username)
-        .map_err(|error| refused.caused_by(error))
-}
-
 /// Whether this is the panel's failure over a record, which other records need not share. A login that failed on the
 /// way is another operation's failure.
 fn cannot_show(error: &Error, request: &Request) -> bool {
     let internal = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
     error.status() == Some(internal) && error.operation() == request.operation()
-}
-
-/// Whether a change may have happened although it failed. A login that failed on the way changed nothing.
-fn may_have_happened(error: &Error, request: &Request) -> bool {
-    let unclear = matches!(
-        error.kind(),
-        ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout
-    );
-    unclear && error.was_sent() && error.operation() == request.operation()
-}
-
-/// A deletion is done when the panel says so: a proxy's friendly page with status 200 is no word of the panel.
-fn confirm(answer: &Answer, request: &Request) -> Result<Deletion, Error> {
-    // Panels differ in what the object says.
-    #[derive(Deserialize)]
-    struct Confirmation {}
-    if answer.status == StatusCode::NO_CONTENT {
-        return Ok(Deletion::Deleted);
-    }
-    let Confirmation {} = answer.decode(request)?;
-    Ok(Deletion::Deleted)
 }
 
 /// Reads a page so that a user that cannot be read spoils nobody but itself.

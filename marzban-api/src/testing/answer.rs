@@ -56,6 +56,18 @@ impl Answer {
         Self::detail(404, "User not found")
     }
 
+    pub(super) fn no_such_admin() -> Self {
+        Self::detail(404, "Admin not found")
+    }
+
+    pub(super) fn no_such_node() -> Self {
+        Self::detail(404, "Node not found")
+    }
+
+    pub(super) fn no_such_template() -> Self {
+        Self::detail(404, "User Template not found")
+    }
+
     /// An exception in the panel's code, as uvicorn answers it.
     pub(super) fn internal_error() -> Self {
         Self::text(500, "Internal Server Error")
@@ -67,6 +79,25 @@ impl Answer {
             headers: Vec::new(),
             content_type: Some("text/plain; charset=utf-8"),
             body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+
+    pub(super) fn of_text(content_type: &'static str, body: String) -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            content_type: Some(content_type),
+            body: body.into(),
+        }
+    }
+
+    /// The beginning of something else than HTTP.
+    pub(super) const fn switch_protocols() -> Self {
+        Self {
+            status: 101,
+            headers: Vec::new(),
+            content_type: None,
+            body: Bytes::new(),
         }
     }
 

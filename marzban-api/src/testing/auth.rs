@@ -102,7 +102,7 @@ pub(super) fn identify(world: &World, call: &Call) -> Result<FakeAdmin, Answer> 
         .ok_or_else(|| Answer::unauthorized("Could not validate credentials"))
 }
 
-fn holder<'a>(world: &'a World, bearer: &str) -> Option<&'a FakeAdmin> {
+pub(super) fn holder<'a>(world: &'a World, bearer: &str) -> Option<&'a FakeAdmin> {
     let token = world.tokens.get(bearer)?;
     if token.expires_at.is_some_and(|end| end <= world.now().timestamp()) {
         return None;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use serde_json::{Map, Value};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::answer::Answer;
-use super::call::Call;
-use super::inbound;
+use super::fields::{Fields, NOT_AN_OBJECT};
+use super::inbound::Inbounds;
 use super::user::{FakeNextPlan, FakeProtocol, FakeStatus};
 
 const STRATEGIES: [&str; 5] = ["no_reset", "day", "week", "month", "year"];
@@ -33,6 +33,16 @@ pub(super) enum ProxiesBody {
     Omitted,
     Null,
     Given(BTreeMap<FakeProtocol, ProxyBody>),
+}
+
+impl ProxiesBody {
+    pub(super) fn protocols(&self) -> impl Iterator<Item = FakeProtocol> {
+        let given = match self {
+            Self::Omitted | Self::Null => None,
+            Self::Given(given) => Some(given.keys().copied()),
+        };
+        given.into_iter().flatten()
+    }
 }
 
 /// A plan as sent; the panel's column needs a `data_limit`, its model does not.
@@ -65,46 +75,9 @@ pub(super) struct UserBody {
     pub(super) inbounds: Option<BTreeMap<FakeProtocol, BTreeSet<String>>>,
 }
 
-/// Refuses a body that is no JSON, which the panel does before it looks at the token.
-pub(super) fn syntax(call: &Call) -> Result<Option<Value>, Answer> {
-    if call.body.is_empty() {
-        return Ok(None);
-    }
-    if !call.claims_json() {
-        return Ok(Some(Value::Null));
-    }
-    serde_json::from_slice(&call.body).map(Some).map_err(|error| {
-        let offset = call
-            .body
-            .split(|byte| *byte == b'\n')
-            .take(error.line().saturating_sub(1));
-        let before: usize = offset.map(|line| line.len() + 1).sum();
-        let column = if error.is_eof() {
-            error.column()
-        } else {
-            error.column().saturating_sub(1)
-        };
-        Answer::invalid(&[((before + column).to_string(), "JSON decode error".to_owned())])
-    })
-}
-
 /// Checks a body field by field and reports all problems at once, as the panel does.
-pub(super) fn read(json: Option<&Value>, purpose: Purpose) -> Result<UserBody, Answer> {
-    let refuse = |message: &str| Answer::invalid(&[("body".to_owned(), message.to_owned())]);
-    let object = match json {
-        None => return Err(refuse("Field required")),
-        Some(Value::Object(object)) => object,
-        Some(_) => {
-            return Err(refuse(
-                "Input should be a valid dictionary or object to extract fields from",
-            ));
-        }
-    };
-    let mut fields = Fields {
-        object,
-        problems: Vec::new(),
-        overflow: false,
-    };
+pub(super) fn read(json: Option<&Value>, purpose: Purpose, known: &Inbounds) -> Result<UserBody, Answer> {
+    let mut fields = Fields::of_body(json)?;
     let body = UserBody {
         username: if purpose == Purpose::Create {
             fields.username()
@@ -121,35 +94,13 @@ pub(super) fn read(json: Option<&Value>, purpose: Purpose) -> Result<UserBody, A
         auto_delete_in_days: fields.integer("auto_delete_in_days"),
         next_plan: fields.next_plan(),
         proxies: fields.proxies(purpose),
-        inbounds: fields.inbounds(),
+        inbounds: fields.inbounds(known),
     };
     fields.check_hold(&body);
-    if !fields.problems.is_empty() {
-        return Err(Answer::invalid(&fields.problems));
-    }
-    // A number beyond 64 bits passes the model and fails in the database, before anything is stored.
-    if fields.overflow {
-        return Err(Answer::internal_error());
-    }
-    Ok(body)
+    fields.finish(body)
 }
 
-struct Fields<'a> {
-    object: &'a Map<String, Value>,
-    problems: Vec<(String, String)>,
-    overflow: bool,
-}
-
-impl<'a> Fields<'a> {
-    fn problem(&mut self, field: &str, message: impl Into<String>) {
-        self.problems.push((field.to_owned(), message.into()));
-    }
-
-    /// The value of a field, where null counts as omitted.
-    fn given(&self, name: &str) -> Option<&'a Value> {
-        self.object.get(name).filter(|value| !value.is_null())
-    }
-
+impl Fields<'_> {
     fn username(&mut self) -> String {
         match self.object.get("username") {
             None => self.problem("username", "Field required"),
@@ -198,54 +149,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn integer(&mut self, name: &str) -> Option<i64> {
-        let value = self.given(name)?;
-        self.integer_of(name, value)
-    }
-
-    fn integer_of(&mut self, name: &str, value: &Value) -> Option<i64> {
-        match value {
-            Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-                (Some(integer), _) => Some(integer),
-                (None, Some(float)) if float.fract() != 0.0 => {
-                    self.problem(
-                        name,
-                        "Input should be a valid integer, got a number with a fractional part",
-                    );
-                    None
-                }
-                (None, float) => self.whole(float),
-            },
-            Value::String(text) => match integer_of_text(text) {
-                Ok(integer) => Some(integer),
-                Err(message) => {
-                    self.problem(name, message);
-                    None
-                }
-            },
-            _ => {
-                self.problem(name, "Input should be a valid integer");
-                None
-            }
-        }
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the range is checked, and the panel truncates too"
-    )]
-    fn whole(&mut self, float: Option<f64>) -> Option<i64> {
-        // 2^63, the first float that is too large.
-        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-        match float {
-            Some(float) if (-LIMIT..LIMIT).contains(&float) => Some(float as i64),
-            _ => {
-                self.overflow = true;
-                None
-            }
-        }
-    }
-
     /// The traffic limit is truncated where other integers must be whole, and may not be text.
     fn data_limit(&mut self) -> Option<i64> {
         let Value::Number(number) = self.given("data_limit")? else {
@@ -284,37 +187,12 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// The panel drops an offset instead of converting by it; a number is Unix time.
-    fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        let moment = match self.given(name)? {
-            Value::Number(number) => number
-                .as_i64()
-                .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-            Value::String(text) => naive_of_text(text).map(|naive| naive.and_utc()),
-            _ => None,
-        };
-        if moment.is_none() {
-            self.problem(
-                name,
-                "Input should be a valid datetime or date, input is too short",
-            );
-        }
-        moment
-    }
-
     fn next_plan(&mut self) -> Option<PlanBody> {
         let Value::Object(plan) = self.given("next_plan")? else {
-            self.problem(
-                "next_plan",
-                "Input should be a valid dictionary or object to extract fields from",
-            );
+            self.problem("next_plan", NOT_AN_OBJECT);
             return None;
         };
-        let mut fields = Fields {
-            object: plan,
-            problems: Vec::new(),
-            overflow: false,
-        };
+        let mut fields = Fields::new(plan);
         let data_limit = fields.integer("data_limit");
         let expire = fields.integer("expire");
         let flag = |name: &str, default| plan.get(name).and_then(Value::as_bool).unwrap_or(default);
@@ -324,8 +202,7 @@ impl<'a> Fields<'a> {
             add_remaining_traffic: flag("add_remaining_traffic", false),
             fire_on_either: flag("fire_on_either", true),
         };
-        self.overflow |= fields.overflow;
-        self.problems.append(&mut fields.problems);
+        self.absorb(fields);
         Some(PlanBody { data_limit, plan })
     }
 
@@ -395,7 +272,7 @@ impl<'a> Fields<'a> {
         Some((protocol, body))
     }
 
-    fn inbounds(&mut self) -> Option<BTreeMap<FakeProtocol, BTreeSet<String>>> {
+    fn inbounds(&mut self, known: &Inbounds) -> Option<BTreeMap<FakeProtocol, BTreeSet<String>>> {
         let Value::Object(inbounds) = self.object.get("inbounds")? else {
             self.problem("inbounds", "Input should be a valid dictionary");
             return None;
@@ -410,7 +287,7 @@ impl<'a> Fields<'a> {
                 continue;
             };
             let tags: BTreeSet<String> = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            if let Some(unknown) = tags.iter().find(|tag| !inbound::exists(protocol, tag)) {
+            if let Some(unknown) = tags.iter().find(|tag| !known.has(protocol, tag)) {
                 self.problem(
                     "inbounds",
                     format!("Value error, Inbound {unknown} doesn't exist"),
@@ -432,28 +309,6 @@ fn is_valid_username(name: &str) -> bool {
         && name
             .chars()
             .all(|character| is_word(character) || "@.-".contains(character))
-}
-
-/// Reads an integer as the panel reads one from text: surrounding space and a fraction of zeros are fine.
-pub(super) fn integer_of_text(text: &str) -> Result<i64, &'static str> {
-    let text = text.trim();
-    let whole = match text.split_once('.') {
-        Some((whole, zeros)) if !zeros.is_empty() && zeros.chars().all(|digit| digit == '0') => whole,
-        _ => text,
-    };
-    whole
-        .parse()
-        .map_err(|_| "Input should be a valid integer, unable to parse string as an integer")
-}
-
-/// Reads an ISO time, whatever its separator, and drops its offset.
-pub(super) fn naive_of_text(text: &str) -> Option<NaiveDateTime> {
-    let text = text.replacen(' ', "T", 1);
-    text.parse::<NaiveDateTime>().ok().or_else(|| {
-        DateTime::parse_from_rfc3339(&text)
-            .ok()
-            .map(|zoned| zoned.naive_local())
-    })
 }
 
 fn uuid_problem(id: &str) -> Option<String> {

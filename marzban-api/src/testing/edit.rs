@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::body::{self, PlanBody, ProxiesBody, Purpose, UserBody};
-use super::state::{FakeAdmin, World, all_but};
-use super::user::{FakeProtocol, FakeStatus, FakeUser};
+use super::body::{self, PlanBody, ProxiesBody, ProxyBody, Purpose, UserBody};
+use super::review::{apply_next_plan, reset_traffic};
+use super::state::{FakeAdmin, World};
+use super::user::{FakeProtocol, FakeStatus, FakeUser, Proxy};
+use super::webhook;
 
 /// Shows a user, which fails for one that the panel cannot render, whatever was stored before.
 pub(super) fn show(world: &mut World, username: &str) -> Answer {
@@ -21,10 +23,13 @@ pub(super) fn show(world: &mut World, username: &str) -> Answer {
 
 /// `POST /api/user`.
 pub(super) fn create(world: &mut World, admin: &FakeAdmin, json: Option<&Value>) -> Answer {
-    let body = match body::read(json, Purpose::Create) {
+    let body = match body::read(json, Purpose::Create, &world.core.inbounds) {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
+    if let Err(refusal) = world.core.inbounds.check(body.proxies.protocols()) {
+        return refusal;
+    }
     let next_plan = match body.next_plan.map(|plan| (plan, plan.complete())) {
         None => None,
         Some((_, Some(plan))) => Some(plan),
@@ -35,12 +40,13 @@ pub(super) fn create(world: &mut World, admin: &FakeAdmin, json: Option<&Value>)
         return Answer::detail(409, "User already exists");
     }
     let proxies = world.new_proxies(body.proxies);
+    let known = &world.core.inbounds;
     let excluded = proxies.keys().map(|protocol| {
         let wanted = body.inbounds.as_ref().map(|inbounds| inbounds.get(protocol));
         let excluded = match wanted {
             // Without the field the user gets no inbounds, with an empty one it gets all.
-            None => all_but(*protocol, &BTreeSet::new()),
-            Some(Some(wanted)) if !wanted.is_empty() => all_but(*protocol, wanted),
+            None => known.all_but(*protocol, &BTreeSet::new()),
+            Some(Some(wanted)) if !wanted.is_empty() => known.all_but(*protocol, wanted),
             Some(_) => BTreeSet::new(),
         };
         (*protocol, excluded)
@@ -63,15 +69,19 @@ pub(super) fn create(world: &mut World, admin: &FakeAdmin, json: Option<&Value>)
         ..FakeUser::new(body.username.clone())
     };
     world.insert(user);
+    webhook::notify_by(world, "user_created", &body.username, admin);
     show(world, &body.username)
 }
 
 /// `PUT /api/user/{username}`, for a user that exists and is the admin's to change.
-pub(super) fn edit(world: &mut World, username: &str, json: Option<&Value>) -> Answer {
-    let body = match body::read(json, Purpose::Edit) {
+pub(super) fn edit(world: &mut World, by: &FakeAdmin, username: &str, json: Option<&Value>) -> Answer {
+    let body = match body::read(json, Purpose::Edit, &world.core.inbounds) {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
+    if let Err(refusal) = world.core.inbounds.check(body.proxies.protocols()) {
+        return refusal;
+    }
     let is_refused_by_database = matches!(body.proxies, ProxiesBody::Null)
         || body.next_plan.is_some_and(|plan| plan.complete().is_none());
     if is_refused_by_database {
@@ -79,9 +89,23 @@ pub(super) fn edit(world: &mut World, username: &str, json: Option<&Value>) -> A
     }
     edit_proxies(world, username, &body);
     let now = world.now();
-    if let Some(user) = world.user_mut(username) {
-        apply(user, body, now.timestamp());
-        user.edit_at = Some(now);
+    let Some(user) = world.user_mut(username) else {
+        return Answer::no_such_user();
+    };
+    let before = user.status;
+    apply(user, body, now.timestamp());
+    user.edit_at = Some(now);
+    let after = user.status;
+    let is_presentable = user.is_presentable();
+    if before != after {
+        user.last_status_change = Some(now);
+    }
+    // The panel renders the user before it reports.
+    if is_presentable {
+        webhook::notify_by(world, "user_updated", username, by);
+        if before != after {
+            webhook::notify_status(world, username, after, Some(by));
+        }
     }
     show(world, username)
 }
@@ -93,6 +117,7 @@ fn edit_proxies(world: &mut World, username: &str, body: &UserBody) {
         ProxiesBody::Given(_) | ProxiesBody::Omitted | ProxiesBody::Null => BTreeMap::new(),
     };
     let proxies = world.new_proxies(ProxiesBody::Given(given));
+    let known = world.core.inbounds.clone();
     let Some(user) = world.user_mut(username) else {
         return;
     };
@@ -102,7 +127,7 @@ fn edit_proxies(world: &mut World, username: &str, body: &UserBody) {
     let wanted = body.inbounds.iter().flatten();
     let excluded: Vec<(FakeProtocol, _)> = wanted
         .filter(|(protocol, _)| user.proxies.contains_key(protocol))
-        .map(|(protocol, wanted)| (*protocol, all_but(*protocol, wanted)))
+        .map(|(protocol, wanted)| (*protocol, known.all_but(*protocol, wanted)))
         .collect();
     user.excluded.extend(excluded);
     user.excluded
@@ -154,23 +179,100 @@ fn apply(user: &mut FakeUser, body: UserBody, now: i64) {
 }
 
 /// `POST /api/user/{username}/reset`: the usage moves into the lifetime's, and all but the expired are active.
-pub(super) fn reset(world: &mut World, username: &str) -> Answer {
+pub(super) fn reset(world: &mut World, by: &FakeAdmin, username: &str) -> Answer {
+    let now = world.now();
     if let Some(user) = world.user_mut(username) {
-        user.earlier_traffic = user.earlier_traffic.saturating_add(user.used_traffic);
-        user.used_traffic = 0;
-        user.next_plan = None;
+        reset_traffic(user, now);
         if user.status != FakeStatus::Expired {
-            user.status = FakeStatus::Active;
+            user.switch(FakeStatus::Active, now);
         }
+    }
+    webhook::notify_by(world, "data_usage_reset", username, by);
+    show(world, username)
+}
+
+/// `POST /api/users/reset`: the lifetime's usage is lost too; a sudo admin of the database resets its own users.
+pub(super) fn reset_all(world: &mut World, by: &FakeAdmin) -> Answer {
+    let now = world.now();
+    let users = world.users.values_mut();
+    for user in users.filter(|user| by.is_from_environment || user.owner.as_deref() == Some(&by.username)) {
+        user.used_traffic = 0;
+        user.earlier_traffic = 0;
+        user.next_plan = None;
+        user.usage.clear();
+        if user.status == FakeStatus::Limited {
+            user.switch(FakeStatus::Active, now);
+        }
+    }
+    Answer::ok(&json!({ "detail": "Users successfully reset." }))
+}
+
+/// `POST /api/user/{username}/revoke_sub`: new credentials, and the subscription URLs issued so far die.
+pub(super) fn revoke(world: &mut World, by: &FakeAdmin, username: &str) -> Answer {
+    let Some(user) = world.user(username) else {
+        return Answer::no_such_user();
+    };
+    let kept = user.proxies.iter().map(|(protocol, proxy)| {
+        let (flow, method) = match proxy {
+            Proxy::Vmess { .. } => (None, None),
+            Proxy::Vless { flow, .. } | Proxy::Trojan { flow, .. } => (Some(flow.clone()), None),
+            Proxy::Shadowsocks { method, .. } => (None, Some(method.clone())),
+        };
+        let body = ProxyBody {
+            flow,
+            method,
+            ..ProxyBody::default()
+        };
+        (*protocol, body)
+    });
+    let kept = kept.collect();
+    let proxies = world.new_proxies(ProxiesBody::Given(kept));
+    let now = world.now();
+    if let Some(user) = world.user_mut(username) {
+        user.proxies = proxies;
+        user.sub_revoked_at = Some(now);
+    }
+    webhook::notify_by(world, "subscription_revoked", username, by);
+    show(world, username)
+}
+
+/// `POST /api/user/{username}/active-next`: 404 without a plan, and 404 too when the plan was applied.
+pub(super) fn activate_next(world: &mut World, username: &str) -> Answer {
+    let now = world.now();
+    let lie = Answer::detail(404, "User doesn't have next plan");
+    let Some((user, plan)) = world.user_mut(username).and_then(|user| {
+        let plan = user.next_plan?;
+        Some((user, plan))
+    }) else {
+        return lie;
+    };
+    if user.data_limit.is_none() && !plan.add_remaining_traffic {
+        return Answer::internal_error();
+    }
+    apply_next_plan(user);
+    user.switch(FakeStatus::Active, now);
+    lie
+}
+
+/// `PUT /api/user/{username}/set-owner`, which the panel reports to nobody.
+pub(super) fn set_owner(world: &mut World, username: &str, owner: &str) -> Answer {
+    if world.admin(owner).is_none() {
+        return Answer::no_such_admin();
+    }
+    if let Some(user) = world.user_mut(username) {
+        user.owner = Some(owner.to_owned());
     }
     show(world, username)
 }
 
 /// `DELETE /api/user/{username}`: of an ownerless user the panel reports a failure after the deed.
-pub(super) fn delete(world: &mut World, username: &str) -> Answer {
+pub(super) fn delete(world: &mut World, by: &FakeAdmin, username: &str) -> Answer {
     match world.remove(username) {
         None => Answer::no_such_user(),
         Some(user) if user.owner.is_none() => Answer::internal_error(),
-        Some(_) => Answer::ok(&json!({ "detail": "User successfully deleted" })),
+        Some(_) => {
+            webhook::notify_deleted(world, username, by);
+            Answer::ok(&json!({ "detail": "User successfully deleted" }))
+        }
     }
 }

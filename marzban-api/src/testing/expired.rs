@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Answer;
-use super::body::naive_of_text;
 use super::call::Call;
+use super::fields::naive_of_text;
 use super::state::{FakeAdmin, World};
 use super::user::FakeStatus;
 

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::body::integer_of_text;
 use super::call::{Call, Query};
+use super::fields::integer_of_query;
 use super::render::UserJson;
 use super::state::{FakeAdmin, World};
 use super::user::{FakeStatus, FakeUser};
@@ -74,14 +74,7 @@ pub(super) fn users(world: &mut World, admin: &FakeAdmin, call: &Call) -> Answer
 impl<'a> ListQuery<'a> {
     fn read(query: &'a Query) -> Result<Self, Answer> {
         let mut problems = Vec::new();
-        let mut integer = |name: &str| match query.last(name).map(integer_of_text) {
-            None => None,
-            Some(Ok(integer)) => Some(integer),
-            Some(Err(message)) => {
-                problems.push((name.to_owned(), message.to_owned()));
-                None
-            }
-        };
+        let mut integer = |name: &str| integer_of_query(query, name, &mut problems);
         // SQLite takes a negative offset as none and a negative limit as no limit; the panel skips a zero.
         let offset: i64 = integer("offset").unwrap_or(0);
         let limit: i64 = integer("limit").unwrap_or(0);
@@ -194,7 +187,7 @@ fn read_sort(sort: &str) -> Result<Vec<SortKey>, Answer> {
 }
 
 /// SQL's LIKE as SQLite has it: `%` is any run, `_` any character, and only ASCII letters ignore their case.
-fn like(pattern: &str, text: &str) -> bool {
+pub(super) fn like(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     // `reached[i]` says whether the pattern so far matches the first `i` characters.

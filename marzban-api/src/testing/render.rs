@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::json;
 
-use super::inbound::{self, Inbound};
+use super::host::Hosts;
+use super::inbound::{Inbound, Inbounds};
+use super::share;
 use super::state::FakeAdmin;
+use super::token;
 use super::user::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser, Proxy};
 
 /// The five keys of an admin.
@@ -42,7 +42,7 @@ pub(super) struct UserJson<'a> {
     expire: Option<i64>,
     data_limit: Option<i64>,
     data_limit_reset_strategy: &'a str,
-    inbounds: BTreeMap<FakeProtocol, Vec<&'static str>>,
+    inbounds: BTreeMap<FakeProtocol, Vec<&'a str>>,
     note: Option<&'a str>,
     sub_updated_at: Option<String>,
     sub_last_user_agent: Option<&'a str>,
@@ -58,7 +58,7 @@ pub(super) struct UserJson<'a> {
     created_at: Option<String>,
     links: Vec<String>,
     subscription_url: String,
-    excluded_inbounds: BTreeMap<FakeProtocol, Vec<&'static str>>,
+    excluded_inbounds: BTreeMap<FakeProtocol, Vec<&'a str>>,
     admin: Option<AdminJson<'a>>,
 }
 
@@ -66,19 +66,20 @@ pub(super) struct UserJson<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) origin: &'a str,
+    pub(super) inbounds: &'a Inbounds,
+    pub(super) hosts: &'a Hosts,
     pub(super) now: DateTime<Utc>,
     pub(super) seed: u64,
 }
 
 impl<'a> UserJson<'a> {
-    pub(super) fn new(user: &'a FakeUser, owner: Option<&'a FakeAdmin>, view: View<'_>) -> Self {
-        let seed = mix(view.seed);
+    pub(super) fn new(user: &'a FakeUser, owner: Option<&'a FakeAdmin>, view: View<'a>) -> Self {
         Self {
             proxies: &user.proxies,
             expire: user.expire,
             data_limit: user.data_limit,
             data_limit_reset_strategy: &user.data_limit_reset_strategy,
-            inbounds: tags(user, false),
+            inbounds: tags(user, view.inbounds, false),
             note: user.note.as_deref(),
             sub_updated_at: user.sub_updated_at.map(naive),
             sub_last_user_agent: user.sub_last_user_agent.as_deref(),
@@ -92,9 +93,9 @@ impl<'a> UserJson<'a> {
             used_traffic: user.used_traffic,
             lifetime_used_traffic: user.used_traffic.saturating_add(user.earlier_traffic),
             created_at: user.created_at.map(naive),
-            links: links(user, seed),
-            subscription_url: subscription_url(user, view, seed),
-            excluded_inbounds: tags(user, true),
+            links: share::links(user, view),
+            subscription_url: format!("{}/sub/{}", view.origin, token::issue(&user.username, view.now)),
+            excluded_inbounds: tags(user, view.inbounds, true),
             admin: owner.map(AdminJson::new),
         }
     }
@@ -119,77 +120,21 @@ pub(super) const fn mix(counter: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn is_excluded(user: &FakeUser, inbound: &Inbound) -> bool {
+pub(super) fn is_excluded(user: &FakeUser, inbound: &Inbound) -> bool {
     user.excluded
         .get(&inbound.protocol)
-        .is_some_and(|tags| tags.contains(inbound.tag))
+        .is_some_and(|tags| tags.contains(&inbound.tag))
 }
 
-fn tags(user: &FakeUser, excluded: bool) -> BTreeMap<FakeProtocol, Vec<&'static str>> {
+fn tags<'a>(user: &FakeUser, inbounds: &'a Inbounds, excluded: bool) -> BTreeMap<FakeProtocol, Vec<&'a str>> {
     let of = |protocol| {
-        inbound::of(protocol)
+        inbounds
+            .of(protocol)
             .filter(|inbound| is_excluded(user, inbound) == excluded)
-            .map(|inbound| inbound.tag)
+            .map(|inbound| inbound.tag.as_str())
     };
     user.proxies
         .keys()
         .map(|protocol| (*protocol, of(*protocol).collect()))
         .collect()
-}
-
-fn subscription_url(user: &FakeUser, view: View<'_>, seed: u64) -> String {
-    let second = view.now.timestamp() + i64::from(view.now.timestamp_subsec_nanos() > 0);
-    let token = BASE64_URL_SAFE_NO_PAD.encode(format!("{},{second}", user.username));
-    let signature = BASE64_URL_SAFE_NO_PAD.encode(seed.to_be_bytes());
-    format!(
-        "{}/sub/{token}{}",
-        view.origin,
-        signature.get(..10).unwrap_or_default()
-    )
-}
-
-/// The panel draws the server name and the short id of a link anew for every reading.
-fn links(user: &FakeUser, seed: u64) -> Vec<String> {
-    let shown = |(protocol, proxy): (&FakeProtocol, &Proxy)| -> Vec<String> {
-        inbound::of(*protocol)
-            .filter(|inbound| !is_excluded(user, inbound))
-            .map(|inbound| link(&user.username, proxy, inbound, seed))
-            .collect()
-    };
-    user.proxies.iter().flat_map(shown).collect()
-}
-
-fn link(username: &str, proxy: &Proxy, inbound: &Inbound, seed: u64) -> String {
-    let Inbound {
-        network, tls, port, ..
-    } = inbound;
-    let server = if seed.is_multiple_of(2) {
-        "one.example.com"
-    } else {
-        "two.example.com"
-    };
-    let remark = format!(
-        "Fake%20%28{username}%29%20%5B{}%20-%20{network}%5D",
-        inbound.protocol.as_str()
-    );
-    let query = format!(
-        "security={tls}&type={network}&headerType=&path=&host=&sni={server}&fp=chrome\
-         &pbk=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA&sid={seed:016x}"
-    );
-    match proxy {
-        Proxy::Vless { id, .. } => format!("vless://{id}@127.0.0.1:{port}?{query}#{remark}"),
-        Proxy::Trojan { password, .. } => format!("trojan://{password}@127.0.0.1:{port}?{query}#{remark}"),
-        Proxy::Shadowsocks { password, method } => {
-            let login = BASE64_STANDARD.encode(format!("{method}:{password}"));
-            format!("ss://{login}@127.0.0.1:{port}#{remark}")
-        }
-        Proxy::Vmess { id } => {
-            let config = json!({
-                "add": "127.0.0.1", "aid": "0", "host": server, "id": id, "net": network, "path": "/",
-                "port": port, "ps": format!("Fake ({username}) [VMess - {network}]"), "scy": "auto",
-                "tls": tls, "type": "http", "v": "2",
-            });
-            format!("vmess://{}", BASE64_STANDARD.encode(config.to_string()))
-        }
-    }
 }

@@ -1,76 +1,228 @@
-//! From a request to the operation that answers it.
+//! From a path to the route that serves it, and what the route asks for before it does.
 
-use std::collections::BTreeMap;
-
-use chrono::TimeDelta;
-use serde_json::json;
-
+use super::admin;
 use super::answer::Answer;
 use super::call::Call;
-use super::inbound::{self, Inbound};
-use super::render::AdminJson;
-use super::state::{FakeAdmin, World};
-use super::user::{FakeProtocol, FakeStatus, FakeUser};
-use super::{auth, body, edit, expired, list};
+use super::operation;
+use super::state::World;
 
-/// A route that the fake panel has; every other one answers 404 as an unknown one does.
+/// What is asked of one user, who was found before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Route<'a> {
+pub(super) enum UserDeed {
+    /// To show, to edit or to delete it.
+    Itself,
+    Reset,
+    Revoke,
+    ActivateNext,
+    SetOwner,
+    Usage,
+}
+
+/// A route that the panel has; every other path answers 404.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Home,
+    Subscription {
+        token: &'a str,
+        rest: Option<&'a str>,
+    },
     Token,
-    Admin,
+    CurrentAdmin,
+    Admins,
+    Admin(&'a str, admin::Deed),
+    Core,
+    /// The log of the core or of a node, which is a websocket.
+    Logs(Option<&'a str>),
+    CoreConfig,
+    CoreRestart,
+    NodeSettings,
+    NewNode,
+    Nodes,
+    NodesUsage,
+    Node(&'a str),
+    Reconnect(&'a str),
     System,
     Inbounds,
+    Hosts,
+    Templates,
+    Template(&'a str),
     Users,
+    UsersReset,
+    UsersUsage,
     Expired,
     NewUser,
-    User(&'a str),
-    Reset(&'a str),
+    User(&'a str, UserDeed),
 }
 
 impl<'a> Route<'a> {
-    fn find(path: &'a str) -> Option<Self> {
-        let parts: Vec<&str> = path.strip_prefix("/api/")?.split('/').collect();
-        match parts.as_slice() {
-            ["admin", "token"] => Some(Self::Token),
-            ["admin"] => Some(Self::Admin),
-            ["system"] => Some(Self::System),
-            ["inbounds"] => Some(Self::Inbounds),
-            ["users"] => Some(Self::Users),
-            ["users", "expired"] => Some(Self::Expired),
-            ["user"] => Some(Self::NewUser),
-            ["user", name] if !name.is_empty() => Some(Self::User(name)),
-            ["user", name, "reset"] if !name.is_empty() => Some(Self::Reset(name)),
-            _ => None,
+    fn find(method: &str, path: &'a str) -> Option<Self> {
+        if path == "/" {
+            return Some(Self::Home);
         }
+        if let Some(below) = path.strip_prefix("/sub/") {
+            return Self::subscription(below);
+        }
+        let parts: Vec<&str> = path.strip_prefix("/api/")?.split('/').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return None;
+        }
+        Some(match parts.as_slice() {
+            ["admin", "token"] => Self::Token,
+            ["admin", "usage", name] => Self::Admin(name, admin::Deed::ShowUsage),
+            ["admin", "usage", "reset", name] => Self::Admin(name, admin::Deed::ResetUsage),
+            ["admin", name, "users", "disable"] => Self::Admin(name, admin::Deed::DisableUsers),
+            ["admin", name, "users", "activate"] => Self::Admin(name, admin::Deed::ActivateUsers),
+            ["admin", name] if method == "DELETE" => Self::Admin(name, admin::Deed::Delete),
+            ["admin", name] => Self::Admin(name, admin::Deed::Modify),
+            ["node", "settings"] => Self::NodeSettings,
+            ["node", id] => Self::Node(id),
+            ["node", id, "reconnect"] => Self::Reconnect(id),
+            ["nodes", "usage"] => Self::NodesUsage,
+            ["core", "logs"] => Self::Logs(None),
+            ["node", id, "logs"] => Self::Logs(Some(id)),
+            ["core", "restart"] => Self::CoreRestart,
+            ["core", "config"] => Self::CoreConfig,
+            ["user_template", id] => Self::Template(id),
+            ["users", "reset"] => Self::UsersReset,
+            ["users", "usage"] => Self::UsersUsage,
+            ["users", "expired"] => Self::Expired,
+            ["user", name] => Self::User(name, UserDeed::Itself),
+            ["user", name, "reset"] => Self::User(name, UserDeed::Reset),
+            ["user", name, "revoke_sub"] => Self::User(name, UserDeed::Revoke),
+            ["user", name, "active-next"] => Self::User(name, UserDeed::ActivateNext),
+            ["user", name, "set-owner"] => Self::User(name, UserDeed::SetOwner),
+            ["user", name, "usage"] => Self::User(name, UserDeed::Usage),
+            [single] => return Self::single(single),
+            _ => return None,
+        })
+    }
+
+    fn single(name: &str) -> Option<Self> {
+        Some(match name {
+            "admin" => Self::CurrentAdmin,
+            "admins" => Self::Admins,
+            "core" => Self::Core,
+            "node" => Self::NewNode,
+            "nodes" => Self::Nodes,
+            "system" => Self::System,
+            "inbounds" => Self::Inbounds,
+            "hosts" => Self::Hosts,
+            "user_template" => Self::Templates,
+            "users" => Self::Users,
+            "user" => Self::NewUser,
+            _ => return None,
+        })
+    }
+
+    /// The token, and at most one part behind it; a slash at the end is a route of its own.
+    fn subscription(below: &'a str) -> Option<Self> {
+        let (token, rest) = match below.split_once('/') {
+            None => (below, None),
+            Some((token, rest)) => (token, Some(rest)),
+        };
+        let is_known = !token.is_empty() && !rest.is_some_and(|rest| rest.contains('/'));
+        is_known.then_some(Self::Subscription { token, rest })
     }
 
     /// The methods, the first of which is the one that a refusal names.
     const fn methods(self) -> &'static [&'static str] {
+        use admin::Deed;
         match self {
-            Self::Token | Self::NewUser | Self::Reset(_) => &["POST"],
-            Self::Admin | Self::System | Self::Inbounds | Self::Users => &["GET"],
+            Self::Token
+            | Self::NewNode
+            | Self::NewUser
+            | Self::CoreRestart
+            | Self::UsersReset
+            | Self::Reconnect(_)
+            | Self::Admin(_, Deed::DisableUsers | Deed::ActivateUsers | Deed::ResetUsage)
+            | Self::User(_, UserDeed::Reset | UserDeed::Revoke | UserDeed::ActivateNext) => &["POST"],
+            Self::Home
+            | Self::Subscription { .. }
+            | Self::Admins
+            | Self::Core
+            | Self::Logs(_)
+            | Self::NodeSettings
+            | Self::Nodes
+            | Self::NodesUsage
+            | Self::System
+            | Self::Inbounds
+            | Self::Users
+            | Self::UsersUsage
+            | Self::Admin(_, Deed::ShowUsage)
+            | Self::User(_, UserDeed::Usage) => &["GET"],
+            Self::CurrentAdmin => &["GET", "POST"],
+            Self::Admin(_, Deed::Modify | Deed::Delete) => &["PUT", "DELETE"],
+            Self::CoreConfig | Self::Hosts => &["GET", "PUT"],
+            Self::Templates => &["POST", "GET"],
             Self::Expired => &["GET", "DELETE"],
-            Self::User(_) => &["GET", "PUT", "DELETE"],
+            Self::Node(_) | Self::Template(_) | Self::User(_, UserDeed::Itself) => &["GET", "PUT", "DELETE"],
+            Self::User(_, UserDeed::SetOwner) => &["PUT"],
+        }
+    }
+
+    /// Whether the panel reads a JSON body, and hence refuses a malformed one before anything else.
+    pub(super) fn has_body(self, method: &str) -> bool {
+        match self {
+            Self::NewNode | Self::NewUser => true,
+            Self::CurrentAdmin | Self::Templates => method == "POST",
+            Self::Admin(_, admin::Deed::Modify)
+            | Self::CoreConfig
+            | Self::Hosts
+            | Self::Node(_)
+            | Self::Template(_)
+            | Self::User(_, UserDeed::Itself) => method == "PUT",
+            _ => false,
+        }
+    }
+
+    /// Whether only a sudo admin is served; the owner of a user is set by one too, but checked after the user.
+    pub(super) fn needs_sudo(self, method: &str) -> bool {
+        match self {
+            Self::Admins
+            | Self::Admin(..)
+            | Self::CoreConfig
+            | Self::CoreRestart
+            | Self::NodeSettings
+            | Self::NewNode
+            | Self::Nodes
+            | Self::NodesUsage
+            | Self::Node(_)
+            | Self::Reconnect(_)
+            | Self::Hosts
+            | Self::UsersReset => true,
+            Self::CurrentAdmin | Self::Templates => method == "POST",
+            Self::Template(_) => method != "GET",
+            _ => false,
         }
     }
 }
 
 /// Answers a request, as far as the panel itself is concerned.
 pub(super) fn answer(world: &mut World, call: &Call) -> Answer {
-    let Some(route) = Route::find(&call.path) else {
+    world.settle_nodes();
+    let Some(route) = Route::find(&call.method, &call.path) else {
         return unknown(call);
+    };
+    // An admin may be named like a route of the admins, as long as that route has another method.
+    let route = match route {
+        Route::Token if call.method == "PUT" => Route::Admin("token", admin::Deed::Modify),
+        Route::Token if call.method == "DELETE" => Route::Admin("token", admin::Deed::Delete),
+        route => route,
     };
     let allowed = route.methods();
     if !allowed.contains(&call.method.as_str()) {
         let first = allowed.first().copied().unwrap_or_default();
         return Answer::detail(405, "Method Not Allowed").with_header("allow", first);
     }
-    perform(world, route, call).unwrap_or_else(|refusal| refusal)
+    operation::perform(world, route, call).unwrap_or_else(|refusal| refusal)
 }
 
 /// The slash too many is answered by a redirect to an absolute URL, always of plain HTTP.
 fn unknown(call: &Call) -> Answer {
-    let shorter = call.path.strip_suffix('/').and_then(Route::find);
+    let shorter = call
+        .path
+        .strip_suffix('/')
+        .and_then(|path| Route::find(&call.method, path));
     match (shorter, call.raw_path.strip_suffix('/')) {
         (Some(_), Some(path)) => {
             let query = if call.raw_query.is_empty() { "" } else { "?" };
@@ -78,80 +230,4 @@ fn unknown(call: &Call) -> Answer {
         }
         _ => Answer::detail(404, "Not Found"),
     }
-}
-
-fn perform(world: &mut World, route: Route<'_>, call: &Call) -> Result<Answer, Answer> {
-    if route == Route::Token {
-        return Ok(auth::log_in(world, call));
-    }
-    let json = if matches!(call.method.as_str(), "POST" | "PUT") {
-        body::syntax(call)?
-    } else {
-        None
-    };
-    let admin = auth::identify(world, call)?;
-    Ok(match (route, call.method.as_str()) {
-        (Route::Admin | Route::Token, _) => Answer::ok(&AdminJson::new(&admin)),
-        (Route::System, _) => system(world, &admin),
-        (Route::Inbounds, _) => inbounds(),
-        (Route::Users, _) => list::users(world, &admin, call),
-        (Route::Expired, "DELETE") => expired::delete(world, &admin, call),
-        (Route::Expired, _) => expired::list(world, &admin, call),
-        (Route::NewUser, _) => edit::create(world, &admin, json.as_ref()),
-        (Route::User(name) | Route::Reset(name), method) => {
-            // A missing user is 404 to everybody; only then does it matter whose it is.
-            let user = world.user(name).ok_or_else(Answer::no_such_user)?;
-            if !admin.may_manage(user) {
-                return Err(Answer::forbidden());
-            }
-            match method {
-                "PUT" => edit::edit(world, name, json.as_ref()),
-                "DELETE" => edit::delete(world, name),
-                "POST" => edit::reset(world, name),
-                _ => edit::show(world, name),
-            }
-        }
-    })
-}
-
-/// Counts the users that the admin may see, but everybody's connections and traffic.
-fn system(world: &World, admin: &FakeAdmin) -> Answer {
-    let since = world.now() - TimeDelta::days(1);
-    let online = world
-        .users
-        .values()
-        .filter(|user| user.online_at.is_some_and(|online| online >= since));
-    let own: Vec<&FakeUser> = world
-        .users
-        .values()
-        .filter(|user| admin.may_manage(user))
-        .collect();
-    let of = |status: FakeStatus| own.iter().filter(|user| user.status == status).count();
-    let machine = &world.system;
-    Answer::ok(&json!({
-        "version": machine.version,
-        "mem_total": machine.mem_total,
-        "mem_used": machine.mem_used,
-        "cpu_cores": machine.cpu_cores,
-        "cpu_usage": machine.cpu_usage,
-        "total_user": own.len(),
-        "online_users": online.count(),
-        "users_active": of(FakeStatus::Active),
-        "users_on_hold": of(FakeStatus::OnHold),
-        "users_disabled": of(FakeStatus::Disabled),
-        "users_expired": of(FakeStatus::Expired),
-        "users_limited": of(FakeStatus::Limited),
-        "incoming_bandwidth": machine.incoming_bandwidth,
-        "outgoing_bandwidth": machine.outgoing_bandwidth,
-        "incoming_bandwidth_speed": machine.incoming_bandwidth_speed,
-        "outgoing_bandwidth_speed": machine.outgoing_bandwidth_speed,
-    }))
-}
-
-fn inbounds() -> Answer {
-    let all: BTreeMap<FakeProtocol, Vec<&Inbound>> = FakeProtocol::ALL
-        .into_iter()
-        .map(|protocol| (protocol, inbound::of(protocol).collect()))
-        .collect();
-    Answer::ok(&all)
 }

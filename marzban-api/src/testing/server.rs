@@ -19,6 +19,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 use super::answer::Answer;
 use super::call::{Call, RecordedRequest};
 use super::fault::{self, Delivery};
+use super::logs::Listener;
 use super::route;
 use super::state::World;
 use super::{FakePanel, Inner};
@@ -59,6 +61,9 @@ impl Shared {
     }
 }
 
+/// The listener that a connection was handed over to, if it was.
+type Switched = Arc<Mutex<Option<(OnUpgrade, Listener)>>>;
+
 /// Accepts connections until it is dropped, which ends all of them.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, panel: Weak<Inner>) {
     let mut connections = JoinSet::new();
@@ -82,12 +87,34 @@ async fn connection(socket: TcpStream, shared: Arc<Shared>, panel: Weak<Inner>) 
         ending: ending.clone(),
         has_answered: false,
     });
-    let service = service_fn(move |request| {
-        let (shared, panel, ending) = (Arc::clone(&shared), Weak::clone(&panel), ending.clone());
-        async move { Ok::<_, Infallible>(respond(&shared, &panel, &ending, request).await) }
-    });
+    let switched = Switched::default();
+    let service = {
+        let switched = Arc::clone(&switched);
+        service_fn(move |mut request: Request<Incoming>| {
+            let (shared, panel, ending) = (Arc::clone(&shared), Weak::clone(&panel), ending.clone());
+            let switched = Arc::clone(&switched);
+            async move {
+                let upgrade = hyper::upgrade::on(&mut request);
+                let (response, listener) = respond(&shared, &panel, &ending, request).await;
+                if let Some(listener) = listener {
+                    *switched.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, listener));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
     // The error is a client that went away or the very fault that a test asked for; both are on its side.
-    let _: hyper::Result<()> = http1::Builder::new().serve_connection(socket, service).await;
+    let _: hyper::Result<()> = http1::Builder::new()
+        .serve_connection(socket, service)
+        .with_upgrades()
+        .await;
+    // A websocket is served here and not in a task of its own, so that it ends with the panel.
+    let switched = switched.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((upgrade, listener)) = switched
+        && let Ok(upgraded) = upgrade.await
+    {
+        listener.serve(upgraded).await;
+    }
 }
 
 async fn respond(
@@ -95,11 +122,11 @@ async fn respond(
     panel: &Weak<Inner>,
     ending: &Ending,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> (Response<Body>, Option<Listener>) {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else {
         ending.set(Ending::NOW);
-        return Response::new(Body::default());
+        return (Response::new(Body::default()), None);
     };
     let call = Call::new(&head, body.to_bytes());
     let ticket = record(shared, &call);
@@ -118,7 +145,8 @@ async fn respond(
             }
         }
     }
-    into_response(answer, delivery)
+    let listener = (answer.status == 101).then(|| shared.world().logs.listen(&call));
+    (into_response(answer, delivery), listener)
 }
 
 async fn run_hooks(shared: &Shared, panel: &Weak<Inner>, call: &Call) {
@@ -175,7 +203,9 @@ fn into_response(answer: Answer, delivery: Delivery) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, length.into());
+    if answer.status != 101 {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
     if let Some(kind) = answer.content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }

@@ -1,6 +1,6 @@
 //! Everything that the fake panel remembers, without a thought of HTTP.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,9 +10,15 @@ use super::body::{ProxiesBody, ProxyBody};
 use super::call::RecordedRequest;
 use super::clock::PanelClock;
 use super::fault::FaultRule;
-use super::inbound;
+use super::host::Hosts;
+use super::inbound::Core;
+use super::logs::Logs;
+use super::node::FakeNode;
 use super::render::{UserJson, View, mix};
+use super::template::Template;
+use super::usage;
 use super::user::{FakeProtocol, FakeUser, Proxy};
+use super::webhook::Webhooks;
 
 /// An admin of the fake panel.
 #[derive(Clone, PartialEq, Eq)]
@@ -140,6 +146,8 @@ pub struct PanelState {
     pub users: Vec<FakeUser>,
     /// The admins, the environment's first.
     pub admins: Vec<FakeAdmin>,
+    /// The nodes in the order of their numbers.
+    pub nodes: Vec<FakeNode>,
     /// The figures of the machine.
     pub system: FakeSystem,
 }
@@ -168,12 +176,33 @@ pub(super) struct World {
     pub(super) log_generation: u64,
     /// The start of the subscription URLs.
     pub(super) origin: String,
+    /// The start of the process, which is what the panel's notifications call their time.
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) core: Core,
+    pub(super) hosts: Hosts,
+    pub(super) nodes: BTreeMap<u64, FakeNode>,
+    pub(super) templates: BTreeMap<u64, Template>,
+    pub(super) webhooks: Webhooks,
+    pub(super) logs: Logs,
+    /// Tokens of the form that old versions issued, with user and time.
+    pub(super) legacy_tokens: HashMap<String, (String, DateTime<Utc>)>,
     seed: u64,
 }
 
 impl World {
     pub(super) fn new(clock: PanelClock, admins: Vec<FakeAdmin>, token_lifetime: Option<TimeDelta>) -> Self {
+        let core = Core::default();
+        let mut hosts = Hosts::default();
+        hosts.meet(&core.inbounds);
         Self {
+            started_at: clock.now(),
+            core,
+            hosts,
+            nodes: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            webhooks: Webhooks::default(),
+            logs: Logs::default(),
+            legacy_tokens: HashMap::new(),
             users: BTreeMap::new(),
             by_name: HashMap::new(),
             next_id: 1,
@@ -199,6 +228,7 @@ impl World {
             now: self.now(),
             users: self.users.values().cloned().collect(),
             admins: self.admins.clone(),
+            nodes: self.nodes.values().cloned().collect(),
             system: self.system.clone(),
         }
     }
@@ -252,6 +282,12 @@ impl World {
             .find(|admin| !admin.is_from_environment && admin.username == username)
     }
 
+    pub(super) fn admin_mut(&mut self, username: &str) -> Option<&mut FakeAdmin> {
+        self.admins
+            .iter_mut()
+            .find(|admin| !admin.is_from_environment && admin.username == username)
+    }
+
     /// Removes an admin, whose tokens die and whose users stay behind ownerless.
     pub(super) fn remove_admin(&mut self, username: &str) {
         self.admins
@@ -267,15 +303,40 @@ impl World {
 
     pub(super) fn render<'a>(&'a self, user: &'a FakeUser, seed: u64) -> UserJson<'a> {
         let owner = user.owner.as_deref().and_then(|owner| self.admin(owner));
-        UserJson::new(
-            user,
-            owner,
-            View {
-                origin: &self.origin,
-                now: self.now(),
-                seed,
-            },
-        )
+        UserJson::new(user, owner, self.view(seed))
+    }
+
+    pub(super) fn view(&self, seed: u64) -> View<'_> {
+        View {
+            origin: &self.origin,
+            inbounds: &self.core.inbounds,
+            hosts: &self.hosts,
+            now: self.now(),
+            seed,
+        }
+    }
+
+    /// Ends the tries to reach nodes that the last request started.
+    pub(super) fn settle_nodes(&mut self) {
+        self.nodes.values_mut().for_each(FakeNode::settle);
+    }
+
+    /// Books traffic of a user on the panel's own core, as the panel does every ten seconds.
+    pub(super) fn add_traffic(&mut self, username: &str, bytes: i64) -> bool {
+        let now = self.now();
+        let Some(user) = self.user_mut(username) else {
+            return false;
+        };
+        user.used_traffic = user.used_traffic.saturating_add(bytes);
+        user.online_at = Some(now);
+        let booked = user.usage.entry((usage::hour(now), None)).or_default();
+        *booked = booked.saturating_add(bytes);
+        let owner = user.owner.clone();
+        if let Some(owner) = owner.and_then(|owner| self.admin_mut(&owner)) {
+            owner.users_usage = owner.users_usage.saturating_add(bytes);
+        }
+        self.system.outgoing_bandwidth = self.system.outgoing_bandwidth.saturating_add(bytes);
+        true
     }
 
     /// Fills in what a body left to the panel: an id, a password, the plain flow, the default cipher.
@@ -307,14 +368,6 @@ impl World {
                 .collect(),
         }
     }
-}
-
-/// The panel stores what is not wanted, so that inbounds added later reach everybody.
-pub(super) fn all_but(protocol: FakeProtocol, wanted: &BTreeSet<String>) -> BTreeSet<String> {
-    inbound::of(protocol)
-        .map(|inbound| inbound.tag.to_owned())
-        .filter(|tag| !wanted.contains(tag))
-        .collect()
 }
 
 /// A UUID of version 4 in form, though not in randomness.

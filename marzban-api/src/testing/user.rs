@@ -6,6 +6,9 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::usage::Usage;
+use super::webhook::Reminded;
+
 /// The first second, as Unix time, that Python's `datetime` cannot hold: the year 10000.
 pub(super) const YEAR_10000: i64 = 253_402_300_800;
 
@@ -89,6 +92,16 @@ impl FakeProtocol {
             Self::Vless => "vless",
             Self::Trojan => "trojan",
             Self::Shadowsocks => "shadowsocks",
+        }
+    }
+
+    /// The name as links show it.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Vmess => "VMess",
+            Self::Vless => "VLESS",
+            Self::Trojan => "Trojan",
+            Self::Shadowsocks => "Shadowsocks",
         }
     }
 
@@ -181,6 +194,14 @@ pub struct FakeUser {
     pub owner: Option<String>,
     /// Whether the panel fails to show this user, and with it every page that holds it.
     pub poisoned: bool,
+    /// When the state last changed; what is edited through the fields does not set it.
+    pub last_status_change: Option<DateTime<Utc>>,
+    /// When the traffic was last started anew.
+    pub last_reset_at: Option<DateTime<Utc>>,
+    /// Subscription URLs issued before this are dead.
+    pub sub_revoked_at: Option<DateTime<Utc>>,
+    pub(super) usage: Usage,
+    pub(super) reminded: Reminded,
     pub(super) proxies: BTreeMap<FakeProtocol, Proxy>,
     pub(super) excluded: BTreeMap<FakeProtocol, BTreeSet<String>>,
     /// Protocols whose credentials are made at insertion.
@@ -211,6 +232,11 @@ impl FakeUser {
             next_plan: None,
             owner: None,
             poisoned: false,
+            last_status_change: None,
+            last_reset_at: None,
+            sub_revoked_at: None,
+            usage: Usage::new(),
+            reminded: Reminded::default(),
             proxies: BTreeMap::new(),
             excluded: BTreeMap::new(),
             wanted: vec![FakeProtocol::Vless],
@@ -300,6 +326,14 @@ impl FakeUser {
     pub fn poison(mut self) -> Self {
         self.poisoned = true;
         self
+    }
+
+    /// Moves the user to a state, and notes when it was another before.
+    pub(super) fn switch(&mut self, status: FakeStatus, now: DateTime<Utc>) {
+        if self.status != status {
+            self.status = status;
+            self.last_status_change = Some(now);
+        }
     }
 
     /// Whether the panel can show the user.

@@ -9,8 +9,14 @@ mod auth;
 mod control;
 mod edit;
 mod faults;
+mod jobs;
 mod list;
+mod logs;
+mod panel;
+mod recorded;
 mod status;
+mod subscription;
+mod webhook;
 
 use chrono::{DateTime, Utc};
 use marzban_api::testing::{FakeAdmin, FakePanel};
@@ -108,6 +114,25 @@ impl Wire {
             if self.0.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
                 return Err(bytes);
             }
+        }
+    }
+
+    /// Reads a request, as a server does.
+    async fn read_raw(&mut self) -> (String, Vec<u8>) {
+        let mut bytes = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(0, |length| length.parse().expect("a length"));
+                if body.len() >= length {
+                    return (head.to_owned(), body.as_bytes().to_vec());
+                }
+            }
+            let count = self.0.read_buf(&mut bytes).await.expect("the client writes");
+            assert!(count > 0, "a whole request");
         }
     }
 

@@ -7,12 +7,24 @@
 )]
 
 mod building;
+mod core;
+mod creating;
 mod deleting;
+mod escape_hatch;
 mod failures;
 mod fake_panel;
+mod lifecycle;
 mod login;
+mod logs;
+mod modifying;
+mod nodes;
+mod observing;
+mod operations;
 mod reading;
 mod redaction;
+mod subscription;
 mod together;
+mod typed;
 mod values;
+mod webhook;
 mod wire;

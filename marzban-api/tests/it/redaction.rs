@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use marzban_api::model::SystemStats;
+use marzban_api::model::{
+    AdminModification, NewAdmin, NewUser, Proxies, SystemStats, User, UserModification, Username, Vless,
+};
 use marzban_api::resource::{Deletion, ListUsers, UserSort, UserSortField};
 use marzban_api::{Error, Pacing, RetryPolicy, SecretString, Timeouts};
 
@@ -81,6 +83,30 @@ async fn the_public_types_show_no_secret() {
     clean("Pacing", Pacing::default());
     clean("RetryPolicy", RetryPolicy::default());
     clean("Timeouts", Timeouts::default());
+}
+
+#[test]
+fn what_is_to_be_written_shows_no_secret() {
+    let user: User = serde_json::from_str(USER).unwrap();
+    let name = Username::new("alice").unwrap();
+    let secret = Vless {
+        id: Some(MARK.to_owned()),
+        flow: None,
+    };
+    clean("NewUser", NewUser::new(name, user.proxies.clone()));
+    clean(
+        "UserModification",
+        UserModification::of(&user).proxy(secret.clone()),
+    );
+    clean("Proxies", Proxies::new(secret));
+    clean("Proxy", user.proxies.get("trojan").unwrap());
+    clean("NewAdmin", NewAdmin::new("bob", MARK).discord_webhook(MARK));
+    clean(
+        "AdminModification",
+        AdminModification::of(&user.admin.unwrap())
+            .password(MARK)
+            .discord_webhook(MARK),
+    );
 }
 
 #[tokio::test]

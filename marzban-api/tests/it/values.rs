@@ -1,7 +1,7 @@
 //! Fields of a user in every form that panels write them.
 
 use chrono::{DateTime, Utc};
-use marzban_api::model::{NextPlan, ResetStrategy, User, UserStatus};
+use marzban_api::model::{Flow, NextPlan, Proxy, ResetStrategy, User, UserStatus, Vless};
 use proptest::prelude::*;
 
 fn decode(json: &str) -> Result<User, serde_json::Error> {
@@ -142,7 +142,13 @@ fn every_field_of_a_present_panel_is_read() {
         (user.links.len(), user.subscription_url.as_str()),
         (2, "/sub/abc")
     );
-    assert_eq!(user.proxies["vless"]["flow"], "");
+    assert_eq!(
+        user.proxies.get("vless"),
+        Some(Proxy::Vless(Vless {
+            id: Some("11111111-1111-4111-8111-111111111111".to_owned()),
+            flow: Some(Flow::Plain)
+        }))
+    );
     assert_eq!(
         user.admin.map(|admin| (admin.username, admin.users_usage)),
         Some(("bob".to_owned(), Some(9)))

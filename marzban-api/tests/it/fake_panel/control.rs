@@ -16,7 +16,11 @@ async fn unknown_routes_wrong_methods_and_a_slash_too_many_are_answered_as_by_fa
         .get("/api/nope")
         .await
         .assert(404, r#"{"detail":"Not Found"}"#);
-    setup.get("/").await.assert(404, r#"{"detail":"Not Found"}"#);
+    let home = setup.get("/").await;
+    assert_eq!(
+        (home.status, home.header("content-type")),
+        (200, Some("text/html"))
+    );
     let reply = setup.get("/api/admin/token").await;
     reply.assert(405, r#"{"detail":"Method Not Allowed"}"#);
     assert_eq!(reply.header("allow"), Some("POST"));

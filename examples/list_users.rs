@@ -1,0 +1,106 @@
+//! All users of a panel as a table, one page after the other.
+//!
+//! `cargo run --example list_users` has nothing to set up: it starts a fake panel. Of a real one, with `MARZBAN_URL`,
+//! `MARZBAN_USERNAME` and `MARZBAN_PASSWORD` set, it only reads.
+
+use std::io::Write;
+use std::pin::pin;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use clap::Parser;
+use comfy_table::Table;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use futures_util::TryStreamExt;
+use marzban_api::model::User;
+use marzban_api::resource::{ListUsers, Listed};
+use marzban_api::testing::FakePanel;
+use marzban_api::{Client, SecretString};
+
+const GIB: f64 = 1_073_741_824.0;
+
+/// All users of a panel as a table.
+#[derive(Debug, Parser)]
+#[command(name = "list_users")]
+struct Arguments {
+    /// The panel's address; a fake panel without it.
+    #[arg(long, env = "MARZBAN_URL")]
+    url: Option<String>,
+    /// The administrator to sign in as.
+    #[arg(long, env = "MARZBAN_USERNAME", default_value = "admin")]
+    username: String,
+    /// Its password.
+    #[arg(
+        long,
+        env = "MARZBAN_PASSWORD",
+        default_value = "admin",
+        hide_env_values = true
+    )]
+    password: SecretString,
+    /// Only users whose name or note contains this.
+    #[arg(long)]
+    search: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let fake = match arguments.url {
+        Some(_) => None,
+        None => Some(FakePanel::start().await),
+    };
+    if let Some(panel) = &fake {
+        panel.populate(25);
+    }
+    let url = arguments.url.or_else(|| fake.as_ref().map(FakePanel::url));
+    let client = Client::builder(&url.context("no panel")?)
+        .credentials(arguments.username, arguments.password)
+        .build()?;
+
+    let mut query = ListUsers::new();
+    if let Some(search) = arguments.search {
+        query = query.search(search);
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header([
+        "user",
+        "status",
+        "used",
+        "limit",
+        "ends",
+        "last seen",
+    ]);
+    // Pages are fetched while the table grows; a user who comes or goes meanwhile hides nobody else.
+    let mut users = pin!(client.users().stream(query));
+    while let Some(listed) = users.try_next().await? {
+        match listed {
+            Listed::User(user) => table.add_row(row(&user)),
+            Listed::Unreadable(user) => {
+                let name = user.username.unwrap_or_else(|| "?".to_owned());
+                table.add_row([name, user.error.to_string()])
+            }
+        };
+    }
+    writeln!(std::io::stdout(), "{table}")?;
+    Ok(())
+}
+
+fn row(user: &User) -> [String; 6] {
+    [
+        user.username.clone(),
+        user.status.to_string(),
+        gibibytes(user.used_traffic),
+        user.data_limit.map_or_else(|| "none".to_owned(), gibibytes),
+        user.expire.map_or_else(|| "never".to_owned(), date),
+        user.online_at.map_or_else(|| "never".to_owned(), date),
+    ]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.2} GiB", bytes as f64 / GIB)
+}
+
+fn date(instant: DateTime<Utc>) -> String {
+    instant.format("%Y-%m-%d %H:%M").to_string()
+}

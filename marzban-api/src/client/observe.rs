@@ -1,0 +1,82 @@
+//! What others may see of an operation: a span, and figures behind the feature `metrics`.
+
+use std::future::Future;
+
+use tokio::time::Instant;
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use super::answer::Answer;
+use crate::error::Error;
+#[cfg(feature = "metrics")]
+use crate::request::Repeat;
+use crate::request::Request;
+
+/// How an operation ended, without anything that names a user or is a secret.
+struct Ending {
+    word: &'static str,
+    status: Option<u16>,
+    attempts: u32,
+}
+
+/// Performs an operation inside its span and counts it. One that is dropped on the way is not counted.
+pub(super) async fn observed(
+    request: &Request,
+    work: impl Future<Output = Result<Answer, Error>> + Send,
+) -> Result<Answer, Error> {
+    let span = tracing::info_span!(
+        "panel",
+        operation = request.operation(),
+        method = %request.method(),
+        path = request.template(),
+        status = Empty,
+        attempts = Empty,
+        outcome = Empty,
+    );
+    let started = Instant::now();
+    let outcome = work.instrument(span.clone()).await;
+    let ending = Ending::of(&outcome);
+    span.record("status", ending.status);
+    span.record("attempts", ending.attempts);
+    span.record("outcome", ending.word);
+    ending.count(request, started);
+    outcome
+}
+
+impl Ending {
+    fn of(outcome: &Result<Answer, Error>) -> Self {
+        match outcome {
+            Ok(answer) => Self {
+                word: "ok",
+                status: Some(answer.status.as_u16()),
+                attempts: answer.attempts,
+            },
+            Err(error) => Self {
+                word: error.kind().as_str(),
+                status: error.status(),
+                attempts: error.attempts(),
+            },
+        }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn count(&self, request: &Request, started: Instant) {
+        let operation = request.operation();
+        let retries = self.attempts.saturating_sub(1);
+        metrics::counter!("marzban_api_requests_total", "operation" => operation, "outcome" => self.word)
+            .increment(1);
+        metrics::counter!("marzban_api_retries_total", "operation" => operation).increment(retries.into());
+        metrics::histogram!("marzban_api_request_duration_seconds", "operation" => operation)
+            .record(started.elapsed());
+        if request.repeat() == Repeat::Login {
+            metrics::counter!("marzban_api_logins_total", "outcome" => self.word).increment(1);
+        }
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    #[expect(
+        clippy::unused_self,
+        reason = "without the feature there is nothing to count for"
+    )]
+    fn count(&self, _: &Request, _: Instant) {}
+}

@@ -1,0 +1,177 @@
+//! A request that this crate has no method for.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Client;
+use crate::error::{Error, ErrorKind};
+use crate::request::{Repeat, Request};
+
+/// A request that this crate has no method for; made by [`Client::request`].
+///
+/// It is sent as every other one: as the signed-in administrator, in its turn, `GET` and `HEAD` repeated after every
+/// passing failure and all others only where nothing can have happened. Logs and errors show neither its path nor
+/// its query, because they may name users.
+///
+/// ```no_run
+/// # async fn run(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::Method;
+///
+/// let answer: serde_json::Value = client.request(Method::GET, "/api/users").query("limit", "1").json().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a request does nothing until its answer is asked for"]
+pub struct RawRequest<'a> {
+    client: &'a Client,
+    request: Result<Request, Error>,
+}
+
+/// Why a path is no path of the panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnusablePath {
+    #[error("the path does not begin with a slash")]
+    Relative,
+    #[error("the path has an empty segment, `.` or `..`")]
+    Segment,
+    #[error("the path has a character that has to be percent-encoded")]
+    Character,
+}
+
+impl<'a> RawRequest<'a> {
+    pub(super) fn new(client: &'a Client, method: Method, path: &str) -> Self {
+        let repeat = if method.is_safe() {
+            Repeat::Safe
+        } else {
+            Repeat::Write
+        };
+        let request = Request::new("client.request", method, "/{path}", repeat);
+        let request = match check(path) {
+            Ok(()) => Ok(request.at_path(path)),
+            Err(error) => Err(Error::new(ErrorKind::Request).at(&request).caused_by(error)),
+        };
+        Self { client, request }
+    }
+
+    /// Appends `key=value` to the query; a key may come several times.
+    pub fn query(self, key: &str, value: &str) -> Self {
+        Self {
+            request: self.request.map(|request| request.query(key, value)),
+            ..self
+        }
+    }
+
+    /// Carries `value` as JSON. What cannot be written as JSON fails when the request is sent.
+    pub fn body_json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        Self {
+            request: self.request.and_then(|request| request.json(value)),
+            ..self
+        }
+    }
+
+    /// Sends the request and reads the answer as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Request`](ErrorKind::Request) for a path that does not begin with a slash, has an empty segment, `.`, `..`,
+    /// a query, or a character that has to be percent-encoded. [`Unclear`](ErrorKind::Unclear) when a change may
+    /// have happened although it failed. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the request may have been sent or not.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let request = self.request?;
+        send(self.client, &request).await?.decode(&request)
+    }
+
+    /// Sends the request and answers with the status and the body as it came.
+    ///
+    /// # Errors
+    ///
+    /// As [`json`](Self::json), but for a body that is no JSON.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the request may have been sent or not.
+    pub async fn bytes(self) -> Result<(StatusCode, Bytes), Error> {
+        let request = self.request?;
+        let answer = send(self.client, &request).await?;
+        Ok((answer.status, answer.body))
+    }
+}
+
+async fn send(client: &Client, request: &Request) -> Result<super::Answer, Error> {
+    match request.repeat() {
+        Repeat::Safe | Repeat::Batch => client.execute(request).await,
+        Repeat::Login | Repeat::Write => client.change(request).await,
+    }
+}
+
+/// Only what stays below the panel's own address may be asked for: URL parsers resolve dots, backslashes and a host
+/// after two slashes, also in disguise.
+fn check(path: &str) -> Result<(), UnusablePath> {
+    let segments = path.strip_prefix('/').ok_or(UnusablePath::Relative)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);
+    if !segments.bytes().all(plain) {
+        return Err(UnusablePath::Character);
+    }
+    // A slash at the end makes another route, which some are.
+    let segments = segments.strip_suffix('/').unwrap_or(segments);
+    for segment in segments.split('/') {
+        let decoded: Vec<u8> = percent_decode_str(segment).collect();
+        if matches!(&*decoded, b"" | b"." | b"..") && !path.eq("/") {
+            return Err(UnusablePath::Segment);
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for RawRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRequest").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_below_the_address_of_the_panel() {
+        for path in [
+            "/",
+            "/api/users",
+            "/api/user/a%40b",
+            "/api/user/a%2Fb",
+            "/sub/token/",
+        ] {
+            assert_eq!(check(path), Ok(()), "{path}");
+        }
+        for (path, reason) in [
+            ("", UnusablePath::Relative),
+            ("api/users", UnusablePath::Relative),
+            ("http://elsewhere.example/", UnusablePath::Relative),
+            ("@elsewhere.example/", UnusablePath::Relative),
+            ("//elsewhere.example/", UnusablePath::Segment),
+            ("/api//users", UnusablePath::Segment),
+            ("/api/../other", UnusablePath::Segment),
+            ("/api/./users", UnusablePath::Segment),
+            ("/api/%2e%2E/other", UnusablePath::Segment),
+            ("/api/.%2e", UnusablePath::Segment),
+            ("/..", UnusablePath::Segment),
+            ("/api\\..\\other", UnusablePath::Character),
+            ("/api/users?limit=1", UnusablePath::Character),
+            ("/api/users#top", UnusablePath::Character),
+            ("/api/us\ners", UnusablePath::Character),
+            ("/api/имя", UnusablePath::Character),
+        ] {
+            assert_eq!(check(path), Err(reason), "{path}");
+        }
+    }
+}

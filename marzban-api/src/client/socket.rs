@@ -1,0 +1,89 @@
+//! A websocket of the panel, opened through the client's own connections: their TLS, proxies and time-outs hold.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{
+    AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use reqwest::Upgraded;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::answer::Answer;
+use super::retry::RetryPolicy;
+use super::transport::{Transport, wall_clock};
+use super::{Client, Inner};
+use crate::error::{Error, ErrorKind};
+use crate::request::Request;
+
+pub(crate) type Socket = WebSocketStream<Upgraded>;
+
+impl Client {
+    pub(crate) fn retry_policy(&self) -> RetryPolicy {
+        self.0.transport.retry()
+    }
+
+    /// Opens a websocket as the signed-in administrator, in one try. The token travels in the header: a URL ends up
+    /// in logs.
+    pub(crate) async fn open_socket(&self, request: &Request) -> Result<Socket, Error> {
+        let Inner { transport, auth, .. } = &*self.0;
+        let token = auth.token(transport, None).await?;
+        let started = Instant::now();
+        let key = generate_key();
+        let outgoing = transport
+            .fresh
+            .request(
+                request.method().clone(),
+                format!("{}{}", transport.base, request.target()),
+            )
+            .header(AUTHORIZATION, token.bearer().clone())
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key);
+        let _turn = transport.pacer.turn().await;
+        let outcome = match outgoing.send().await {
+            Ok(response) => accept(response, &key, transport).await,
+            Err(error) => Err(Error::transport(error)),
+        };
+        outcome.map_err(|error| error.at(request).after(1, started.elapsed()))
+    }
+}
+
+async fn accept(mut response: reqwest::Response, key: &str, transport: &Transport) -> Result<Socket, Error> {
+    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+    if status == StatusCode::FORBIDDEN {
+        // The panel refuses before it accepts, so its own codes and words are lost and only this remains.
+        return Err(Error::new(ErrorKind::Forbidden).with_status(status.as_u16()));
+    }
+    let proof = derive_accept_key(key.as_bytes());
+    let proven = headers
+        .get(SEC_WEBSOCKET_ACCEPT)
+        .is_some_and(|given| given.as_bytes() == proof.as_bytes());
+    let refused = |status: StatusCode| Error::new(ErrorKind::NotPanel).with_status(status.as_u16());
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        let answer = Answer {
+            status,
+            headers,
+            body: transport.read(response).await.unwrap_or_default(),
+            took: Duration::ZERO,
+            attempts: 1,
+            elapsed: Duration::ZERO,
+        };
+        return Err(answer
+            .into_result(wall_clock())
+            .map_or_else(|error| error, |answer| refused(answer.status)));
+    }
+    if !proven {
+        return Err(refused(status));
+    }
+    let upgraded = response.upgrade().await.map_err(Error::transport)?;
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(transport.max_body))
+        .max_frame_size(Some(transport.max_body));
+    Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(limits)).await)
+}

@@ -1,0 +1,14 @@
+use serde::Deserialize;
+
+/// The state of the panel's own Xray core.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct CoreStats {
+    /// The version of Xray, such as `1.8.24`.
+    pub version: String,
+    /// Whether the core runs.
+    pub started: bool,
+    /// The path of the websocket of its log.
+    #[serde(default)]
+    pub logs_websocket: Option<String>,
+}

@@ -1,0 +1,191 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::null_as_default;
+
+/// An inbound of the panel's core, as users may be given it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Inbound {
+    /// The name, by which users and hosts refer to it.
+    pub tag: String,
+    /// The protocol, such as `vless`.
+    pub protocol: String,
+    /// The transport, such as `tcp`, `ws` or `grpc`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub network: String,
+    /// The encryption: `none`, `tls` or `reality`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub tls: String,
+    /// Where it listens.
+    pub port: InboundPort,
+}
+
+/// Where an inbound listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(untagged)]
+pub enum InboundPort {
+    /// One port.
+    Number(u16),
+    /// What else the core's configuration may say, such as `1000-2000` or `env:PORT`.
+    Text(String),
+}
+
+impl fmt::Display for InboundPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(port) => port.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// A host: one address under which an inbound appears in subscriptions.
+///
+/// It can be read, changed and written back without losing anything that this version knows.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the panel's own switches, which do not depend on each other"
+)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Host {
+    /// The name that users see, with variables such as `{USERNAME}`.
+    pub remark: String,
+    /// Host names or IP addresses, separated by commas; the panel draws one for each subscription.
+    pub address: String,
+    /// The port; `None` for the inbound's own.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The server names for TLS, separated by commas; `None` for the inbound's own.
+    #[serde(default)]
+    pub sni: Option<String>,
+    /// The values of the `Host` header, separated by commas; `None` for the inbound's own.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The path; `None` for the inbound's own.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The encryption.
+    #[serde(default)]
+    pub security: HostSecurity,
+    /// The protocols that TLS offers.
+    #[serde(default)]
+    pub alpn: HostAlpn,
+    /// The program whose TLS is imitated.
+    #[serde(default)]
+    pub fingerprint: HostFingerprint,
+    /// Whether clients accept every certificate; `None` for the inbound's own setting.
+    #[serde(default)]
+    pub allowinsecure: Option<bool>,
+    /// Whether the host is left out of subscriptions.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub is_disabled: bool,
+    /// Whether several connections share one.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub mux_enable: bool,
+    /// How packets are cut, as `length,interval,packet`: `10-100,100-200,tlshello`.
+    #[serde(default)]
+    pub fragment_setting: Option<String>,
+    /// What noise is sent first, as `type:packet,delay`: `rand:10-20,100-200`. Absent before 0.7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_setting: Option<String>,
+    /// Whether HTTP transports send a random browser's `User-Agent`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub random_user_agent: bool,
+    /// Whether the server name is the `Host` header too. Absent before 0.8.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub use_sni_as_host: bool,
+}
+
+impl Host {
+    /// A host of this name and address that takes everything else from its inbound.
+    #[must_use]
+    pub fn new(remark: impl Into<String>, address: impl Into<String>) -> Self {
+        Self {
+            remark: remark.into(),
+            address: address.into(),
+            port: None,
+            sni: None,
+            host: None,
+            path: None,
+            security: HostSecurity::default(),
+            alpn: HostAlpn::default(),
+            fingerprint: HostFingerprint::default(),
+            allowinsecure: None,
+            is_disabled: false,
+            mux_enable: false,
+            fragment_setting: None,
+            noise_setting: None,
+            random_user_agent: false,
+            use_sni_as_host: false,
+        }
+    }
+}
+
+open_enum! {
+    /// The encryption of a host.
+    #[derive(Default)]
+    pub enum HostSecurity {
+        /// That of the inbound.
+        #[default]
+        InboundDefault = "inbound_default",
+        /// None.
+        None = "none",
+        /// TLS.
+        Tls = "tls",
+    }
+}
+
+open_enum! {
+    /// The protocols that a host offers in TLS.
+    #[derive(Default)]
+    pub enum HostAlpn {
+        /// Nothing is said, which the panel writes as an empty word.
+        #[default]
+        None = "",
+        /// HTTP/3.
+        H3 = "h3",
+        /// HTTP/2.
+        H2 = "h2",
+        /// HTTP/1.1.
+        Http11 = "http/1.1",
+        /// All three.
+        H3H2Http11 = "h3,h2,http/1.1",
+        /// HTTP/3 and HTTP/2.
+        H3H2 = "h3,h2",
+        /// HTTP/2 and HTTP/1.1.
+        H2Http11 = "h2,http/1.1",
+    }
+}
+
+open_enum! {
+    /// The program whose TLS a host's clients imitate.
+    #[derive(Default)]
+    pub enum HostFingerprint {
+        /// None, which the panel writes as an empty word.
+        #[default]
+        None = "",
+        /// Chrome.
+        Chrome = "chrome",
+        /// Firefox.
+        Firefox = "firefox",
+        /// Safari.
+        Safari = "safari",
+        /// iOS.
+        Ios = "ios",
+        /// Android.
+        Android = "android",
+        /// Edge.
+        Edge = "edge",
+        /// 360.
+        Browser360 = "360",
+        /// QQ.
+        Qq = "qq",
+        /// One of them, drawn at random.
+        Random = "random",
+        /// None of them: a random one.
+        Randomized = "randomized",
+    }
+}

@@ -1,0 +1,311 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+
+use super::proxy::Proxies;
+use super::quantity::{DataLimit, Expiry, Note, OnHold};
+use super::user::{NextPlan, ResetStrategy, User, UserStatus};
+use super::username::Username;
+
+/// A user that is to be made.
+///
+/// Without further words it is active at once, for ever, without a limit, and may use all inbounds of its protocols.
+///
+/// ```
+/// use marzban_api::model::{DataLimit, Expiry, NewUser, PanelTime, Proxies, Username, Vless};
+///
+/// let end = PanelTime::from_timestamp(1_893_456_000)?;
+/// let user = NewUser::new(Username::new("alice")?, Proxies::new(Vless::default()))
+///     .expire(Expiry::At(end))
+///     .data_limit(DataLimit::from_bytes(50 << 30));
+/// assert_eq!(user.username().as_str(), "alice");
+///
+/// // Milliseconds instead of seconds would make a user that the panel can never show again.
+/// assert!(PanelTime::from_timestamp(1_893_456_000_000).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct NewUser {
+    username: Username,
+    proxies: Proxies,
+    inbounds: BTreeMap<String, Vec<String>>,
+    status: NewUserStatus,
+    data_limit: DataLimit,
+    reset_strategy: Option<ResetStrategy>,
+    note: Option<Note>,
+    next_plan: Option<NewNextPlan>,
+    auto_delete_in_days: Option<u32>,
+}
+
+/// How the time of a new user runs. A user on hold has no end yet, so the two are one choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewUserStatus {
+    /// The user may connect at once, and until then.
+    Active(Expiry),
+    /// The user's time begins with its first connection.
+    OnHold(OnHold),
+}
+
+/// A plan that is to follow the present one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct NewNextPlan {
+    /// The traffic of the plan.
+    pub data_limit: DataLimit,
+    /// When the plan ends. The panel takes it over as it is: it is an instant and not a duration.
+    pub expire: Expiry,
+    /// The panel's setting of that name; its 0.8 does the opposite and adds the rest when this is false.
+    pub add_remaining_traffic: bool,
+    /// Whether the plan begins when either limit or time is used up, instead of both.
+    pub fire_on_either: bool,
+}
+
+impl NewUser {
+    /// A user of this name and with these protocols, of which there is at least one: the panel makes a user without
+    /// any and can then show neither it nor a list that contains it.
+    pub fn new(username: Username, proxies: Proxies) -> Self {
+        Self {
+            username,
+            proxies,
+            inbounds: BTreeMap::new(),
+            status: NewUserStatus::Active(Expiry::Never),
+            data_limit: DataLimit::Unlimited,
+            reset_strategy: None,
+            note: None,
+            next_plan: None,
+            auto_delete_in_days: None,
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn username(&self) -> &Username {
+        &self.username
+    }
+
+    /// Active until then, in the place of an earlier status.
+    pub fn expire(self, expire: impl Into<Expiry>) -> Self {
+        self.status(NewUserStatus::Active(expire.into()))
+    }
+
+    /// On hold, in the place of an earlier status.
+    pub fn on_hold(self, hold: OnHold) -> Self {
+        self.status(NewUserStatus::OnHold(hold))
+    }
+
+    /// How the time runs.
+    pub fn status(self, status: NewUserStatus) -> Self {
+        Self { status, ..self }
+    }
+
+    /// How much traffic may be used.
+    pub fn data_limit(self, data_limit: impl Into<DataLimit>) -> Self {
+        Self {
+            data_limit: data_limit.into(),
+            ..self
+        }
+    }
+
+    /// When the used traffic begins anew; never, unless it is set.
+    pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
+        Self {
+            reset_strategy: Some(strategy),
+            ..self
+        }
+    }
+
+    /// Only these inbounds of `protocol`; those of other protocols stay all. Inbounds that the core gets later are
+    /// the user's too. At least one is needed, because the panel takes an empty list for all of them.
+    pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
+        let tags = tags.into_iter().map(Into::into).collect();
+        self.inbounds.insert(protocol.to_owned(), tags);
+        self
+    }
+
+    /// Free text of the administrators.
+    pub fn note(self, note: Note) -> Self {
+        Self {
+            note: Some(note),
+            ..self
+        }
+    }
+
+    /// What follows when limit or time are used up.
+    pub fn next_plan(self, plan: NewNextPlan) -> Self {
+        Self {
+            next_plan: Some(plan),
+            ..self
+        }
+    }
+
+    /// Days after the end of the access on which the panel deletes the user; without it, as the panel is set up.
+    /// It cannot be changed later.
+    pub fn auto_delete_in_days(self, days: u32) -> Self {
+        Self {
+            auto_delete_in_days: Some(days),
+            ..self
+        }
+    }
+
+    /// What is written to the panel.
+    pub(crate) fn body(&self) -> impl Serialize {
+        let (status, expire, hold) = match self.status {
+            NewUserStatus::Active(expire) => (UserStatus::Active, Some(expire), None),
+            NewUserStatus::OnHold(hold) => (UserStatus::OnHold, None, Some(hold)),
+        };
+        Body {
+            username: &self.username,
+            proxies: AtLeastOne(&self.proxies),
+            inbounds: Chosen(&self.inbounds),
+            status,
+            expire: expire.filter(|expire| *expire != Expiry::Never),
+            on_hold_expire_duration: hold.map(OnHold::seconds),
+            on_hold_timeout: hold.and_then(|hold| Some(hold.timeout()?.naive())),
+            data_limit: self.data_limit,
+            data_limit_reset_strategy: self.reset_strategy.as_ref(),
+            note: self.note.as_ref().map(Note::as_str),
+            next_plan: self.next_plan.map(|plan| PlanBody::of(&plan.into())),
+            auto_delete_in_days: self.auto_delete_in_days,
+        }
+    }
+
+    /// Whether `user` can be what the panel made of this.
+    pub(crate) fn agrees_with(&self, user: &User) -> bool {
+        let strategy = self.reset_strategy.as_ref().unwrap_or(&ResetStrategy::NoReset);
+        let status = match self.status {
+            // A user that was made already expired or that used its traffic at once is one of these soon.
+            NewUserStatus::Active(expire) => {
+                !matches!(user.status, UserStatus::OnHold | UserStatus::Disabled)
+                    && user.expire == expire.instant()
+            }
+            NewUserStatus::OnHold(hold) => hold.is_that_of(user),
+        };
+        status
+            && user.username == self.username.as_str()
+            && user.data_limit == self.data_limit.bytes()
+            && user
+                .data_limit_reset_strategy
+                .as_ref()
+                .is_none_or(|read| read == strategy)
+            && user.note.as_deref() == self.note.as_ref().map(Note::as_str)
+            && user.next_plan == self.next_plan.map(NextPlan::from)
+            && user.auto_delete_in_days == self.auto_delete_in_days.map(i64::from)
+            && self.proxies.agree_with(&user.proxies)
+            && inbounds_agree(&self.inbounds, user)
+    }
+}
+
+impl NewNextPlan {
+    /// A plan with this traffic and without an end, which begins when either limit or time is used up.
+    pub fn new(data_limit: impl Into<DataLimit>) -> Self {
+        Self {
+            data_limit: data_limit.into(),
+            expire: Expiry::Never,
+            add_remaining_traffic: false,
+            fire_on_either: true,
+        }
+    }
+}
+
+impl From<NewNextPlan> for NextPlan {
+    fn from(plan: NewNextPlan) -> Self {
+        Self {
+            data_limit: plan.data_limit.bytes(),
+            expire: plan.expire.instant(),
+            add_remaining_traffic: plan.add_remaining_traffic,
+            fire_on_either: plan.fire_on_either,
+        }
+    }
+}
+
+impl OnHold {
+    pub(super) fn is_that_of(self, user: &User) -> bool {
+        user.status == UserStatus::OnHold
+            && user.on_hold_expire_duration == Some(self.seconds().into())
+            && self
+                .timeout()
+                .is_none_or(|timeout| user.on_hold_timeout == Some(timeout.to_utc()))
+    }
+}
+
+/// Whether the user may use exactly these inbounds of these protocols.
+pub(super) fn inbounds_agree(wanted: &BTreeMap<String, Vec<String>>, user: &User) -> bool {
+    wanted.iter().all(|(protocol, tags)| {
+        let wanted: BTreeSet<_> = tags.iter().collect();
+        let actual = user.inbounds.get(protocol).into_iter().flatten().collect();
+        wanted == actual
+    })
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    username: &'a Username,
+    proxies: AtLeastOne<'a>,
+    /// Always there: the panel gives a user without this field no inbound at all.
+    inbounds: Chosen<'a>,
+    status: UserStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire: Option<Expiry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_hold_expire_duration: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_hold_timeout: Option<String>,
+    data_limit: DataLimit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_limit_reset_strategy: Option<&'a ResetStrategy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_plan: Option<PlanBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_delete_in_days: Option<u32>,
+}
+
+/// A plan as the panel takes it.
+#[derive(Serialize)]
+pub(super) struct PlanBody {
+    /// Always there: the panel answers "User already exists" to a plan without one.
+    data_limit: DataLimit,
+    expire: Option<i64>,
+    add_remaining_traffic: bool,
+    fire_on_either: bool,
+}
+
+impl PlanBody {
+    pub(super) fn of(plan: &NextPlan) -> Self {
+        Self {
+            data_limit: DataLimit::from_bytes(plan.data_limit.unwrap_or_default()),
+            expire: plan.expire.map(|expire| expire.timestamp()),
+            add_remaining_traffic: plan.add_remaining_traffic,
+            fire_on_either: plan.fire_on_either,
+        }
+    }
+}
+
+/// The settings of a user's protocols, which are never none.
+pub(super) struct AtLeastOne<'a>(pub(super) &'a Proxies);
+
+impl Serialize for AtLeastOne<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_empty() {
+            return Err(S::Error::custom("a user needs at least one protocol"));
+        }
+        self.0.settings().serialize(serializer)
+    }
+}
+
+/// The inbounds of each protocol, of which none has an empty list.
+struct Chosen<'a>(&'a BTreeMap<String, Vec<String>>);
+
+impl Serialize for Chosen<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.values().any(Vec::is_empty) {
+            return Err(S::Error::custom(
+                "a new user needs at least one inbound of each protocol: the panel takes none for all",
+            ));
+        }
+        self.0.serialize(serializer)
+    }
+}

@@ -1,0 +1,198 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A node: another host whose core the panel controls.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Node {
+    /// The id, which the panel gives out.
+    pub id: i64,
+    /// The name. Two names may differ in upper and lower case alone.
+    pub name: String,
+    /// The host name or IP address under which the panel reaches the node.
+    pub address: String,
+    /// The port of the node's service.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The port of the node's Xray API.
+    #[serde(default)]
+    pub api_port: Option<u16>,
+    /// The factor by which traffic through the node counts against its users' limits. Absent before 0.4.
+    #[serde(default)]
+    pub usage_coefficient: Option<f64>,
+    /// The version of the node's core, once it was connected.
+    #[serde(default)]
+    pub xray_version: Option<String>,
+    /// Whether the panel is connected to it.
+    pub status: NodeStatus,
+    /// What went wrong last; it may outlive the trouble while the node is connecting.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+open_enum! {
+    /// The state of a node.
+    pub enum NodeStatus {
+        /// The panel is connected to it.
+        Connected = "connected",
+        /// The panel tries to connect.
+        Connecting = "connecting",
+        /// The panel could not connect; the node's message says why.
+        Error = "error",
+        /// An administrator switched the node off.
+        Disabled = "disabled",
+    }
+}
+
+/// What a host needs to become a node of the panel.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct NodeSettings {
+    /// The certificate, in PEM, by which nodes know the panel.
+    pub certificate: String,
+    /// The oldest version of a node's service that this panel works with.
+    #[serde(default)]
+    pub min_node_version: Option<String>,
+}
+
+impl fmt::Debug for NodeSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeSettings")
+            .field("min_node_version", &self.min_node_version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A node to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct NewNode {
+    name: String,
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_port: Option<u16>,
+    add_as_new_host: bool,
+}
+
+impl NewNode {
+    /// A node of this name at this host name or IP address, with the panel's usual ports 62050 and 62051.
+    ///
+    /// Its traffic counts once, whatever is sent: another factor is for [`NodeChange`].
+    pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            address: address.into(),
+            port: None,
+            api_port: None,
+            add_as_new_host: false,
+        }
+    }
+
+    /// The port of the node's service.
+    pub fn port(self, port: u16) -> Self {
+        Self {
+            port: Some(port),
+            ..self
+        }
+    }
+
+    /// The port of the node's Xray API.
+    pub fn api_port(self, port: u16) -> Self {
+        Self {
+            api_port: Some(port),
+            ..self
+        }
+    }
+
+    /// Adds the node's address as a host to every inbound, so that it appears in everybody's subscription.
+    pub fn add_as_new_host(self) -> Self {
+        Self {
+            add_as_new_host: true,
+            ..self
+        }
+    }
+}
+
+/// A change of a node. What is not set stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[must_use]
+pub struct NodeChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage_coefficient: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<NodeStatus>,
+}
+
+impl NodeChange {
+    /// No change.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Another name.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self {
+            name: Some(name.into()),
+            ..self
+        }
+    }
+
+    /// Another host name or IP address.
+    pub fn address(self, address: impl Into<String>) -> Self {
+        Self {
+            address: Some(address.into()),
+            ..self
+        }
+    }
+
+    /// Another port of the node's service.
+    pub fn port(self, port: u16) -> Self {
+        Self {
+            port: Some(port),
+            ..self
+        }
+    }
+
+    /// Another port of the node's Xray API.
+    pub fn api_port(self, port: u16) -> Self {
+        Self {
+            api_port: Some(port),
+            ..self
+        }
+    }
+
+    /// Another factor by which the node's traffic counts; more than 0.
+    pub fn usage_coefficient(self, factor: f64) -> Self {
+        Self {
+            usage_coefficient: Some(factor),
+            ..self
+        }
+    }
+
+    /// Switches the node off.
+    pub fn disable(self) -> Self {
+        Self {
+            status: Some(NodeStatus::Disabled),
+            ..self
+        }
+    }
+
+    /// Switches the node on: the panel connects to it.
+    pub fn enable(self) -> Self {
+        Self {
+            status: Some(NodeStatus::Connecting),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,279 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The settings of a user for each protocol.
+///
+/// Every setting is kept as the panel wrote it, those of unknown protocols too, so that nothing is lost when they are
+/// sent back. `Debug` names the protocols only: the settings are the passwords and ids that give access.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Proxies(BTreeMap<String, Value>);
+
+/// The settings of one protocol.
+///
+/// What is left out of a new user's settings, the panel makes up.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Proxy {
+    /// `vmess`.
+    Vmess(Vmess),
+    /// `vless`.
+    Vless(Vless),
+    /// `trojan`.
+    Trojan(Trojan),
+    /// `shadowsocks`.
+    Shadowsocks(Shadowsocks),
+    /// A protocol that this version does not know, or settings in a form that it does not know.
+    Unknown(UnknownProxy),
+}
+
+/// The settings of `vmess`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Vmess {
+    /// The user's UUID: a secret.
+    pub id: Option<String>,
+}
+
+/// The settings of `vless`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Vless {
+    /// The user's UUID: a secret.
+    pub id: Option<String>,
+    /// The flow control.
+    pub flow: Option<Flow>,
+}
+
+/// The settings of `trojan`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Trojan {
+    /// The user's password: a secret.
+    pub password: Option<String>,
+    /// The flow control.
+    pub flow: Option<Flow>,
+}
+
+/// The settings of `shadowsocks`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Shadowsocks {
+    /// The user's password: a secret.
+    pub password: Option<String>,
+    /// The cipher.
+    pub method: Option<ShadowsocksMethod>,
+}
+
+/// The settings of a protocol that this version does not know.
+#[derive(Clone, PartialEq)]
+pub struct UnknownProxy {
+    /// The panel's word for the protocol.
+    pub protocol: String,
+    /// The settings as they are: a secret.
+    pub settings: Value,
+}
+
+open_enum! {
+    /// The flow control of a protocol.
+    pub enum Flow {
+        /// None.
+        Plain = "",
+        /// XTLS Vision.
+        Vision = "xtls-rprx-vision",
+    }
+}
+
+open_enum! {
+    /// The cipher of `shadowsocks`.
+    pub enum ShadowsocksMethod {
+        /// AES with 128 bits; weaker than the others and nothing to choose anew.
+        Aes128Gcm = "aes-128-gcm",
+        /// AES with 256 bits.
+        Aes256Gcm = "aes-256-gcm",
+        /// `ChaCha20` with Poly1305, which the panel chooses by itself.
+        Chacha20IetfPoly1305 = "chacha20-ietf-poly1305",
+    }
+}
+
+impl Proxies {
+    /// The settings of one protocol; add others by [`with`](Self::with).
+    #[must_use]
+    pub fn new(proxy: impl Into<Proxy>) -> Self {
+        Self::default().with(proxy)
+    }
+
+    /// Sets what `proxy` says of its protocol. What it leaves out stays as it is: changing the flow keeps the id.
+    #[must_use]
+    pub fn with(mut self, proxy: impl Into<Proxy>) -> Self {
+        let (protocol, settings) = proxy.into().into_parts();
+        match (self.0.get_mut(&protocol), settings) {
+            (Some(Value::Object(present)), Value::Object(settings)) => present.extend(settings),
+            (_, settings) => drop(self.0.insert(protocol, settings)),
+        }
+        self
+    }
+
+    /// Without the settings of this protocol.
+    #[must_use]
+    pub fn without(mut self, protocol: &str) -> Self {
+        self.0.remove(protocol);
+        self
+    }
+
+    /// The settings of this protocol.
+    #[must_use]
+    pub fn get(&self, protocol: &str) -> Option<Proxy> {
+        self.0
+            .get(protocol)
+            .map(|settings| Proxy::from_parts(protocol, settings))
+    }
+
+    /// The panel's words for the protocols.
+    pub fn protocols(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether there is no protocol at all, which the panel allows to no user.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The settings as they are written to the panel.
+    pub(super) fn settings(&self) -> &BTreeMap<String, Value> {
+        &self.0
+    }
+
+    /// Whether `actual` has these protocols and no others, with all the settings that are given here.
+    pub(super) fn agree_with(&self, actual: &Self) -> bool {
+        self.protocols().eq(actual.protocols())
+            && self.0.iter().all(|(protocol, wanted)| {
+                let present = actual.0.get(protocol);
+                match wanted {
+                    Value::Object(wanted) => wanted
+                        .iter()
+                        .all(|(key, value)| present.and_then(|present| present.get(key)) == Some(value)),
+                    other => present == Some(other),
+                }
+            })
+    }
+}
+
+impl Proxy {
+    /// The panel's word for the protocol.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        match self {
+            Self::Vmess(_) => "vmess",
+            Self::Vless(_) => "vless",
+            Self::Trojan(_) => "trojan",
+            Self::Shadowsocks(_) => "shadowsocks",
+            Self::Unknown(unknown) => &unknown.protocol,
+        }
+    }
+
+    fn from_parts(protocol: &str, settings: &Value) -> Self {
+        let known = match protocol {
+            "vmess" => Vmess::deserialize(settings).map(Self::Vmess),
+            "vless" => Vless::deserialize(settings).map(Self::Vless),
+            "trojan" => Trojan::deserialize(settings).map(Self::Trojan),
+            "shadowsocks" => Shadowsocks::deserialize(settings).map(Self::Shadowsocks),
+            _ => return Self::unknown(protocol, settings),
+        };
+        known.unwrap_or_else(|_| Self::unknown(protocol, settings))
+    }
+
+    fn unknown(protocol: &str, settings: &Value) -> Self {
+        Self::Unknown(UnknownProxy {
+            protocol: protocol.to_owned(),
+            settings: settings.clone(),
+        })
+    }
+
+    fn into_parts(self) -> (String, Value) {
+        let protocol = self.protocol().to_owned();
+        let settings = match self {
+            Self::Vmess(Vmess { id }) => object([("id", id)]),
+            Self::Vless(Vless { id, flow }) => object([("id", id), ("flow", flow.map(String::from))]),
+            Self::Trojan(Trojan { password, flow }) => {
+                object([("password", password), ("flow", flow.map(String::from))])
+            }
+            Self::Shadowsocks(Shadowsocks { password, method }) => {
+                object([("password", password), ("method", method.map(String::from))])
+            }
+            Self::Unknown(unknown) => unknown.settings,
+        };
+        (protocol, settings)
+    }
+}
+
+/// The settings that are given.
+fn object<const N: usize>(settings: [(&str, Option<String>); N]) -> Value {
+    settings
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), Value::String(value?))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+macro_rules! into_proxy {
+    ($($settings:ident => $variant:ident),+ $(,)?) => {$(
+        impl From<$settings> for Proxy {
+            fn from(settings: $settings) -> Self {
+                Self::$variant(settings)
+            }
+        }
+    )+};
+}
+
+into_proxy!(
+    Vmess => Vmess,
+    Vless => Vless,
+    Trojan => Trojan,
+    Shadowsocks => Shadowsocks,
+    UnknownProxy => Unknown,
+);
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.protocols()).finish()
+    }
+}
+
+impl fmt::Debug for Vmess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vmess").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Vless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vless")
+            .field("flow", &self.flow)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Trojan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trojan")
+            .field("flow", &self.flow)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shadowsocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shadowsocks")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for UnknownProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnknownProxy")
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,303 @@
+//! What is written to the panel, as types that cannot hold what the panel would take amiss.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+
+/// The last second of the year 9999. The panel stores later instants and then fails to show the user and every list
+/// that contains it.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// The longest note, in characters.
+const LONGEST_NOTE: usize = 500;
+
+/// The longest time on hold, in seconds: 68 years, which is what the databases behind the panel can store.
+const LONGEST_HOLD: u32 = i32::MAX.unsigned_abs();
+
+/// An instant that the panel can store and show: after the beginning of 1970, up to the year 9999, in whole seconds.
+///
+/// The panel takes 0 for "never", and an instant in milliseconds for one so late that it can show neither the user
+/// nor a list that contains it. Neither can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PanelTime(DateTime<Utc>);
+
+/// Why an instant cannot be written to the panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PanelTimeError {
+    /// It is not after the beginning of 1970.
+    #[error("{seconds} seconds are not after the beginning of 1970")]
+    TooEarly {
+        /// Seconds since the beginning of 1970.
+        seconds: i64,
+    },
+    /// It is after the year 9999.
+    #[error("{seconds} seconds are after the year 9999; milliseconds instead of seconds, perhaps")]
+    TooLate {
+        /// Seconds since the beginning of 1970.
+        seconds: i64,
+    },
+}
+
+/// When an access ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Expiry {
+    /// It does not end.
+    #[default]
+    Never,
+    /// It ends at this instant.
+    At(PanelTime),
+}
+
+/// How much traffic may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DataLimit {
+    /// As much as one likes.
+    #[default]
+    Unlimited,
+    /// This many bytes. A number that the panel cannot store, 2⁶³ and above, is refused when it is to be sent.
+    Bytes(NonZeroU64),
+}
+
+/// Free text of the administrators about a user: 1 to 500 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Note(String);
+
+/// Why a text is no note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoteError {
+    /// It is empty: leave it out, or clear the one that is there.
+    #[error("a note is not empty")]
+    Empty,
+    /// It is too long.
+    #[error("a note has at most 500 characters, not {length}")]
+    TooLong {
+        /// Its length, in characters.
+        length: usize,
+    },
+}
+
+/// The state of a user whose time begins with its first connection.
+///
+/// The panel accepts the state only together with its duration, so the two are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OnHold {
+    seconds: u32,
+    timeout: Option<PanelTime>,
+}
+
+/// Why a duration is none for a user on hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OnHoldError {
+    /// It is shorter than a second.
+    #[error("a time on hold is at least a second")]
+    TooShort,
+    /// It is longer than 68 years.
+    #[error("a time on hold is at most 68 years, not {seconds} seconds")]
+    TooLong {
+        /// Its length, in seconds.
+        seconds: u64,
+    },
+}
+
+impl PanelTime {
+    /// Checks an instant; a fraction of a second is cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
+    pub fn new(instant: DateTime<Utc>) -> Result<Self, PanelTimeError> {
+        Self::from_timestamp(instant.timestamp())
+    }
+
+    /// Checks an instant in seconds since the beginning of 1970, UTC.
+    ///
+    /// # Errors
+    ///
+    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
+    pub fn from_timestamp(seconds: i64) -> Result<Self, PanelTimeError> {
+        if seconds <= 0 {
+            return Err(PanelTimeError::TooEarly { seconds });
+        }
+        DateTime::from_timestamp(seconds, 0)
+            .filter(|_| seconds <= LAST_SECOND)
+            .map(Self)
+            .ok_or(PanelTimeError::TooLate { seconds })
+    }
+
+    /// The instant.
+    #[must_use]
+    pub fn to_utc(self) -> DateTime<Utc> {
+        self.0
+    }
+
+    /// The seconds since the beginning of 1970.
+    #[must_use]
+    pub fn timestamp(self) -> i64 {
+        self.0.timestamp()
+    }
+
+    /// The form of the panel's other instants: UTC without saying so, because it drops an offset unread.
+    pub(super) fn naive(self) -> String {
+        self.0.format("%Y-%m-%dT%H:%M:%S").to_string()
+    }
+}
+
+impl TryFrom<DateTime<Utc>> for PanelTime {
+    type Error = PanelTimeError;
+
+    fn try_from(instant: DateTime<Utc>) -> Result<Self, Self::Error> {
+        Self::new(instant)
+    }
+}
+
+impl Expiry {
+    /// An end at `instant`; a fraction of a second is cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
+    pub fn at(instant: DateTime<Utc>) -> Result<Self, PanelTimeError> {
+        PanelTime::new(instant).map(Self::At)
+    }
+
+    pub(super) fn instant(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Never => None,
+            Self::At(time) => Some(time.to_utc()),
+        }
+    }
+}
+
+impl From<PanelTime> for Expiry {
+    fn from(time: PanelTime) -> Self {
+        Self::At(time)
+    }
+}
+
+impl Serialize for Expiry {
+    /// Seconds since the beginning of 1970; 0, which the panel takes for "never".
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(match self {
+            Self::Never => 0,
+            Self::At(time) => time.timestamp(),
+        })
+    }
+}
+
+impl DataLimit {
+    /// The limit of this many bytes, where 0 means that there is none.
+    #[must_use]
+    pub fn from_bytes(bytes: u64) -> Self {
+        NonZeroU64::new(bytes).map_or(Self::Unlimited, Self::Bytes)
+    }
+
+    /// The bytes, if there is a limit.
+    #[must_use]
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Self::Unlimited => None,
+            Self::Bytes(bytes) => Some(bytes.get()),
+        }
+    }
+}
+
+impl From<NonZeroU64> for DataLimit {
+    fn from(bytes: NonZeroU64) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl Serialize for DataLimit {
+    /// Bytes; 0, which the panel takes for "unlimited".
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = self.bytes().unwrap_or_default();
+        match i64::try_from(bytes) {
+            Ok(bytes) => serializer.serialize_i64(bytes),
+            Err(_) => Err(S::Error::custom(format_args!(
+                "the panel cannot store a limit of {bytes} bytes"
+            ))),
+        }
+    }
+}
+
+impl Note {
+    /// Checks a note.
+    ///
+    /// # Errors
+    ///
+    /// [`NoteError`] when it is empty or longer than the panel accepts.
+    pub fn new(text: impl Into<String>) -> Result<Self, NoteError> {
+        let text = text.into();
+        match text.chars().count() {
+            0 => Err(NoteError::Empty),
+            length if length > LONGEST_NOTE => Err(NoteError::TooLong { length }),
+            _ => Ok(Self(text)),
+        }
+    }
+
+    /// The note as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl OnHold {
+    /// An access of this duration, counted from the first connection; a fraction of a second is cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`OnHoldError`] when it is shorter than a second or longer than 68 years.
+    pub fn new(duration: Duration) -> Result<Self, OnHoldError> {
+        let seconds = duration.as_secs();
+        if seconds == 0 {
+            return Err(OnHoldError::TooShort);
+        }
+        u32::try_from(seconds)
+            .ok()
+            .filter(|seconds| *seconds <= LONGEST_HOLD)
+            .map(|seconds| Self {
+                seconds,
+                timeout: None,
+            })
+            .ok_or(OnHoldError::TooLong { seconds })
+    }
+
+    /// The time begins at this instant even without a connection.
+    #[must_use]
+    pub fn until(self, timeout: PanelTime) -> Self {
+        Self {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
+
+    /// How long the access lasts.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+
+    /// When the time begins without a connection, if it does.
+    #[must_use]
+    pub fn timeout(self) -> Option<PanelTime> {
+        self.timeout
+    }
+
+    pub(super) fn seconds(self) -> u32 {
+        self.seconds
+    }
+}

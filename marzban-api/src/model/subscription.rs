@@ -1,0 +1,167 @@
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use http::header::CONTENT_DISPOSITION;
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+
+use super::time::from_seconds;
+
+const SECONDS_AN_HOUR: u64 = 3600;
+
+/// What the headers of a subscription tell the program that fetches it.
+///
+/// Each of them is optional, and one that cannot be read counts as absent: programs show them and decide nothing by
+/// them. `Debug` leaves the address of the page out, because it contains the token.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct SubscriptionInfo {
+    /// Bytes sent by the user. The panel does not tell the two ways apart and says 0.
+    pub upload: Option<u64>,
+    /// Bytes received by the user, and with this panel all bytes used.
+    pub download: Option<u64>,
+    /// Bytes that may be used; `None` if there is no limit.
+    pub total: Option<u64>,
+    /// When the access ends, in UTC; `None` if it does not.
+    pub expire: Option<DateTime<Utc>>,
+    /// After which time the program is asked to fetch the subscription again.
+    pub update_interval: Option<Duration>,
+    /// The name of the subscription, decoded.
+    pub title: Option<String>,
+    /// The address of the user's own page: a secret.
+    pub web_page_url: Option<SecretString>,
+    /// Where users find help.
+    pub support_url: Option<String>,
+    /// The name under which the content is to be saved, which is the user's.
+    pub filename: Option<String>,
+}
+
+impl SubscriptionInfo {
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let mut info = Self {
+            update_interval: text("profile-update-interval")
+                .and_then(|hours| hours.trim().parse::<u64>().ok())
+                .and_then(|hours| hours.checked_mul(SECONDS_AN_HOUR))
+                .map(Duration::from_secs),
+            title: text("profile-title").and_then(title),
+            web_page_url: text("profile-web-page-url").map(SecretString::from),
+            support_url: text("support-url").map(ToOwned::to_owned),
+            filename: text(CONTENT_DISPOSITION.as_str()).and_then(filename),
+            ..Self::default()
+        };
+        for (key, value) in text("subscription-userinfo").into_iter().flat_map(pairs) {
+            match key {
+                "upload" => info.upload = value.parse().ok(),
+                "download" => info.download = value.parse().ok(),
+                "total" => info.total = value.parse().ok().filter(|total| *total != 0),
+                "expire" => info.expire = value.parse().ok().filter(|end| *end != 0).and_then(from_seconds),
+                _ => {}
+            }
+        }
+        info
+    }
+}
+
+/// What a program gets that fetches a subscription: a list of links, or a configuration in the program's own format.
+///
+/// `Debug` leaves the content out, because it gives access.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SubscriptionContent {
+    /// What the headers tell.
+    pub info: SubscriptionInfo,
+    /// The media type, such as `text/plain`, `text/yaml` or `application/json`, without its parameters.
+    pub media_type: Option<String>,
+    /// The content as it came: a secret.
+    pub body: Bytes,
+}
+
+impl SubscriptionContent {
+    /// The links, if the content is a list of them in Base64, as the panel makes it for `V2Ray`: secrets.
+    #[must_use]
+    pub fn links(&self) -> Option<Vec<String>> {
+        let list = STANDARD.decode(self.body.trim_ascii()).ok()?;
+        let list = String::from_utf8(list).ok()?;
+        Some(
+            list.lines()
+                .filter(|line| !line.is_empty())
+                .map(ToOwned::to_owned)
+                .collect(),
+        )
+    }
+}
+
+open_enum! {
+    /// A program that reads subscriptions, whatever it calls itself.
+    pub enum ClientType {
+        /// sing-box and its relatives: JSON.
+        SingBox = "sing-box",
+        /// Clash Meta (Mihomo): YAML.
+        ClashMeta = "clash-meta",
+        /// Clash: YAML.
+        Clash = "clash",
+        /// Outline: JSON.
+        Outline = "outline",
+        /// `V2Ray`: a list of links in Base64.
+        V2ray = "v2ray",
+        /// `V2Ray`: JSON.
+        V2rayJson = "v2ray-json",
+    }
+}
+
+/// Reads `a=1; b=2`.
+fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(';')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+}
+
+fn title(text: &str) -> Option<String> {
+    match text.strip_prefix("base64:") {
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok(),
+        None => Some(text.to_owned()),
+    }
+}
+
+/// The plain or the extended (RFC 5987) file name of a `Content-Disposition`.
+fn filename(text: &str) -> Option<String> {
+    pairs(text).find_map(|(key, value)| match key {
+        "filename" => Some(value.trim_matches('"').to_owned()),
+        "filename*" => {
+            let (_, encoded) = value.split_once("''")?;
+            percent_decode_str(encoded).decode_utf8().ok().map(Into::into)
+        }
+        _ => None,
+    })
+}
+
+impl fmt::Debug for SubscriptionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriptionInfo")
+            .field("upload", &self.upload)
+            .field("download", &self.download)
+            .field("total", &self.total)
+            .field("expire", &self.expire)
+            .field("update_interval", &self.update_interval)
+            .field("title", &self.title)
+            .field("support_url", &self.support_url)
+            .field("filename", &self.filename)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SubscriptionContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriptionContent")
+            .field("info", &self.info)
+            .field("media_type", &self.media_type)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::quantity::DataLimit;
+use super::{limit, null_as_default};
+
+/// A template for new users. The panel only keeps it: whoever makes users from it has to apply it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct UserTemplate {
+    /// The number by which it is known.
+    pub id: i64,
+    /// The name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Bytes that may be used; `None` if there is no limit.
+    #[serde(default, deserialize_with = "limit")]
+    pub data_limit: Option<u64>,
+    /// Seconds of access; `None` if it does not end.
+    #[serde(default, deserialize_with = "limit")]
+    pub expire_duration: Option<u64>,
+    /// What the names of users begin with.
+    #[serde(default)]
+    pub username_prefix: Option<String>,
+    /// What the names of users end with.
+    #[serde(default)]
+    pub username_suffix: Option<String>,
+    /// The inbounds of each protocol.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub inbounds: BTreeMap<String, Vec<String>>,
+}
+
+/// A template that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+#[must_use]
+pub struct NewUserTemplate(Settings);
+
+/// A change of a template. What is not set stays as it is, and nothing can be taken away but limit and duration.
+///
+/// The panel keeps one list of inbounds: when those of one protocol are set, set those of the others too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+#[must_use]
+pub struct UserTemplateChange(Settings);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Settings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_limit: Option<DataLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username_prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username_suffix: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    inbounds: BTreeMap<String, Vec<String>>,
+}
+
+impl NewUserTemplate {
+    /// A template of this name, without limit, end and inbounds. The panel refuses a template without a name by saying
+    /// that it exists already.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(Settings {
+            name: Some(name.into()),
+            ..Settings::default()
+        })
+    }
+}
+
+impl UserTemplateChange {
+    /// No change.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Another name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.0.name = Some(name.into());
+        self
+    }
+}
+
+/// The settings that both have.
+macro_rules! settings {
+    ($($template:ident),+) => {$(
+        impl $template {
+            /// How much traffic may be used.
+            pub fn data_limit(mut self, data_limit: impl Into<DataLimit>) -> Self {
+                self.0.data_limit = Some(data_limit.into());
+                self
+            }
+
+            /// How long the access lasts, in whole seconds; zero for an access that does not end.
+            pub fn expire_duration(mut self, duration: Duration) -> Self {
+                self.0.expire_duration = Some(duration.as_secs());
+                self
+            }
+
+            /// What the names of users begin with: 1 to 20 characters.
+            pub fn username_prefix(mut self, prefix: impl Into<String>) -> Self {
+                self.0.username_prefix = Some(prefix.into());
+                self
+            }
+
+            /// What the names of users end with: 1 to 20 characters.
+            pub fn username_suffix(mut self, suffix: impl Into<String>) -> Self {
+                self.0.username_suffix = Some(suffix.into());
+                self
+            }
+
+            /// The inbounds of `protocol`. The panel passes over tags that it does not know.
+            pub fn inbounds<S: Into<String>>(
+                mut self,
+                protocol: &str,
+                tags: impl IntoIterator<Item = S>,
+            ) -> Self {
+                let tags = tags.into_iter().map(Into::into).collect();
+                self.0.inbounds.insert(protocol.to_owned(), tags);
+                self
+            }
+        }
+    )+};
+}
+
+settings!(NewUserTemplate, UserTemplateChange);

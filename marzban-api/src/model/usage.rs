@@ -1,0 +1,79 @@
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::request::Request;
+
+/// From when to when traffic is counted.
+///
+/// Without a beginning it is 30 days before now, without an end it is now. The panel counts in hours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageRange {
+    /// The beginning, in UTC.
+    pub start: Option<DateTime<Utc>>,
+    /// The end, in UTC.
+    pub end: Option<DateTime<Utc>>,
+}
+
+impl UsageRange {
+    /// The last 30 days, which is what the panel counts when it is told nothing.
+    #[must_use]
+    pub fn last_30_days() -> Self {
+        Self::default()
+    }
+
+    /// From `start` to now.
+    #[must_use]
+    pub fn since(start: DateTime<Utc>) -> Self {
+        Self {
+            start: Some(start),
+            end: None,
+        }
+    }
+
+    /// From `start` to `end`.
+    #[must_use]
+    pub fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
+        Self {
+            start: Some(start),
+            end: Some(end),
+        }
+    }
+
+    /// Puts this range into a query. The zone is written out, because the panel takes a time without one for its own.
+    pub(crate) fn query(self, request: Request) -> Request {
+        [("start", self.start), ("end", self.end)]
+            .into_iter()
+            .fold(request, |request, (key, instant)| match instant {
+                Some(instant) => request.query(key, &instant.format("%Y-%m-%dT%H:%M:%SZ").to_string()),
+                None => request,
+            })
+    }
+}
+
+/// What one node carried.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct NodeUsage {
+    /// The node; `None` for the panel's own core.
+    #[serde(default)]
+    pub node_id: Option<i64>,
+    /// The name of the node; the panel's own core is `Master`.
+    pub node_name: String,
+    /// Bytes received from users.
+    pub uplink: u64,
+    /// Bytes sent to users.
+    pub downlink: u64,
+}
+
+/// What a user used through one node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct UserUsage {
+    /// The node; `None` for the panel's own core.
+    #[serde(default)]
+    pub node_id: Option<i64>,
+    /// The name of the node; the panel's own core is `Master`.
+    pub node_name: String,
+    /// Bytes, both ways together.
+    pub used_traffic: u64,
+}

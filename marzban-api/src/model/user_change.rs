@@ -1,0 +1,330 @@
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+
+use chrono::{DateTime, Utc};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+
+use super::new_user::{AtLeastOne, NewNextPlan, PlanBody, inbounds_agree};
+use super::proxy::{Proxies, Proxy};
+use super::quantity::{DataLimit, Expiry, Note, OnHold, PanelTime};
+use super::user::{NextPlan, ResetStrategy, User, UserStatus};
+
+/// What becomes of one field of what exists already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Change<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is taken away.
+    Clear,
+    /// It becomes this.
+    Set(T),
+}
+
+/// A change of a user, made from the user as it was read.
+///
+/// What is not mentioned stays as it is. For that the panel needs some of it sent back: it deletes a plan that is not
+/// in the request, and gives new passwords and ids to a protocol that comes without them.
+/// So read the user shortly before: a plan that begins in between is brought back by the change.
+///
+/// ```no_run
+/// use marzban_api::model::{Change, Expiry, Flow, UserModification, Vless};
+///
+/// # async fn run(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let alice = client.users().get("alice").await?;
+/// let change = UserModification::of(&alice)
+///     .expire(Expiry::Never)
+///     .note(Change::Clear)
+///     .proxy(Vless { id: None, flow: Some(Flow::Vision) });
+/// let alice = client.users().modify(&change).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct UserModification {
+    username: String,
+    created_at: Option<DateTime<Utc>>,
+    planned: Option<NextPlan>,
+    present: Proxies,
+    expire: Change<PanelTime>,
+    data_limit: Change<NonZeroU64>,
+    reset_strategy: Option<ResetStrategy>,
+    note: Change<Note>,
+    next_plan: Change<NewNextPlan>,
+    status: Option<UserStatusChange>,
+    proxies: Option<Proxies>,
+    inbounds: BTreeMap<String, Vec<String>>,
+}
+
+/// What an administrator may make of a user's status; the panel finds out the others by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserStatusChange {
+    /// Switched on. The panel's next review ends it again when time or traffic are used up.
+    Active,
+    /// Switched off.
+    Disabled,
+    /// On hold: the time begins anew with the next connection, so the present end is taken away.
+    OnHold(OnHold),
+}
+
+impl UserModification {
+    /// No change of this user.
+    pub fn of(user: &User) -> Self {
+        Self {
+            username: user.username.clone(),
+            created_at: user.created_at,
+            planned: user.next_plan.clone(),
+            present: user.proxies.clone(),
+            expire: Change::Keep,
+            data_limit: Change::Keep,
+            reset_strategy: None,
+            note: Change::Keep,
+            next_plan: Change::Keep,
+            status: None,
+            proxies: None,
+            inbounds: BTreeMap::new(),
+        }
+    }
+
+    /// The name of the user, which cannot be changed.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// When the access ends; [`Clear`](Change::Clear) and [`Never`](Expiry::Never) are the same.
+    ///
+    /// The panel moves the user between active and expired at once, but does not end the limitation of a limited one.
+    pub fn expire(self, expire: impl Into<Change<PanelTime>>) -> Self {
+        Self {
+            expire: expire.into(),
+            ..self
+        }
+    }
+
+    /// How much traffic may be used; [`Clear`](Change::Clear) and [`Unlimited`](DataLimit::Unlimited) are the same.
+    ///
+    /// The panel moves the user between active and limited at once, unless it is expired or disabled.
+    pub fn data_limit(self, data_limit: impl Into<Change<NonZeroU64>>) -> Self {
+        Self {
+            data_limit: data_limit.into(),
+            ..self
+        }
+    }
+
+    /// When the used traffic begins anew.
+    pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
+        Self {
+            reset_strategy: Some(strategy),
+            ..self
+        }
+    }
+
+    /// Free text of the administrators.
+    pub fn note(self, note: impl Into<Change<Note>>) -> Self {
+        Self {
+            note: note.into(),
+            ..self
+        }
+    }
+
+    /// What follows when limit or time are used up.
+    pub fn next_plan(self, plan: impl Into<Change<NewNextPlan>>) -> Self {
+        Self {
+            next_plan: plan.into(),
+            ..self
+        }
+    }
+
+    /// Another status.
+    pub fn status(self, status: UserStatusChange) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
+    }
+
+    /// Adds a protocol, or changes what `proxy` says of one that is there: what it leaves out stays as it is.
+    pub fn proxy(mut self, proxy: impl Into<Proxy>) -> Self {
+        let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
+        self.proxies = Some(proxies.with(proxy));
+        self
+    }
+
+    /// Takes a protocol away, with its passwords and ids. One has to stay.
+    pub fn without_proxy(mut self, protocol: &str) -> Self {
+        let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
+        self.proxies = Some(proxies.without(protocol));
+        self
+    }
+
+    /// Exactly these inbounds of `protocol`, or none at all; those of other protocols stay as they are.
+    pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
+        let tags = tags.into_iter().map(Into::into).collect();
+        self.inbounds.insert(protocol.to_owned(), tags);
+        self
+    }
+
+    /// What is written to the panel.
+    pub(crate) fn body(&self) -> impl Serialize {
+        let hold = match self.status {
+            Some(UserStatusChange::OnHold(hold)) => Some(hold),
+            Some(UserStatusChange::Active | UserStatusChange::Disabled) | None => None,
+        };
+        Body {
+            expire: End {
+                expire: self.expire,
+                hold,
+            },
+            data_limit: match self.data_limit {
+                Change::Keep => None,
+                Change::Clear => Some(DataLimit::Unlimited),
+                Change::Set(bytes) => Some(DataLimit::Bytes(bytes)),
+            },
+            data_limit_reset_strategy: self.reset_strategy.as_ref(),
+            note: match &self.note {
+                Change::Keep => None,
+                Change::Clear => Some(""),
+                Change::Set(note) => Some(note.as_str()),
+            },
+            next_plan: self.wanted_plan().as_ref().map(PlanBody::of),
+            status: self.status.map(|status| match status {
+                UserStatusChange::Active => UserStatus::Active,
+                UserStatusChange::Disabled => UserStatus::Disabled,
+                UserStatusChange::OnHold(_) => UserStatus::OnHold,
+            }),
+            on_hold_expire_duration: hold.map(OnHold::seconds),
+            on_hold_timeout: hold.and_then(|hold| Some(hold.timeout()?.naive())),
+            proxies: self.proxies.as_ref().map(AtLeastOne),
+            inbounds: &self.inbounds,
+        }
+    }
+
+    /// Whether `user` is the one that was read and is now as this change wants it.
+    pub(crate) fn is_done_in(&self, user: &User) -> bool {
+        let expire = match (self.status, self.expire) {
+            (Some(UserStatusChange::OnHold(_)), _) | (_, Change::Clear) => user.expire.is_none(),
+            (_, Change::Set(time)) => user.expire == Some(time.to_utc()),
+            (_, Change::Keep) => true,
+        };
+        let data_limit = match self.data_limit {
+            Change::Keep => true,
+            Change::Clear => user.data_limit.is_none(),
+            Change::Set(bytes) => user.data_limit == Some(bytes.get()),
+        };
+        let note = match &self.note {
+            Change::Keep => true,
+            Change::Clear => user.note.as_deref().is_none_or(str::is_empty),
+            Change::Set(note) => user.note.as_deref() == Some(note.as_str()),
+        };
+        let status = match self.status {
+            None => true,
+            Some(UserStatusChange::Active) => {
+                !matches!(user.status, UserStatus::Disabled | UserStatus::OnHold)
+            }
+            Some(UserStatusChange::Disabled) => user.status == UserStatus::Disabled,
+            Some(UserStatusChange::OnHold(hold)) => hold.is_that_of(user),
+        };
+        let strategy = self.reset_strategy.as_ref();
+        user.username == self.username
+            && user.created_at == self.created_at
+            && expire
+            && data_limit
+            && note
+            && status
+            && strategy.is_none_or(|strategy| user.data_limit_reset_strategy.as_ref() == Some(strategy))
+            && user.next_plan == self.wanted_plan()
+            && self
+                .proxies
+                .as_ref()
+                .is_none_or(|proxies| proxies.agree_with(&user.proxies))
+            && inbounds_agree(&self.inbounds, user)
+    }
+
+    fn wanted_plan(&self) -> Option<NextPlan> {
+        match self.next_plan {
+            Change::Keep => self.planned.clone(),
+            Change::Clear => None,
+            Change::Set(plan) => Some(plan.into()),
+        }
+    }
+}
+
+/// What the panel takes. It refuses or fails on null in most of these fields, so what stays is left out.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "End::stays")]
+    expire: End,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_limit: Option<DataLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_limit_reset_strategy: Option<&'a ResetStrategy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+    /// Always there: the panel deletes a plan that is left out.
+    next_plan: Option<PlanBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<UserStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_hold_expire_duration: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_hold_timeout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxies: Option<AtLeastOne<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    inbounds: &'a BTreeMap<String, Vec<String>>,
+}
+
+/// The end of the access. A user that is put on hold loses its end, which would otherwise stay beside the duration.
+struct End {
+    expire: Change<PanelTime>,
+    hold: Option<OnHold>,
+}
+
+impl End {
+    fn stays(&self) -> bool {
+        self.expire == Change::Keep && self.hold.is_none()
+    }
+}
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.expire, self.hold) {
+            (Change::Set(_), Some(_)) => Err(S::Error::custom("a user on hold has no end yet")),
+            (Change::Set(time), None) => Expiry::At(time).serialize(serializer),
+            (Change::Keep | Change::Clear, _) => Expiry::Never.serialize(serializer),
+        }
+    }
+}
+
+impl From<Expiry> for Change<PanelTime> {
+    fn from(expire: Expiry) -> Self {
+        match expire {
+            Expiry::Never => Self::Clear,
+            Expiry::At(time) => Self::Set(time),
+        }
+    }
+}
+
+impl From<DataLimit> for Change<NonZeroU64> {
+    fn from(limit: DataLimit) -> Self {
+        match limit {
+            DataLimit::Unlimited => Self::Clear,
+            DataLimit::Bytes(bytes) => Self::Set(bytes),
+        }
+    }
+}
+
+impl From<Note> for Change<Note> {
+    fn from(note: Note) -> Self {
+        Self::Set(note)
+    }
+}
+
+impl From<NewNextPlan> for Change<NewNextPlan> {
+    fn from(plan: NewNextPlan) -> Self {
+        Self::Set(plan)
+    }
+}

@@ -1,0 +1,82 @@
+//! Operations on the panel's own Xray core.
+
+use serde_json::{Map, Value};
+
+use super::confirmed;
+use crate::client::Client;
+use crate::error::Error;
+use crate::model::CoreStats;
+use crate::request::Request;
+
+const CONFIG: &str = "/api/core/config";
+
+/// Operations on the panel's own Xray core; made by [`Client::core`].
+#[derive(Clone, Copy, Debug)]
+pub struct Core<'a> {
+    pub(super) client: &'a Client,
+}
+
+impl<'a> Core<'a> {
+    pub(crate) fn new(client: &'a Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads the version of the core and whether it runs.
+    ///
+    /// # Errors
+    ///
+    /// The failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn stats(&self) -> Result<CoreStats, Error> {
+        self.client.fetch(&Request::get("core.stats", "/api/core")).await
+    }
+
+    /// Restarts the core and those of all nodes. Every user's connections break.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, [`Unclear`](crate::ErrorKind::Unclear) when
+    /// the outcome is unknown, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the core may restart or not.
+    pub async fn restart(&self) -> Result<(), Error> {
+        let request = Request::post("core.restart", "/api/core/restart");
+        confirmed(&self.client.change(&request).await?, &request)
+    }
+
+    /// Reads the configuration of the core, as Xray defines it. It contains private keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn config(&self) -> Result<Map<String, Value>, Error> {
+        self.client.fetch(&Request::get("core.config", CONFIG)).await
+    }
+
+    /// Replaces the whole configuration of the core and restarts it: every user's connections break.
+    ///
+    /// Answers with the configuration that is now in force.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a configuration that the panel refuses, for example one with two
+    /// inbounds of one tag; the old one then stays. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when the outcome is unknown. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the configuration may be replaced or not. Doing it again is safe, but for the restart.
+    pub async fn replace_config(&self, config: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
+        let request = Request::put("core.replace_config", CONFIG).json(config)?;
+        self.client.change(&request).await?.decode(&request)
+    }
+}

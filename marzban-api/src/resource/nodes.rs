@@ -1,0 +1,185 @@
+//! Operations on nodes.
+
+use serde::Deserialize;
+
+use super::{Deletion, confirmed, named};
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::model::{NewNode, Node, NodeChange, NodeSettings, NodeUsage, UsageRange};
+use crate::request::Request;
+
+const NODE: &str = "/api/node/{node_id}";
+
+/// The panel's text of a 404 about a node; an unknown route says `Not Found` instead.
+const NODE_NOT_FOUND: &str = "Node not found";
+
+/// Operations on nodes, all of them for administrators with sudo rights; made by [`Client::nodes`].
+///
+/// The panel looks for the node before it looks at the token: a [`NotFound`](ErrorKind::NotFound) does not show that
+/// the administrator is signed in.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes<'a> {
+    pub(super) client: &'a Client,
+}
+
+impl<'a> Nodes<'a> {
+    pub(crate) fn new(client: &'a Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads what a host needs to become a node.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn settings(&self) -> Result<NodeSettings, Error> {
+        self.client
+            .fetch(&Request::get("nodes.settings", "/api/node/settings"))
+            .await
+    }
+
+    /// Reads all nodes.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn list(&self) -> Result<Vec<Node>, Error> {
+        self.client.fetch(&Request::get("nodes.list", "/api/nodes")).await
+    }
+
+    /// Reads one node.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such node, [`Forbidden`](ErrorKind::Forbidden) without sudo
+    /// rights, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn get(&self, id: i64) -> Result<Node, Error> {
+        let request = about(Request::get("nodes.get", NODE), id)?;
+        self.client.fetch(&request).await
+    }
+
+    /// Makes a node and lets the panel connect to it, which goes on after the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](ErrorKind::Conflict) when there is a node of this name. [`Invalid`](ErrorKind::Invalid) for what
+    /// the panel does not accept. [`Unclear`](ErrorKind::Unclear) when the node may have been made: look for its name
+    /// in [`list`](Self::list) before trying again. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the node may have been made or not.
+    pub async fn create(&self, node: &NewNode) -> Result<Node, Error> {
+        let request = Request::post("nodes.create", "/api/node").json(node)?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Changes a node and, unless it is switched off, lets the panel connect anew.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such node. [`Invalid`](ErrorKind::Invalid) for what the
+    /// panel does not accept. [`Unclear`](ErrorKind::Unclear) with status 500 for the name of another node, which
+    /// the panel does not check, and whenever the outcome is unknown. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the node may have been changed or not. Doing it again is safe.
+    pub async fn modify(&self, id: i64, change: &NodeChange) -> Result<Node, Error> {
+        let request = about(Request::put("nodes.modify", NODE), id)?.json(change)?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Asks the panel to connect to a node anew. The answer does not wait for it: read the status of the node.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such node, [`Unclear`](ErrorKind::Unclear) when the outcome
+    /// is unknown, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the panel may have been asked or not. Doing it again is safe.
+    pub async fn reconnect(&self, id: i64) -> Result<(), Error> {
+        let request = about(
+            Request::post("nodes.reconnect", "/api/node/{node_id}/reconnect"),
+            id,
+        )?;
+        confirmed(&self.client.change(&request).await?, &request)
+    }
+
+    /// Deletes a node. When the answer is unclear, the node is read again before anything is said.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server) when the deletion failed and the node is still there.
+    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be. [`NotFound`](ErrorKind::NotFound) when the address
+    /// is unknown, which proves nothing about the node. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the node may be deleted or not. Doing it again is safe.
+    pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
+        let request = about(Request::delete("nodes.delete", NODE), id)?;
+        let error = match self.client.change(&request).await {
+            Ok(answer) => return confirmed(&answer, &request).map(|()| Deletion::Deleted),
+            Err(error) => error,
+        };
+        if is_absent(&error) {
+            return Ok(Deletion::AlreadyGone);
+        }
+        if error.kind() != ErrorKind::Unclear {
+            return Err(error);
+        }
+        match self.get(id).await {
+            Err(gone) if is_absent(&gone) => Ok(Deletion::Deleted),
+            Ok(_) => Err(error.turned_into(
+                ErrorKind::Server,
+                "the deletion failed and the node is still there",
+            )),
+            Err(unknown) => {
+                tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads what each node carried in a time, the panel's own core among them.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn usage(&self, range: UsageRange) -> Result<Vec<NodeUsage>, Error> {
+        #[derive(Deserialize)]
+        struct Usages {
+            usages: Vec<NodeUsage>,
+        }
+        let request = range.query(Request::get("nodes.usage", "/api/nodes/usage"));
+        let Usages { usages } = self.client.fetch(&request).await?;
+        Ok(usages)
+    }
+}
+
+pub(super) fn about(request: Request, id: i64) -> Result<Request, Error> {
+    named(request, &id.to_string())
+}
+
+fn is_absent(error: &Error) -> bool {
+    error.says(NODE_NOT_FOUND)
+}

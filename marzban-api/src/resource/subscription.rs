@@ -1,0 +1,145 @@
+//! What the holder of a subscription's token sees, without an administrator.
+
+use std::fmt;
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::client::{Answer, Client};
+use crate::error::{Error, ErrorKind};
+use crate::model::{ClientType, SubscriptionContent, SubscriptionInfo, UsageRange, User, UserUsage};
+use crate::request::{Request, UnusableSegment};
+
+/// The operations of a subscription; made by [`Client::subscription`].
+///
+/// They are public: nothing of the administrator is sent with them, neither token nor name.
+/// A token that the panel does not know, also one that was revoked, is [`NotFound`](ErrorKind::NotFound), and so is
+/// every token when [`subscription_path`](crate::ClientBuilder::subscription_path) is not that of the panel.
+#[derive(Clone)]
+pub struct Subscription<'a> {
+    client: &'a Client,
+    token: SecretString,
+}
+
+impl<'a> Subscription<'a> {
+    pub(crate) fn new(client: &'a Client, token: SecretString) -> Self {
+        Self { client, token }
+    }
+
+    /// Fetches the subscription as the program of this `User-Agent` would: the panel chooses the format by it.
+    ///
+    /// The panel notes time and program in the user's `sub_updated_at` and `sub_last_user_agent`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Request`](ErrorKind::Request) for a token that no
+    /// path and a `User-Agent` that no header can carry, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing that matters and may be dropped at any time.
+    pub async fn content(&self, user_agent: &str) -> Result<SubscriptionContent, Error> {
+        let request = self.request("subscription.content", "/{subscription_path}/{token}")?;
+        let user_agent = HeaderValue::from_str(user_agent).map_err(|error| {
+            Error::new(ErrorKind::Request)
+                .at(&request)
+                .because("the user agent cannot be part of a header")
+                .caused_by(error)
+        })?;
+        self.fetch_content(request.header(USER_AGENT, user_agent)).await
+    }
+
+    /// Fetches the subscription in the format of a program.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Invalid`](ErrorKind::Invalid) for a program that
+    /// the panel does not know, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn as_client(&self, client_type: &ClientType) -> Result<SubscriptionContent, Error> {
+        let template = "/{subscription_path}/{token}/{client_type}";
+        let request = self.request("subscription.as_client", template)?;
+        let refused = refusal(&request);
+        let request = request.segment(client_type.as_str()).map_err(refused)?;
+        self.fetch_content(request).await
+    }
+
+    /// Reads the user whose subscription it is, without owner, note and inbounds.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn info(&self) -> Result<User, Error> {
+        let request = self.request("subscription.info", "/{subscription_path}/{token}/info")?;
+        self.client.execute_public(&request).await?.decode(&request)
+    }
+
+    /// Reads what the user used through each node in a time.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn usage(&self, range: UsageRange) -> Result<Vec<UserUsage>, Error> {
+        #[derive(Deserialize)]
+        struct Usages {
+            usages: Vec<UserUsage>,
+        }
+        let request = self.request("subscription.usage", "/{subscription_path}/{token}/usage")?;
+        let request = range.query(request);
+        let Usages { usages } = self.client.execute_public(&request).await?.decode(&request)?;
+        Ok(usages)
+    }
+
+    fn request(&self, operation: &'static str, template: &'static str) -> Result<Request, Error> {
+        let request = Request::get(operation, template);
+        let refused = refusal(&request);
+        request
+            .segments(self.client.subscription_path())
+            .and_then(|request| request.segment(self.token.expose_secret()))
+            .map_err(refused)
+    }
+
+    async fn fetch_content(&self, request: Request) -> Result<SubscriptionContent, Error> {
+        // Whoever accepts HTML is shown a page for people.
+        let request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
+        let answer = self.client.execute_public(&request).await?;
+        let media_type = media_type(&answer);
+        if media_type.as_deref() == Some("text/html") {
+            return Err(answer.error(ErrorKind::NotPanel, &request));
+        }
+        Ok(SubscriptionContent {
+            info: SubscriptionInfo::read(&answer.headers),
+            media_type,
+            body: answer.body,
+        })
+    }
+}
+
+fn refusal(request: &Request) -> impl FnOnce(UnusableSegment) -> Error + use<> {
+    let refused = Error::new(ErrorKind::Request).at(request);
+    |error| refused.caused_by(error)
+}
+
+fn media_type(answer: &Answer) -> Option<String> {
+    let value = answer.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let (essence, _) = value.split_once(';').unwrap_or((value, ""));
+    Some(essence.trim().to_ascii_lowercase())
+}
+
+impl fmt::Debug for Subscription<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! Operations on templates for users.
+
+use serde::de::IgnoredAny;
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::model::{NewUserTemplate, UserTemplate, UserTemplateChange};
+use crate::request::Request;
+use crate::resource::{Deletion, named};
+
+const TEMPLATES: &str = "/api/user_template";
+const TEMPLATE: &str = "/api/user_template/{template_id}";
+
+/// The panel's text of a 404 about a template; an unknown route says `Not Found` instead.
+const TEMPLATE_NOT_FOUND: &str = "User Template not found";
+
+/// Operations on templates for users; made by [`Client::templates`]. Changes need sudo rights.
+///
+/// The panel looks for the template before it looks at the token: a [`NotFound`](ErrorKind::NotFound) does not show
+/// that the client is signed in.
+#[derive(Clone, Copy, Debug)]
+pub struct Templates<'a> {
+    client: &'a Client,
+}
+
+impl<'a> Templates<'a> {
+    pub(crate) fn new(client: &'a Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads all templates.
+    ///
+    /// # Errors
+    ///
+    /// The failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn list(&self) -> Result<Vec<UserTemplate>, Error> {
+        self.client
+            .fetch(&Request::get("templates.list", TEMPLATES))
+            .await
+    }
+
+    /// Reads at most `limit` templates after the first `offset`.
+    ///
+    /// # Errors
+    ///
+    /// The failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn page(&self, offset: u64, limit: u64) -> Result<Vec<UserTemplate>, Error> {
+        let request = Request::get("templates.page", TEMPLATES)
+            .query("offset", &offset.to_string())
+            .query("limit", &limit.to_string());
+        self.client.fetch(&request).await
+    }
+
+    /// Reads one template.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such template, and the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn get(&self, id: i64) -> Result<UserTemplate, Error> {
+        let request = named(Request::get("templates.get", TEMPLATE), &id.to_string())?;
+        self.client.fetch(&request).await
+    }
+
+    /// Makes a template.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](ErrorKind::Conflict) when there is one of this name. [`Invalid`](ErrorKind::Invalid) for what the
+    /// panel does not accept. [`Forbidden`](ErrorKind::Forbidden) without sudo rights.
+    /// [`Unclear`](ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
+    /// And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the template may have been made or not. Doing it again is safe: it is then a conflict.
+    pub async fn create(&self, template: &NewUserTemplate) -> Result<UserTemplate, Error> {
+        let request = Request::post("templates.create", TEMPLATES).json(template)?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Changes a template.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such template. [`Conflict`](ErrorKind::Conflict) for the name
+    /// of another one. [`Invalid`](ErrorKind::Invalid) for what the panel does not accept.
+    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights. [`Unclear`](ErrorKind::Unclear) when it may have
+    /// happened. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the template may have been changed or not. Doing it again is safe.
+    pub async fn modify(&self, id: i64, change: &UserTemplateChange) -> Result<UserTemplate, Error> {
+        let request = named(Request::put("templates.modify", TEMPLATE), &id.to_string())?.json(change)?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Deletes a template. When the answer is unclear, the template is read again before anything is said.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server) when the deletion failed and the template is still there.
+    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be. [`Forbidden`](ErrorKind::Forbidden) without sudo
+    /// rights. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the template may be deleted or not. Doing it again is safe.
+    pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
+        let request = named(Request::delete("templates.delete", TEMPLATE), &id.to_string())?;
+        let error = match self.client.change(&request).await {
+            // The panel confirms it with a bare `null`.
+            Ok(answer) => return answer.decode::<IgnoredAny>(&request).map(|_| Deletion::Deleted),
+            Err(error) => error,
+        };
+        if error.says(TEMPLATE_NOT_FOUND) {
+            return Ok(Deletion::AlreadyGone);
+        }
+        if error.kind() != ErrorKind::Unclear {
+            return Err(error);
+        }
+        match self.get(id).await {
+            Err(gone) if gone.says(TEMPLATE_NOT_FOUND) => Ok(Deletion::Deleted),
+            Ok(_) => Err(error.turned_into(
+                ErrorKind::Server,
+                "the deletion failed and the template is still there",
+            )),
+            Err(unknown) => {
+                tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
+                Err(error)
+            }
+        }
+    }
+}

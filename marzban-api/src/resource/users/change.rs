@@ -1,0 +1,340 @@
+//! The operations that change users.
+//!
+//! The panel often fails after it has made a change, and some of its refusals are none. So whatever an answer leaves
+//! open is read again, and what was read decides.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::outcome::{Creation, began, creation};
+use super::{USER, Users};
+use crate::client::wall_clock;
+use crate::error::{Error, ErrorKind};
+use crate::model::{NewUser, User, UserModification};
+use crate::request::Request;
+use crate::resource::{confirmed, named};
+
+const EXPIRED: &str = "/api/users/expired";
+
+/// The panel's text of a 404 when there is nobody to delete.
+const NOBODY_EXPIRED: &str = "No expired users found in the specified date range";
+
+/// The panel's text of a 404 about the next plan, which its 0.8 also gives when it has begun the plan.
+const NO_NEXT_PLAN: &str = "User doesn't have next plan";
+
+impl Users<'_> {
+    /// Makes a user.
+    ///
+    /// When the answer leaves open whether the user was made, it is read again. A user of this name that was made
+    /// during this call, with this data, is the one that this call made.
+    ///
+    /// # Errors
+    ///
+    /// [`Conflict`](ErrorKind::Conflict) when a user of this name was there before.
+    /// [`Invalid`](ErrorKind::Invalid) for what the panel does not accept, also when it says that the user exists and
+    /// it does not: that is how it answers to data that its database refuses.
+    /// [`Server`](ErrorKind::Server) when the panel failed and there is no such user.
+    /// [`Unclear`](ErrorKind::Unclear) when it may have been made or may yet be: read before acting.
+    /// [`Request`](ErrorKind::Request) for no protocol at all, an empty list of inbounds, or a limit that the panel
+    /// cannot store. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the user may have been made or not. Doing it again is safe: it is then a conflict.
+    pub async fn create(&self, user: &NewUser) -> Result<User, Error> {
+        let request = Request::post("users.create", "/api/user").json(&user.body())?;
+        let started = Instant::now();
+        let error = match self.client.fetch(&request).await {
+            Ok(made) => return Ok(made),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Conflict {
+            Err(self.explain_conflict(user, error).await)
+        } else if error.leaves_open(&request) {
+            self.look_after_creation(user, started, error).await
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Changes a user.
+    ///
+    /// When the answer leaves open whether the change was made, the user is read again and compared with it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
+    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
+    /// [`Invalid`](ErrorKind::Invalid) for what the panel does not accept.
+    /// [`Server`](ErrorKind::Server) when the panel failed and the user is not as it was wanted.
+    /// [`Unclear`](ErrorKind::Unclear) when the change may have been made or may yet be: read before acting.
+    /// [`Request`](ErrorKind::Request) for taking away the last protocol, an end for a user that is put on hold, or
+    /// a limit that the panel cannot store. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the user may have been changed or not. Read the user again before another change.
+    pub async fn modify(&self, change: &UserModification) -> Result<User, Error> {
+        let username = change.username();
+        let request = named(Request::put("users.modify", USER), username)?.json(&change.body())?;
+        match self.client.fetch(&request).await {
+            Err(error) if error.leaves_open(&request) => {
+                self.look_after_change(username, error, |user| change.is_done_in(user))
+                    .await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Begins the used traffic of a user anew.
+    ///
+    /// The panel does more than that: the next plan is dropped, and a limited, disabled or held user becomes active.
+    /// An expired one stays expired.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
+    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
+    /// [`Unclear`](ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, it may have happened or not. Doing it again takes the traffic used in between.
+    pub async fn reset(&self, username: &str) -> Result<User, Error> {
+        let request = named(
+            Request::post("users.reset", "/api/user/{username}/reset"),
+            username,
+        )?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Gives a user new passwords and ids and a new address of the subscription. The old ones end at once.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
+    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
+    /// [`Unclear`](ErrorKind::Unclear) when it may have happened: read the user for what is valid now.
+    /// And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, it may have happened or not. Doing it again is safe, and ends what was given out before.
+    pub async fn revoke_sub(&self, username: &str) -> Result<User, Error> {
+        let request = named(
+            Request::post("users.revoke_sub", "/api/user/{username}/revoke_sub"),
+            username,
+        )?;
+        self.client.change(&request).await?.decode(&request)
+    }
+
+    /// Begins the next plan of a user now. It needs three requests, because the panel's 0.8 answers that there is no
+    /// next plan also when it has just begun it: the user is read before and after.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such user, or when it has no next plan; then nothing was
+    /// sent. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
+    /// [`Server`](ErrorKind::Server) when the panel failed and the plan has not begun, as it does for a user without
+    /// limit whose plan does not set [`add_remaining_traffic`](crate::model::NextPlan::add_remaining_traffic).
+    /// [`Unclear`](ErrorKind::Unclear) when it may have begun or may yet: read before acting.
+    /// And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, the plan may have begun or not. Doing it again is safe, unless there is another plan.
+    pub async fn active_next(&self, username: &str) -> Result<User, Error> {
+        let template = "/api/user/{username}/active-next";
+        let request = named(Request::post("users.active_next", template), username)?;
+        let before = self.get(username).await?;
+        if before.next_plan.is_none() {
+            return Err(Error::new(ErrorKind::NotFound)
+                .at(&request)
+                .because("the user has no next plan"));
+        }
+        match self.client.fetch(&request).await {
+            Err(error) if error.says(NO_NEXT_PLAN) || error.leaves_open(&request) => {
+                self.look_after_change(username, error, |after| began(&before, after))
+                    .await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Gives a user to another administrator. The administrator of the panel's environment cannot own users.
+    ///
+    /// When the answer leaves open whether it was done, the user is read again.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no such user, or no such administrator; ask
+    /// [`Error::is_user_not_found`]. [`Forbidden`](ErrorKind::Forbidden) without sudo rights.
+    /// [`Server`](ErrorKind::Server) when the panel failed and the owner is another one.
+    /// [`Unclear`](ErrorKind::Unclear) when it may have happened or may yet: read before acting.
+    /// And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, it may have happened or not. Doing it again is safe.
+    pub async fn set_owner(&self, username: &str, admin: &str) -> Result<User, Error> {
+        let template = "/api/user/{username}/set-owner";
+        let request =
+            named(Request::put("users.set_owner", template), username)?.query("admin_username", admin);
+        match self.client.fetch(&request).await {
+            Err(error) if error.leaves_open(&request) => {
+                let owned = |user: &User| user.admin.as_ref().is_some_and(|owner| owner.username == admin);
+                self.look_after_change(username, error, owned).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Reads the names of the users whose access ended within these instants, both included, in whole seconds.
+    ///
+    /// Limited users are among them when their time is over too. Without sudo rights it is the own users only.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) for a range whose end is before its beginning, and the failures of every
+    /// operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn expired(&self, range: RangeInclusive<DateTime<Utc>>) -> Result<Vec<String>, Error> {
+        let request = within(Request::get("users.expired", EXPIRED), &range);
+        self.client.fetch(&request).await
+    }
+
+    /// Deletes the users whose access ended within these instants, both included, in whole seconds, and answers with
+    /// their names.
+    ///
+    /// Limited users are deleted too when their time is over. Without sudo rights it is the own users only.
+    /// Ask [`expired`](Self::expired) first: there is no other rehearsal.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](ErrorKind::Invalid) for a range whose end is before its beginning.
+    /// [`Unclear`](ErrorKind::Unclear) when some or all of them may be deleted.
+    /// And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, some or all of them may be deleted. Doing it again is safe.
+    pub async fn delete_expired(&self, range: RangeInclusive<DateTime<Utc>>) -> Result<Vec<String>, Error> {
+        let request = within(Request::delete("users.delete_expired", EXPIRED), &range);
+        match self.client.change(&request).await {
+            Err(error) if error.says(NOBODY_EXPIRED) => Ok(Vec::new()),
+            outcome => outcome?.decode(&request),
+        }
+    }
+
+    /// Begins the used traffic of all users anew and restarts the core: every user's connections break.
+    ///
+    /// The traffic used ever is lost too. For the administrator of the panel's environment it is everybody's, for
+    /// another one with sudo rights that of the own users.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights. [`Unclear`](ErrorKind::Unclear) when it may have
+    /// happened. And the failures of every operation.
+    ///
+    /// # Cancel safety
+    ///
+    /// When it is dropped, it may have happened or not.
+    pub async fn reset_all(&self) -> Result<(), Error> {
+        let request = Request::post("users.reset_all", "/api/users/reset");
+        confirmed(&self.client.change(&request).await?, &request)
+    }
+
+    /// Finds out whether the panel means what it says: it answers 409 whenever its database refuses a new user.
+    async fn explain_conflict(&self, user: &NewUser, error: Error) -> Error {
+        match self.get(user.username().as_str()).await {
+            Err(absent) if absent.is_user_not_found() => error.turned_into(
+                ErrorKind::Invalid,
+                "the panel says that the user exists, but it does not: its database refused the data",
+            ),
+            _ => error,
+        }
+    }
+
+    /// Finds out what a creation did that ended with `error`.
+    async fn look_after_creation(
+        &self,
+        user: &NewUser,
+        started: Instant,
+        error: Error,
+    ) -> Result<User, Error> {
+        match self.get_dated(user.username().as_str()).await {
+            Ok((read, now)) => match creation(user, &read, now, started.elapsed()) {
+                Creation::Done => Ok(read),
+                Creation::Earlier => Err(error.turned_into(
+                    ErrorKind::Conflict,
+                    "the creation failed, and a user of this name was there before",
+                )),
+                Creation::Unknown => Err(error.turned_into(
+                    ErrorKind::Unclear,
+                    "there is a user of this name now, who may be another one",
+                )),
+            },
+            Err(absent) if absent.is_user_not_found() && is_final(&error) => {
+                Err(error.turned_into(ErrorKind::Server, "the creation failed and there is no such user"))
+            }
+            Err(unknown) => Err(unclear(error, &unknown)),
+        }
+    }
+
+    /// Reads a user and when that was, by the panel's clock as far as it tells.
+    async fn get_dated(&self, username: &str) -> Result<(User, DateTime<Utc>), Error> {
+        let request = named(Request::get("users.get", USER), username)?;
+        let answer = self.client.execute(&request).await?;
+        Ok((answer.decode(&request)?, answer.date().unwrap_or_else(wall_clock)))
+    }
+
+    /// Finds out what a change did that ended with `error`, by what the user is now.
+    async fn look_after_change(
+        &self,
+        username: &str,
+        error: Error,
+        done: impl Fn(&User) -> bool + Send,
+    ) -> Result<User, Error> {
+        match self.get(username).await {
+            Ok(user) if done(&user) => Ok(user),
+            Ok(_) if is_final(&error) => Err(error.turned_into(
+                ErrorKind::Server,
+                "the panel failed and the user is not as it was wanted",
+            )),
+            Ok(_) => Err(error.turned_into(
+                ErrorKind::Unclear,
+                "the user is not as it was wanted, but may yet become so",
+            )),
+            Err(unknown) => Err(unclear(error, &unknown)),
+        }
+    }
+}
+
+/// Whether the panel is done with the request: it has answered itself. After a time-out, or a failure of a proxy
+/// before it, it may still be at work.
+fn is_final(error: &Error) -> bool {
+    let by_panel = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND];
+    by_panel
+        .iter()
+        .any(|status| error.status() == Some(status.as_u16()))
+}
+
+fn unclear(error: Error, unknown: &Error) -> Error {
+    tracing::debug!(error = %unknown, "a change cannot be confirmed");
+    error.turned_into(ErrorKind::Unclear, "the change may have happened or not")
+}
+
+/// Puts both bounds into a query, and their zone: the panel has its own idea of a bound that is left out, and fails
+/// on one without a zone.
+fn within(request: Request, range: &RangeInclusive<DateTime<Utc>>) -> Request {
+    let text = |instant: &DateTime<Utc>| instant.to_rfc3339_opts(SecondsFormat::Secs, true);
+    request
+        .query("expired_after", &text(range.start()))
+        .query("expired_before", &text(range.end()))
+}

@@ -1,0 +1,351 @@
+//! What the panel tells on its own: notifications, sent to the addresses of its setting `WEBHOOK_ADDRESS`.
+//!
+//! A POST carries a JSON array of [`Notification`]s, every 30 s by default, and the header `x-webhook-secret` with the
+//! setting `WEBHOOK_SECRET` as it is. There is no signature. [`WebhookSecret::check`] and [`parse`] are all that a
+//! receiver needs; with the feature `axum` the extractor `Webhook` does both.
+//!
+//! # What a notification is worth
+//!
+//! It is a hint to look, not a fact to store:
+//!
+//! - **It comes again.** A status of 400 or more from all addresses makes the panel send the whole batch again after
+//!   3 minutes, three times, also what was understood the first time. One good answer of any address counts for all.
+//! - **It comes late.** What is sent again arrives after newer notifications. Read the user before acting on the
+//!   snapshot in it.
+//! - **It may not come.** The queue is in the panel's memory, and after four attempts a batch is dropped for good.
+//!   Nothing tells of changes of the owner, of `users/reset`, of the switching of an administrator's users, of the
+//!   periodic resets, of traffic, and of the deletion of a user without an owner. So look regularly too.
+//! - **It does not say when it happened.** `enqueued_at` and `send_at` are the time at which the *panel* started,
+//!   until a repetition sets `send_at`.
+//!
+//! So answer quickly and with a status of success to every batch that came with the right secret, whatever is in it,
+//! and tell duplicates by what you have already done.
+//!
+//! ```
+//! use marzban_api::webhook::{self, Event};
+//!
+//! let body = br#"[{"action":"user_deleted","username":"alice","tries":0,"by":null}, {"action":7}]"#;
+//! let [deleted, broken] = &webhook::parse(body)?[..] else { unreachable!() };
+//! assert!(matches!(deleted, Ok(note) if note.username == "alice" && matches!(note.event, Event::UserDeleted { .. })));
+//! assert!(broken.is_err());
+//! # Ok::<_, webhook::Refusal>(())
+//! ```
+
+#[cfg(feature = "axum")]
+mod extract;
+mod secret;
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+#[cfg(feature = "axum")]
+pub use self::extract::{MAX_BODY_BYTES, Webhook};
+pub use self::secret::WebhookSecret;
+use crate::client::{Mismatch, decode};
+use crate::model::{Admin, User};
+
+/// Something that the panel says has happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Notification {
+    /// The user whom it is about.
+    pub username: String,
+    /// What has happened.
+    pub event: Event,
+    /// How often the panel has sent it before.
+    pub tries: u32,
+    /// When the panel started, in UTC; not when it happened.
+    pub enqueued_at: Option<DateTime<Utc>>,
+    /// When the panel started or, of a repetition, when it was due, in UTC.
+    pub send_at: Option<DateTime<Utc>>,
+}
+
+/// What has happened, with the user as it was then.
+///
+/// `by` is the administrator who did it; `None` when the panel did it on its own.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A user was made.
+    UserCreated {
+        /// The user.
+        user: Box<User>,
+        /// Who did it.
+        by: Option<Admin>,
+    },
+    /// A user was changed.
+    UserUpdated {
+        /// The user.
+        user: Box<User>,
+        /// Who did it.
+        by: Option<Admin>,
+    },
+    /// A user was deleted.
+    UserDeleted {
+        /// Who did it; the administrator `system` for the panel itself.
+        by: Option<Admin>,
+    },
+    /// A user's traffic is used up.
+    UserLimited {
+        /// The user.
+        user: Box<User>,
+    },
+    /// A user's time is over.
+    UserExpired {
+        /// The user.
+        user: Box<User>,
+    },
+    /// A user may connect again or for the first time.
+    UserEnabled {
+        /// The user.
+        user: Box<User>,
+        /// Who did it.
+        by: Option<Admin>,
+    },
+    /// A user was switched off.
+    UserDisabled {
+        /// The user.
+        user: Box<User>,
+        /// Who did it.
+        by: Option<Admin>,
+        /// Why; 0.8 never says.
+        reason: Option<String>,
+    },
+    /// A user's used traffic was set to 0.
+    DataUsageReset {
+        /// The user.
+        user: Box<User>,
+        /// Who did it.
+        by: Option<Admin>,
+    },
+    /// A user's next plan has begun.
+    DataResetByNext {
+        /// The user.
+        user: Box<User>,
+    },
+    /// A user's earlier subscription addresses and proxy settings were made invalid.
+    SubscriptionRevoked {
+        /// The user.
+        user: Box<User>,
+        /// Who did it.
+        by: Option<Admin>,
+    },
+    /// A user has used more than one of the panel's thresholds of its limit.
+    ReachedUsagePercent {
+        /// The user.
+        user: Box<User>,
+        /// The part of the limit that is used, in percent.
+        used_percent: f64,
+    },
+    /// A user's time is nearer to its end than one of the panel's thresholds.
+    ReachedDaysLeft {
+        /// The user.
+        user: Box<User>,
+        /// The whole days that are left.
+        days_left: i64,
+    },
+    /// Something that this version does not know.
+    Unknown {
+        /// The panel's word for it.
+        action: String,
+        /// All that the panel said, which may contain secrets.
+        payload: Map<String, Value>,
+    },
+}
+
+/// A notification of a batch that cannot be read. It stands for itself: the others of its batch are there.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a notification cannot be read")]
+#[non_exhaustive]
+pub struct UnreadableNotification {
+    /// The panel's word for what has happened, unless that too is unreadable.
+    pub action: Option<String>,
+    /// The user whom it is about, unless that too is unreadable.
+    pub username: Option<String>,
+    source: Mismatch,
+}
+
+/// Why a POST is no batch of notifications.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The secret is missing or another one; answer with status 401.
+    #[error("the webhook's secret is missing or wrong")]
+    WrongSecret,
+    /// The body is no JSON array; answer with status 400.
+    #[error("the body is no JSON array of notifications")]
+    NotABatch(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The body is larger than the receiver accepts; answer with status 413.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// How many bytes are accepted.
+        limit: usize,
+    },
+    /// The body did not come to its end; nobody is there to be answered.
+    #[error("the body broke off")]
+    BrokeOff(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Reads a batch of notifications, each by itself, in the order in which the panel sent them.
+///
+/// # Errors
+///
+/// [`Refusal::NotABatch`] when the body is no JSON array.
+pub fn parse(body: &[u8]) -> Result<Vec<Result<Notification, UnreadableNotification>>, Refusal> {
+    let items: Vec<&RawValue> = decode(body).map_err(|error| Refusal::NotABatch(Box::new(error)))?;
+    Ok(items.into_iter().map(RawValue::get).map(read).collect())
+}
+
+fn read(item: &str) -> Result<Notification, UnreadableNotification> {
+    #[derive(Deserialize)]
+    struct Head {
+        action: String,
+        username: String,
+        #[serde(default)]
+        tries: Option<u32>,
+        #[serde(default, deserialize_with = "instant")]
+        enqueued_at: Option<DateTime<Utc>>,
+        #[serde(default, deserialize_with = "instant")]
+        send_at: Option<DateTime<Utc>>,
+    }
+    let head: Head = decode(item.as_bytes()).map_err(|error| unreadable(item, error))?;
+    let event = Event::read(head.action, item).map_err(|error| unreadable(item, error))?;
+    Ok(Notification {
+        username: head.username,
+        event,
+        tries: head.tries.unwrap_or_default(),
+        enqueued_at: head.enqueued_at,
+        send_at: head.send_at,
+    })
+}
+
+fn unreadable(item: &str, source: Mismatch) -> UnreadableNotification {
+    let object: Map<String, Value> = serde_json::from_str(item).unwrap_or_default();
+    let text = |key| object.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+    UnreadableNotification {
+        action: text("action"),
+        username: text("username"),
+        source,
+    }
+}
+
+/// Reads epoch seconds with a fraction, as nobody's decision depends on them: what is none counts as absent.
+fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    let seconds = value.as_ref().and_then(Value::as_f64);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "it saturates, and what it saturates to is no date"
+    )]
+    Ok(seconds.and_then(|seconds| DateTime::from_timestamp_micros((seconds * 1e6) as i64)))
+}
+
+impl Event {
+    fn read(action: String, item: &str) -> Result<Self, Mismatch> {
+        #[derive(Deserialize)]
+        struct OfUser {
+            user: Box<User>,
+            #[serde(default)]
+            by: Option<Admin>,
+            #[serde(default)]
+            reason: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Deleted {
+            #[serde(default)]
+            by: Option<Admin>,
+        }
+        #[derive(Deserialize)]
+        struct Percent {
+            user: Box<User>,
+            used_percent: f64,
+        }
+        #[derive(Deserialize)]
+        struct Days {
+            user: Box<User>,
+            days_left: i64,
+        }
+        let json = item.as_bytes();
+        let of_user = || decode::<OfUser>(json);
+        Ok(match action.as_str() {
+            "user_created" => of_user().map(|OfUser { user, by, .. }| Self::UserCreated { user, by })?,
+            "user_updated" => of_user().map(|OfUser { user, by, .. }| Self::UserUpdated { user, by })?,
+            "user_deleted" => decode(json).map(|Deleted { by }| Self::UserDeleted { by })?,
+            "user_limited" => of_user().map(|OfUser { user, .. }| Self::UserLimited { user })?,
+            "user_expired" => of_user().map(|OfUser { user, .. }| Self::UserExpired { user })?,
+            "user_enabled" => of_user().map(|OfUser { user, by, .. }| Self::UserEnabled { user, by })?,
+            "user_disabled" => {
+                of_user().map(|OfUser { user, by, reason }| Self::UserDisabled { user, by, reason })?
+            }
+            "data_usage_reset" => {
+                of_user().map(|OfUser { user, by, .. }| Self::DataUsageReset { user, by })?
+            }
+            "data_reset_by_next" => of_user().map(|OfUser { user, .. }| Self::DataResetByNext { user })?,
+            "subscription_revoked" => {
+                of_user().map(|OfUser { user, by, .. }| Self::SubscriptionRevoked { user, by })?
+            }
+            "reached_usage_percent" => decode(json)
+                .map(|Percent { user, used_percent }| Self::ReachedUsagePercent { user, used_percent })?,
+            "reached_days_left" => {
+                decode(json).map(|Days { user, days_left }| Self::ReachedDaysLeft { user, days_left })?
+            }
+            _ => Self::Unknown {
+                action,
+                payload: decode(json)?,
+            },
+        })
+    }
+
+    /// The panel's word for what has happened, such as `user_expired`.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        match self {
+            Self::UserCreated { .. } => "user_created",
+            Self::UserUpdated { .. } => "user_updated",
+            Self::UserDeleted { .. } => "user_deleted",
+            Self::UserLimited { .. } => "user_limited",
+            Self::UserExpired { .. } => "user_expired",
+            Self::UserEnabled { .. } => "user_enabled",
+            Self::UserDisabled { .. } => "user_disabled",
+            Self::DataUsageReset { .. } => "data_usage_reset",
+            Self::DataResetByNext { .. } => "data_reset_by_next",
+            Self::SubscriptionRevoked { .. } => "subscription_revoked",
+            Self::ReachedUsagePercent { .. } => "reached_usage_percent",
+            Self::ReachedDaysLeft { .. } => "reached_days_left",
+            Self::Unknown { action, .. } => action,
+        }
+    }
+
+    /// The user as it was then, if the panel shows it.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        match self {
+            Self::UserCreated { user, .. }
+            | Self::UserUpdated { user, .. }
+            | Self::UserLimited { user }
+            | Self::UserExpired { user }
+            | Self::UserEnabled { user, .. }
+            | Self::UserDisabled { user, .. }
+            | Self::DataUsageReset { user, .. }
+            | Self::DataResetByNext { user }
+            | Self::SubscriptionRevoked { user, .. }
+            | Self::ReachedUsagePercent { user, .. }
+            | Self::ReachedDaysLeft { user, .. } => Some(user),
+            Self::UserDeleted { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+impl fmt::Debug for Event {
+    /// Leaves out what an unknown event carries.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("action", &self.action())
+            .field("user", &self.user())
+            .finish_non_exhaustive()
+    }
+}

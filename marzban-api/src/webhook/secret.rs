@@ -1,0 +1,99 @@
+use std::fmt;
+
+use http::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use super::Refusal;
+
+const HEADER: &str = "x-webhook-secret";
+
+/// What a POST must bring to be believed: the panel's setting `WEBHOOK_SECRET`.
+#[derive(Clone)]
+pub struct WebhookSecret(Option<SecretString>);
+
+impl WebhookSecret {
+    /// Believes those who know this secret. Nobody knows an empty one.
+    #[must_use]
+    pub fn new(secret: impl Into<SecretString>) -> Self {
+        Self(Some(secret.into()))
+    }
+
+    /// Believes everybody, for a panel without a secret. Whoever reaches the receiver can then make things up.
+    #[must_use]
+    pub fn danger_accept_anyone() -> Self {
+        Self(None)
+    }
+
+    /// Compares the secret in a time that depends on its length only.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::WrongSecret`] when the header `x-webhook-secret` is missing, comes twice or is another one.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(secret) = &self.0 else {
+            return Ok(());
+        };
+        let mut given = headers.get_all(HEADER).iter();
+        let (Some(given), None) = (given.next(), given.next()) else {
+            return Err(Refusal::WrongSecret);
+        };
+        let secret = secret.expose_secret().as_bytes();
+        if secret.is_empty() || !bool::from(secret.ct_eq(given.as_bytes())) {
+            return Err(Refusal::WrongSecret);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSecret").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(secrets: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for secret in secrets {
+            headers.append(HEADER, secret.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_the_whole_secret_is_believed() {
+        let secret = WebhookSecret::new("s3cr3t-hook");
+        assert!(secret.check(&headers(&["s3cr3t-hook"])).is_ok());
+        for given in [
+            &[][..],
+            &[""],
+            &["s3cr3t-hoo"],
+            &["s3cr3t-hook2"],
+            &["S3CR3T-HOOK"],
+            &["s3cr3t-hook", "s3cr3t-hook"],
+            &["wrong", "s3cr3t-hook"],
+        ] {
+            let refusal = secret.check(&headers(given)).unwrap_err();
+            assert!(matches!(refusal, Refusal::WrongSecret), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_is_nobodys() {
+        assert!(WebhookSecret::new("").check(&headers(&[""])).is_err());
+        assert!(WebhookSecret::new("").check(&headers(&[])).is_err());
+        assert!(WebhookSecret::danger_accept_anyone().check(&headers(&[])).is_ok());
+    }
+
+    #[test]
+    fn the_secret_is_not_shown() {
+        assert_eq!(
+            format!("{:?}", WebhookSecret::new("s3cr3t")),
+            "WebhookSecret { .. }"
+        );
+    }
+}
