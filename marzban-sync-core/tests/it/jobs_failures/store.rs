@@ -5,7 +5,7 @@ use std::error::Error;
 use marzban_sync_core::account::AccountId;
 use marzban_sync_core::error::{StoreError, StoreErrorKind, SyncErrorKind, chain};
 use marzban_sync_core::observation::PanelUser;
-use marzban_sync_core::report::{Job, Report};
+use marzban_sync_core::report::{Job, ProblemReason, Report};
 use marzban_sync_core::store::{MemoryStore, MockRunLock, MockStore, Store};
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
@@ -397,4 +397,28 @@ async fn figures_that_cannot_be_stored_are_an_error() {
 
     assert_eq!(error.kind(), SyncErrorKind::Store);
     assert_eq!(world.outcomes(), ["get_marzban_system_stats failed"]);
+}
+
+#[tokio::test]
+async fn what_a_failed_database_did_not_take_is_no_success_in_the_report() {
+    let world = bot();
+    let mut mock = MockStore::new();
+    mock.expect_apply().returning(|_, _| Err(no_database()));
+
+    let error = sync_subscriptions_from_marzban(&with(mock, &world))
+        .await
+        .unwrap_err();
+
+    let Some(Report::SyncSubscriptionsFromMarzban(report)) = error.report() else {
+        panic!("a report of subscriptions: {error:?}");
+    };
+    assert_eq!(report.synced + report.errors, report.total);
+    assert!(report.errors > 0);
+    assert!(
+        report
+            .run
+            .problems
+            .iter()
+            .any(|problem| problem.reason == ProblemReason::Withheld)
+    );
 }

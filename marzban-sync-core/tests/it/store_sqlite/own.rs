@@ -431,3 +431,15 @@ async fn nothing_is_shown_of_a_store_but_its_place() {
     let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
     assert_eq!(format!("{store:?}"), "SqliteStore { location: Memory, .. }");
 }
+
+#[tokio::test]
+async fn the_journal_mode_stays_as_the_bot_chose_it() {
+    let sqlite = Sqlite::fresh().await;
+    sqlite.store.verify_schema().await.unwrap();
+    assert_eq!(
+        sqlite
+            .text("SELECT journal_mode FROM pragma_journal_mode")
+            .as_deref(),
+        Some("delete")
+    );
+}
