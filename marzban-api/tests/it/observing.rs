@@ -117,6 +117,9 @@ fn the_span_of_an_operation_tells_how_it_ended_and_no_secret() {
         .enable_all()
         .build()
         .unwrap();
+    // While only one subscriber lives, a callsite is switched on or off for all by the thread that meets it first, and
+    // the threads of other tests have none. With two, every subscriber is asked.
+    let _second = tracing::Dispatch::new(Journal::default());
     tracing::subscriber::with_default(journal, || {
         runtime.block_on(async {
             let not_found = json(404, r#"{"detail":"User not found"}"#);
