@@ -269,7 +269,7 @@ impl fmt::Display for Change {
 }
 
 /// A value that may be null, as SQL writes it.
-struct Shown<T>(Option<T>);
+pub(crate) struct Shown<T>(pub(crate) Option<T>);
 
 impl<T: fmt::Display> fmt::Display for Shown<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use crate::error::SyncError;
 use crate::event::Event;
 use crate::observation::Observation;
 use crate::panel::MAX_NAMES;
-use crate::plan::Change;
+use crate::plan::{Change, Shown};
 use crate::reconcile::{Facet, Observed, customers, reconcile};
 use crate::report::{CleanupReport, Deletion, Job, Problem, ProblemReason, Report, Stopped};
 use crate::safety::Withheld;
@@ -297,9 +297,7 @@ impl Cleanup {
     async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
         if session.context.store.unlink(account, session.now()).await? {
             self.cleaned += 1;
-            let user = account
-                .telegram_id
-                .map_or_else(|| "null".to_owned(), |id| id.to_string());
+            let user = Shown(account.telegram_id);
             tracing::info!(
                 user.name = account.name,
                 "Cleaned up expired Marzban user for {user}"

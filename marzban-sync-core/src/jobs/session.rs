@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
+use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use crate::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind, SyncE
 use crate::event::Event;
 use crate::observation::Observation;
 use crate::panel::MAX_NAMES;
-use crate::plan::{Change, Reason};
+use crate::plan::{Change, Reason, Shown};
 use crate::reconcile::Observed;
 use crate::report::{Job, Problem, ProblemReason, Report, Run, Stopped};
 use crate::store::{Outcome, RunId, RunLock};
@@ -376,7 +377,7 @@ fn log(change: &Change) {
         subscription,
         ..
     } = &change.account;
-    let user = telegram_id.map_or_else(|| "null".to_owned(), |id| id.to_string());
+    let user = Shown(*telegram_id);
     if let Some(end_date) = change.subscription.end_date {
         let old = subscription
             .as_ref()
@@ -397,8 +398,8 @@ fn log(change: &Change) {
     tracing::debug!(%change, "applied");
 }
 
-fn date(time: Option<DateTime<Utc>>) -> String {
-    time.map_or_else(|| "null".to_owned(), |time| time.format("%Y-%m-%d").to_string())
+fn date(time: Option<DateTime<Utc>>) -> impl Display {
+    Shown(time.map(|time| time.format("%Y-%m-%d")))
 }
 
 /// The report as a row of history keeps it: with the error, and without what could be endless.
