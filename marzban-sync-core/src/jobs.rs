@@ -2,6 +2,8 @@
 
 mod cleanup_expired_users;
 mod context;
+mod inquiry;
+mod ledger;
 mod session;
 mod sync;
 mod system_stats;

@@ -10,6 +10,7 @@
 mod bot;
 mod fake_panel_program;
 mod jobs_over_http;
+mod overlap;
 mod program;
 mod quickstart_program;
 mod scale;

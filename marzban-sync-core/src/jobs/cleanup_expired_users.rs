@@ -34,9 +34,9 @@ const PAGE_USERS: u32 = 5_000;
 /// gone by the next run. To end it in order, cancel the context's token.
 pub async fn cleanup_expired_marzban_users(context: &Context) -> Result<CleanupReport, SyncError> {
     let mut session = Session::begin(context, Job::CleanupExpiredMarzbanUsers).await?;
-    let mut cleanup = Cleanup::new(session.now() - context.ended_for);
+    let mut cleanup = Cleanup::new(session.ledger.now() - context.ended_for);
     let result = cleanup.all(&mut session).await;
-    session.note_end(&result);
+    session.ledger.note_end(&result);
     let report = cleanup.report(&session);
     session
         .end(result, Report::CleanupExpiredMarzbanUsers(report.clone()))
@@ -90,10 +90,10 @@ impl Cleanup {
         CleanupReport {
             cleaned: self.cleaned,
             skipped: self.skipped,
-            errors: session.errors(),
+            errors: session.ledger.errors(),
             total: self.total,
             deletions: self.deletions,
-            run: session.run.clone(),
+            run: session.ledger.run.clone(),
         }
     }
 
@@ -104,33 +104,33 @@ impl Cleanup {
         self.budget = limits.deletion_budget(self.accounts);
         self.is_known_panel = limits.allow_mass_changes;
         session.context.emit(Event::Started {
-            job: session.job,
+            job: Job::CleanupExpiredMarzbanUsers,
             total: expected,
         });
         let result = self.pages(session).await;
         if let Some(withheld) = &self.withheld {
-            session.run.stopped = Some(Stopped::Safety);
-            session.run.withheld_because = Some(withheld.to_string());
+            session.ledger.run.stopped = Some(Stopped::Safety);
+            session.ledger.run.withheld_because = Some(withheld.to_string());
         }
         if result.is_err() {
-            let looked_at = self.cleaned + self.skipped + session.errors();
-            session.run.unreached = expected.saturating_sub(looked_at);
+            let looked_at = self.cleaned + self.skipped + session.ledger.errors();
+            session.ledger.run.unreached = expected.saturating_sub(looked_at);
         }
-        self.total = self.cleaned + self.skipped + session.errors();
+        self.total = self.cleaned + self.skipped + session.ledger.errors();
         result?;
-        session.require_an_answer()
+        session.inquiry.require_an_answer()
     }
 
     async fn pages(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
         let mut after = None;
         loop {
-            session.check()?;
+            session.inquiry.check()?;
             let page = session
                 .context
                 .store
                 .page_accounts(self.scope, after, PAGE_USERS)
                 .await?;
-            let (observed, result) = session.observe(page.accounts).await;
+            let (observed, result) = session.inquiry.observe(page.accounts).await;
             self.know_the_panel(session, &observed).await?;
             for customer in customers(&observed) {
                 self.customer(session, customer).await?;
@@ -183,14 +183,14 @@ impl Cleanup {
             .collect();
         // Without anybody who has access there is nobody to ask for, and nobody to lose.
         let nobody_has_access = sample.is_empty();
-        let (sample, result) = session.observe(sample).await;
+        let (sample, result) = session.inquiry.observe(sample).await;
         self.is_known_panel = nobody_has_access || knows(&sample);
         result
     }
 
     fn withhold(&mut self, session: &mut Session<'_>, because: Withheld) {
         self.skipped += 1;
-        session.run.withheld += 1;
+        session.ledger.run.withheld += 1;
         self.withheld = Some(because);
     }
 
@@ -201,7 +201,7 @@ impl Cleanup {
             let account = &observed.account;
             // What a second look has shown of one account counts for the others.
             let seen = kept.as_deref().unwrap_or(customer);
-            match judge(observed, seen, self.cutoff, session.now()) {
+            match judge(observed, seen, self.cutoff, session.ledger.now()) {
                 Verdict::Delete | Verdict::AlreadyGone if !self.is_known_panel => {
                     let total = self.skipped + 1;
                     self.withhold(session, Withheld::NoUserReturned { total });
@@ -231,7 +231,9 @@ impl Cleanup {
                     kept.get_or_insert_with(|| customer.to_vec());
                 }
                 Verdict::Problem(reason, detail) => {
-                    session.note_problem(account.id, Problem::of(account, reason, detail));
+                    session
+                        .ledger
+                        .note_problem(account.id, Problem::of(account, reason, detail));
                 }
             }
         }
@@ -249,15 +251,17 @@ impl Cleanup {
         first: &Observed,
     ) -> Result<Option<Observation>, Interrupt> {
         let account = &first.account;
-        let second = session.ask_for(&account.name).await?;
-        let verdict = judge_again(&first.observation, &second, self.cutoff, session.now());
+        let second = session.inquiry.ask_for(&account.name).await?;
+        let verdict = judge_again(&first.observation, &second, self.cutoff, session.ledger.now());
         match verdict {
             Verdict::Keep => {
                 self.skipped += 1;
                 return Ok(Some(second));
             }
             Verdict::Problem(reason, detail) => {
-                session.note_problem(account.id, Problem::of(account, reason, detail));
+                session
+                    .ledger
+                    .note_problem(account.id, Problem::of(account, reason, detail));
                 return Ok(None);
             }
             Verdict::Delete | Verdict::AlreadyGone => {}
@@ -271,8 +275,8 @@ impl Cleanup {
         if verdict == Verdict::Delete
             && let Err(error) = session.context.panel.delete_user(&account.name).await
         {
-            let why = session.note_failure(error)?;
-            session.note_problem(
+            let why = session.inquiry.note_failure(error)?;
+            session.ledger.note_problem(
                 account.id,
                 Problem::of(account, ProblemReason::NotDeleted, Some(why)),
             );
@@ -295,7 +299,12 @@ impl Cleanup {
     }
 
     async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
-        if session.context.store.unlink(account, session.now()).await? {
+        if session
+            .context
+            .store
+            .unlink(account, session.ledger.now())
+            .await?
+        {
             self.cleaned += 1;
             let user = Shown(account.telegram_id);
             tracing::info!(
@@ -305,7 +314,9 @@ impl Cleanup {
             session.context.emit(Event::Cleaned(account));
         } else {
             let detail = Some("the panel user is gone, but its row names another by now".to_owned());
-            session.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));
+            session
+                .ledger
+                .note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));
         }
         Ok(())
     }
@@ -314,7 +325,12 @@ impl Cleanup {
 /// Writes what the panel says of users that are kept, as far as it is to their good; the rest is for the other jobs,
 /// whose safety check sees all accounts.
 async fn sync(session: &mut Session<'_>, kept: &[Observed]) -> Result<(), Interrupt> {
-    let decisions = reconcile(kept, Facet::Subscriptions, session.context.policy, session.now());
+    let decisions = reconcile(
+        kept,
+        Facet::Subscriptions,
+        session.context.policy,
+        session.ledger.now(),
+    );
     let changes: Vec<Change> = decisions
         .into_iter()
         .filter_map(|decision| decision.change)
@@ -322,5 +338,5 @@ async fn sync(session: &mut Session<'_>, kept: &[Observed]) -> Result<(), Interr
         .filter(|change| !change.is_empty())
         .collect();
     // A row that changed meanwhile is left to the next run of the other jobs.
-    session.apply(changes).await.map(drop)
+    session.ledger.apply(changes).await.map(drop)
 }

@@ -1,30 +1,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join;
+
 use super::Context;
+use super::inquiry::Inquiry;
+use super::ledger::Ledger;
 use super::session::{Interrupt, Session};
-use crate::account::{Account, AccountId, UserId};
+use crate::account::{Account, AccountId};
 use crate::error::SyncError;
 use crate::event::Event;
 use crate::observation::Observation;
 use crate::plan::{Change, split};
-use crate::reconcile::{Decision, Facet, Observed, UNCONFIRMED, customers, reconcile};
-use crate::report::{
-    Job, Problem, ProblemReason, Report, Stopped, SyncSubscriptionsReport, SyncUserStatusReport,
-};
-use crate::safety::{Tally, Withheld};
-use crate::store::Scope;
+use crate::reconcile::{Decision, Facet, Observed, customers, reconcile};
+use crate::report::{Job, Problem, ProblemReason, Report, SyncSubscriptionsReport, SyncUserStatusReport};
+use crate::safety::Tally;
+use crate::store::{Cursor, Scope};
 
-/// Users a page: large enough that a run takes few statements, small enough to be held in memory.
+mod absent;
+mod held;
+
+use absent::Waiting;
+use held::Held;
+
+/// Users a page: large enough that a run takes few statements, small enough that two of them are held in memory.
 const PAGE_USERS: u32 = 5_000;
-
-/// How many absent users are still asked for, once the safety check will withhold what is found.
-const MAX_CONFIRMATIONS: u32 = 100;
-
-/// How many absent users the subscriptions job asks for.
-const MAX_CONFIRMATIONS_TO_REPORT: u32 = 25;
-
-/// How many withheld changes a report shows; a dry run shows all.
-const MAX_WITHHELD_SHOWN: usize = 1_000;
 
 /// Brings subscriptions in line with the panel: status, end date, access, traffic, last connection.
 ///
@@ -44,12 +43,12 @@ pub async fn sync_subscriptions_from_marzban(
     let mut session = Session::begin(context, Job::SyncSubscriptionsFromMarzban).await?;
     let (outcome, result) = Sync::run(&mut session, Facet::Subscriptions, Scope::Subscribed).await;
     let total = outcome.tally.total;
-    let errors = session.errors();
+    let errors = session.ledger.errors();
     let report = SyncSubscriptionsReport {
         synced: total - errors.min(total),
         errors,
         total,
-        run: session.run.clone(),
+        run: session.ledger.run.clone(),
     };
     session
         .end(result, Report::SyncSubscriptionsFromMarzban(report.clone()))
@@ -79,11 +78,11 @@ pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUser
     let mut session = Session::begin(context, Job::SyncUserStatusFromMarzban).await?;
     let (outcome, result) = Sync::run(&mut session, Facet::UserStatus, Scope::All).await;
     let report = SyncUserStatusReport {
-        updated: outcome.updated.len() as u64,
+        updated: outcome.updated,
         missing: outcome.missing,
-        errors: session.errors(),
+        errors: session.ledger.errors(),
         total: outcome.tally.total,
-        run: session.run.clone(),
+        run: session.ledger.run.clone(),
     };
     session
         .end(result, Report::SyncUserStatusFromMarzban(report.clone()))
@@ -100,26 +99,60 @@ pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUser
     Ok(report)
 }
 
-/// What a run over accounts gathers on its way.
+/// What a run over accounts gathers on its way; it grows with what is out of line, not with the accounts.
 struct Sync {
     facet: Facet,
     scope: Scope,
     tally: Tally,
-    /// Accounts of which something was written.
-    updated: BTreeSet<AccountId>,
+    /// How many accounts were written.
+    updated: u64,
+    /// The written ones among those that are looked at more than once, so that each counts once.
+    updated_before: BTreeSet<AccountId>,
     missing: u64,
-    held: Vec<Held>,
-    /// Users one of whose accounts is absent, all accounts of each together.
-    unconfirmed: Vec<Observed>,
+    /// Accounts with a change that takes something away, kept until the whole run has been seen.
+    held: BTreeMap<AccountId, Held>,
+    /// Accounts of users one of whose accounts a list lacked, until that one has been asked for by itself.
+    waiting: BTreeMap<AccountId, Waiting>,
+    /// What the panel said of a user when it was asked for by itself, by the user's name.
+    answers: BTreeMap<String, Observation>,
     /// Absent accounts that nobody asked for, and that might have been marked missing.
     unasked: u64,
 }
 
-/// A change that takes something away, kept until the whole run has been seen.
-struct Held {
-    change: Change,
-    /// All accounts of the user, for deciding again if the row changes meanwhile.
-    customer: Vec<Observed>,
+/// One page of accounts and what the panel says of them.
+struct Look {
+    observed: Vec<Observed>,
+    next: Option<Cursor>,
+    result: Result<(), Interrupt>,
+}
+
+impl Look {
+    /// Reads the next page, from the database and then from the panel, as far as it gets.
+    async fn at(scope: Scope, after: Option<Cursor>, context: &Context, inquiry: &mut Inquiry<'_>) -> Self {
+        let page = match inquiry.check() {
+            Ok(()) => context
+                .store
+                .page_accounts(scope, after, PAGE_USERS)
+                .await
+                .map_err(Interrupt::from),
+            Err(interrupt) => Err(interrupt),
+        };
+        match page {
+            Ok(page) => {
+                let (observed, result) = inquiry.observe(page.accounts).await;
+                Self {
+                    observed,
+                    next: page.next,
+                    result,
+                }
+            }
+            Err(interrupt) => Self {
+                observed: Vec::new(),
+                next: None,
+                result: Err(interrupt),
+            },
+        }
+    }
 }
 
 impl Sync {
@@ -128,20 +161,23 @@ impl Sync {
             facet,
             scope,
             tally: Tally::default(),
-            updated: BTreeSet::new(),
+            updated: 0,
+            updated_before: BTreeSet::new(),
             missing: 0,
-            held: Vec::new(),
-            unconfirmed: Vec::new(),
+            held: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            answers: BTreeMap::new(),
             unasked: 0,
         };
         let result = sync.all(session).await;
         if result.is_err() {
+            sync.give_up_on_waiting(&mut session.ledger);
             sync.withhold(
-                session,
+                &mut session.ledger,
                 "the run ended before everything had been looked at".to_owned(),
             );
         }
-        session.note_end(&result);
+        session.ledger.note_end(&result);
         (sync, result)
     }
 
@@ -149,135 +185,159 @@ impl Sync {
     async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
         let expected = session.context.store.count_accounts(self.scope).await?;
         session.context.emit(Event::Started {
-            job: session.job,
+            job: self.job(),
             total: expected,
         });
         let read = self.read(session).await;
-        session.run.unreached = if read.is_err() {
-            expected.saturating_sub(self.tally.total)
-        } else {
-            0
-        };
-        self.tally.total += session.run.unreached;
+        if read.is_err() {
+            session.ledger.run.unreached = expected.saturating_sub(self.tally.total);
+            self.tally.total += session.ledger.run.unreached;
+        }
         read?;
-        session.require_an_answer()?;
+        session.inquiry.require_an_answer()?;
         self.confirm(session).await?;
         self.take_away(session).await
     }
 
+    fn job(&self) -> Job {
+        match self.facet {
+            Facet::Subscriptions => Job::SyncSubscriptionsFromMarzban,
+            Facet::UserStatus => Job::SyncUserStatusFromMarzban,
+        }
+    }
+
+    /// Reads page after page; while one is decided and written, the next is being read.
     async fn read(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let mut after = None;
+        let Session {
+            context,
+            inquiry,
+            ledger,
+            ..
+        } = session;
+        let mut look = Look::at(self.scope, None, context, inquiry).await;
         loop {
-            session.check()?;
-            let page = session
-                .context
-                .store
-                .page_accounts(self.scope, after, PAGE_USERS)
-                .await?;
-            let (observed, result) = session.observe(page.accounts).await;
+            let Look {
+                observed,
+                next,
+                result,
+            } = look;
             self.tally_up(&observed);
-            let (absent, observed) = set_aside(observed);
-            self.unconfirmed.extend(absent);
-            self.settle(session, &observed).await?;
-            result?;
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
+            let (Some(after), Ok(())) = (next, &result) else {
+                self.settle(ledger, &observed).await?;
+                return result;
+            };
+            let scope = self.scope;
+            let following = async { Ok(Look::at(scope, Some(after), context, inquiry).await) };
+            ((), look) = try_join(self.settle(ledger, &observed), following).await?;
         }
     }
 
     fn tally_up(&mut self, observed: &[Observed]) {
         self.tally.total += observed.len() as u64;
-        for Observed { observation, .. } in observed {
-            match observation {
-                Observation::Found(_) => self.tally.found += 1,
-                Observation::Absent => self.tally.absent += 1,
-                Observation::Missing
-                | Observation::NotPermitted
-                | Observation::Unreadable(_)
-                | Observation::Unavailable(_) => {}
+        for customer in customers(observed) {
+            let absent = self.tally.absent;
+            for Observed { observation, .. } in customer {
+                match observation {
+                    Observation::Found(_) => self.tally.found += 1,
+                    Observation::Absent => self.tally.absent += 1,
+                    Observation::Missing
+                    | Observation::NotPermitted
+                    | Observation::Unreadable(_)
+                    | Observation::Unavailable(_) => {}
+                }
+            }
+            if self.tally.absent > absent {
+                let waiting = customer
+                    .iter()
+                    .map(|observed| (observed.account.id, Waiting::of(observed)));
+                self.waiting.extend(waiting);
             }
         }
     }
 
     /// Decides for whole users, writes what is harmless at once and holds the rest.
-    async fn settle(&mut self, session: &mut Session<'_>, observed: &[Observed]) -> Result<(), Interrupt> {
-        let now = session.now();
+    async fn settle(&mut self, ledger: &mut Ledger<'_>, observed: &[Observed]) -> Result<(), Interrupt> {
+        let now = ledger.now();
         let mut harmless = Vec::new();
+        let mut returning = BTreeSet::new();
         for customer in customers(observed) {
-            let mut changes = Vec::new();
-            for decision in reconcile(customer, self.facet, session.context.policy, now) {
-                self.note(session, &decision);
-                changes.extend(decision.change);
+            if self.waits(customer) {
+                continue;
             }
-            for (now_part, later) in split(changes) {
+            let mut changes = Vec::new();
+            let mut early = Vec::new();
+            for decision in reconcile(customer, self.facet, ledger.context.policy, now) {
+                note(ledger, &decision);
+                if let Some(change) = decision.change {
+                    changes.push(change);
+                    early.push(decision.expired_early);
+                }
+            }
+            for ((now_part, later), is_early) in split(changes).into_iter().zip(early) {
                 if !later.is_empty() {
-                    self.held.push(Held {
-                        change: later,
-                        customer: customer.to_vec(),
-                    });
+                    returning.insert(later.account.id);
+                    self.hold(later, is_early, ledger.context.dry_run);
                 }
                 if !now_part.is_empty() {
                     harmless.push(now_part);
                 }
             }
         }
-        let conflicts = self.apply(session, harmless).await?;
-        self.held
-            .retain(|held| !conflicts.contains(&held.change.account.id));
-        self.decide_again(session, &conflicts, observed.iter()).await
+        let conflicts = self.apply(ledger, harmless, &returning).await?;
+        for id in &conflicts {
+            self.held.remove(id);
+        }
+        self.decide_again(ledger, &conflicts, observed).await
     }
 
     /// Applies changes, counts the accounts that were written, and returns those that were in conflict.
     async fn apply(
         &mut self,
-        session: &mut Session<'_>,
+        ledger: &mut Ledger<'_>,
         changes: Vec<Change>,
+        returning: &BTreeSet<AccountId>,
     ) -> Result<BTreeSet<AccountId>, Interrupt> {
         let ids: Vec<AccountId> = changes.iter().map(|change| change.account.id).collect();
-        let conflicts = session.apply(changes).await?;
-        self.updated
-            .extend(ids.iter().filter(|id| !conflicts.contains(id)));
+        let conflicts = ledger.apply(changes).await?;
+        for id in ids.iter().filter(|id| !conflicts.contains(id)) {
+            if !returning.contains(id) || self.updated_before.insert(*id) {
+                self.updated += 1;
+            }
+        }
         Ok(conflicts)
     }
 
-    fn note(&mut self, session: &mut Session<'_>, decision: &Decision<'_>) {
-        if decision.expired_early {
-            self.tally.expired_early += 1;
-        }
-        if let Some((reason, detail)) = &decision.problem {
-            session.note_problem(
-                decision.account.id,
-                Problem::of(decision.account, *reason, detail.clone()),
-            );
-        }
+    /// Whether one of the accounts has yet to be asked for by itself.
+    fn waits(&self, customer: &[Observed]) -> bool {
+        customer
+            .iter()
+            .any(|observed| self.waiting.contains_key(&observed.account.id))
     }
 
     /// Rows that changed under the run are read and decided again, once, and only to the customer's good: whoever
     /// changed them knew more than the panel did when it was asked. What would take away is reported as a conflict.
     async fn decide_again(
         &mut self,
-        session: &mut Session<'_>,
+        ledger: &mut Ledger<'_>,
         conflicts: &BTreeSet<AccountId>,
-        before: impl Iterator<Item = &Observed> + Send,
+        before: &[Observed],
     ) -> Result<(), Interrupt> {
         if conflicts.is_empty() {
             return Ok(());
         }
         let ids: Vec<AccountId> = conflicts.iter().copied().collect();
-        let accounts = session.context.store.reload_accounts(self.scope, &ids).await?;
+        let accounts = ledger.context.store.reload_accounts(self.scope, &ids).await?;
         let fresh = with_observations(accounts, before);
         let mut harmless = Vec::new();
         for customer in customers(&fresh) {
-            for decision in reconcile(customer, self.facet, session.context.policy, session.now()) {
+            for decision in reconcile(customer, self.facet, ledger.context.policy, ledger.now()) {
                 let Some(change) = decision.change else { continue };
                 if !conflicts.contains(&change.account.id) {
                     continue;
                 }
                 let (now_part, later) = change.split();
                 if !later.is_empty() {
-                    note_conflict(session, &later.account);
+                    note_conflict(ledger, &later.account);
                 }
                 if !now_part.is_empty() {
                     harmless.push(now_part);
@@ -285,161 +345,49 @@ impl Sync {
             }
         }
         let accounts: Vec<Account> = harmless.iter().map(|change| change.account.clone()).collect();
-        let again = self.apply(session, harmless).await?;
+        let again = self.apply(ledger, harmless, conflicts).await?;
         for account in accounts.iter().filter(|account| again.contains(&account.id)) {
-            note_conflict(session, account);
+            note_conflict(ledger, account);
         }
         Ok(())
     }
 
-    /// Asks for each absent user by itself, and decides by what is known then, also when that ends early.
-    async fn confirm(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let result = self.ask_for_absent(session).await;
-        let confirmed = std::mem::take(&mut self.unconfirmed);
-        self.note_unasked(&confirmed);
-        self.settle(session, &confirmed).await?;
-        result
-    }
-
-    fn note_unasked(&mut self, observed: &[Observed]) {
-        // Only the status job marks who is missing.
-        let might_be_marked = |observed: &&Observed| {
-            self.facet == Facet::UserStatus && is_absent(observed) && is_news(&observed.account)
-        };
-        self.unasked += observed.iter().filter(might_be_marked).count() as u64;
-    }
-
-    /// Asks until so many are missing that the safety check withholds them anyway.
-    async fn ask_for_absent(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let mut asked = 0;
-        for position in 0..self.unconfirmed.len() {
-            let Some(observed) = self
-                .unconfirmed
-                .get(position)
-                .filter(|observed| is_absent(observed))
-            else {
-                continue;
-            };
-            let news = u64::from(is_news(&observed.account));
-            let may_ask = match session.context.limits.check(&self.tally) {
-                None => true,
-                Some(Withheld::NoUserReturned { .. }) => false,
-                Some(Withheld::MassChange { .. } | Withheld::DeletionBudget { .. }) => {
-                    asked < MAX_CONFIRMATIONS
-                }
-            };
-            // The subscriptions job only reports who is missing, and asks for a few, so that it says it rightly.
-            let is_enough = self.facet == Facet::Subscriptions && asked >= MAX_CONFIRMATIONS_TO_REPORT;
-            if !may_ask || is_enough {
-                return Ok(());
-            }
-            asked += 1;
-            let observation = session.ask_for(&observed.account.name).await?;
-            match &observation {
-                Observation::Missing => {
-                    self.missing += 1;
-                    self.tally.missing += if self.facet == Facet::UserStatus { news } else { 0 };
-                }
-                Observation::Found(_) => self.tally.found += 1,
-                Observation::Absent
-                | Observation::NotPermitted
-                | Observation::Unreadable(_)
-                | Observation::Unavailable(_) => {}
-            }
-            if let Some(observed) = self.unconfirmed.get_mut(position) {
-                observed.observation = observation;
-            }
-        }
-        Ok(())
-    }
-
-    /// With everything seen: the safety check, and then what takes something away.
-    async fn take_away(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        if let Some(withheld) = session.context.limits.check(&self.tally) {
-            self.withhold(session, withheld.to_string());
-            session.run.stopped = Some(Stopped::Safety);
-            return Ok(());
-        }
-        while !self.held.is_empty() {
-            session.check()?;
-            session.verify_lock().await?;
-            let start = self.held.len().saturating_sub(PAGE_USERS as usize);
-            let changes = self
-                .held
-                .iter()
-                .skip(start)
-                .map(|held| held.change.clone())
-                .collect();
-            // Until they are written they are held, and if they never are, reported as withheld.
-            let conflicts = self.apply(session, changes).await?;
-            let batch = self.held.split_off(start);
-            self.decide_again(session, &conflicts, batch.iter().flat_map(|held| &held.customer))
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Notes what is not written, and why.
-    fn withhold(&mut self, session: &mut Session<'_>, because: String) {
-        let unconfirmed = std::mem::take(&mut self.unconfirmed);
-        self.note_unasked(&unconfirmed);
-        for observed in unconfirmed {
-            let (reason, detail) = if is_absent(&observed) {
-                (ProblemReason::Missing, Some(UNCONFIRMED.to_owned()))
-            } else {
-                // Another account of the same user is absent, so nothing was decided for this one.
-                (ProblemReason::Withheld, None)
-            };
-            let Observed { account, .. } = observed;
-            session.note_problem(account.id, Problem::of(&account, reason, detail));
-        }
-        session.run.withheld = self.held.len() as u64 + self.unasked;
-        if session.run.withheld > 0 {
-            session.run.withheld_because = Some(because);
-        }
-        for Held { change, .. } in self.held.drain(..) {
-            session.note_problem(
-                change.account.id,
-                Problem::of(&change.account, ProblemReason::Withheld, None),
-            );
-            if session.run.plan.len() < MAX_WITHHELD_SHOWN || session.context.dry_run {
-                session.run.plan.push(change);
-            }
-        }
+    /// Looks at whole users once more: the accounts as they are now, and what the panel says of them now, or has said
+    /// when it was asked for one by itself.
+    async fn look_again(
+        &self,
+        session: &mut Session<'_>,
+        ids: &[AccountId],
+    ) -> Result<Vec<Observed>, Interrupt> {
+        let accounts = session.context.store.reload_accounts(self.scope, ids).await?;
+        let (answered, others): (Vec<Account>, Vec<Account>) = accounts
+            .into_iter()
+            .partition(|account| self.answers.contains_key(&account.name));
+        let mut observed = session.inquiry.observe_again(others).await?;
+        observed.extend(answered.into_iter().filter_map(|account| {
+            let observation = self.answers.get(&account.name)?.clone();
+            Some(Observed { account, observation })
+        }));
+        observed.sort_by_key(|observed| (observed.account.user_id, observed.account.id));
+        Ok(observed)
     }
 }
 
-/// Parts the users that wait for a confirmation, because one of their accounts is absent, from the others.
-fn set_aside(observed: Vec<Observed>) -> (Vec<Observed>, Vec<Observed>) {
-    if !observed.iter().any(is_absent) {
-        return (Vec::new(), observed);
+fn note(ledger: &mut Ledger<'_>, decision: &Decision<'_>) {
+    if let Some((reason, detail)) = &decision.problem {
+        ledger.note_problem(
+            decision.account.id,
+            Problem::of(decision.account, *reason, detail.clone()),
+        );
     }
-    let waiting: BTreeSet<UserId> = observed
-        .iter()
-        .filter(|observed| is_absent(observed))
-        .map(|observed| observed.account.user_id)
-        .collect();
-    observed
-        .into_iter()
-        .partition(|observed| waiting.contains(&observed.account.user_id))
-}
-
-/// Whether it would be news to the account that its user is missing.
-fn is_news(account: &Account) -> bool {
-    account.is_active != Some(false)
-}
-
-fn is_absent(observed: &Observed) -> bool {
-    observed.observation == Observation::Absent
 }
 
 /// Accounts as they are now, with what the panel said about the same names before.
-fn with_observations<'a>(
-    accounts: Vec<Account>,
-    before: impl Iterator<Item = &'a Observed>,
-) -> Vec<Observed> {
-    let before: BTreeMap<AccountId, &Observed> =
-        before.map(|observed| (observed.account.id, observed)).collect();
+fn with_observations(accounts: Vec<Account>, before: &[Observed]) -> Vec<Observed> {
+    let before: BTreeMap<AccountId, &Observed> = before
+        .iter()
+        .map(|observed| (observed.account.id, observed))
+        .collect();
     let observe = |account: Account| {
         let known = before
             .get(&account.id)
@@ -453,6 +401,6 @@ fn with_observations<'a>(
     accounts.into_iter().map(observe).collect()
 }
 
-fn note_conflict(session: &mut Session<'_>, account: &Account) {
-    session.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, None));
+fn note_conflict(ledger: &mut Ledger<'_>, account: &Account) {
+    ledger.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, None));
 }

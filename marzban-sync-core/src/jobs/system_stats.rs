@@ -16,7 +16,7 @@ pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsRe
     let session = Session::begin(context, Job::GetMarzbanSystemStats).await?;
     match collect(&session).await {
         Ok(stats) => {
-            let Session { run, .. } = &session;
+            let run = &session.ledger.run;
             let report = SystemStatsReport {
                 timestamp: run.started_at,
                 panel: run.panel.clone(),
@@ -32,7 +32,8 @@ pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsRe
 }
 
 async fn collect(session: &Session<'_>) -> Result<SystemStats, Failure> {
-    let Session { context, run, .. } = session;
+    let Session { context, ledger, .. } = session;
+    let run = &ledger.run;
     let stats = context.panel.system_stats().await.map_err(Failure::Panel)?;
     if !context.dry_run {
         let recorded = context

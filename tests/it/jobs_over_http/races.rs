@@ -1,7 +1,7 @@
 //! What happens in the middle of a run: payments, other runs, a panel that changes, a deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -66,10 +66,12 @@ fn conflicts(problems: &[Problem]) -> Vec<&str> {
 async fn a_payment_that_commits_while_the_panel_is_asked_is_never_overwritten() {
     let Some(bot) = bot_of_four().await else { return };
     let payments = Arc::new(bot.database.connect().await);
+    let first = AtomicBool::new(true);
     bot.panel.on_request(move |_, request| {
         let payments = Arc::clone(&payments);
+        let pays = request.path == "/api/users" && first.swap(false, Ordering::SeqCst);
         async move {
-            if request.path == "/api/users" {
+            if pays {
                 payments.batch_execute(PAYMENTS).await.unwrap();
             }
         }
@@ -90,10 +92,12 @@ async fn a_payment_under_way_is_neither_waited_for_nor_overwritten() {
     let Some(bot) = bot_of_four().await else { return };
     let payments = Arc::new(bot.database.connect().await);
     let in_hook = Arc::clone(&payments);
+    let first = AtomicBool::new(true);
     bot.panel.on_request(move |_, request| {
         let payments = Arc::clone(&in_hook);
+        let pays = request.path == "/api/users" && first.swap(false, Ordering::SeqCst);
         async move {
-            if request.path == "/api/users" {
+            if pays {
                 // Its rows stay locked until the test commits.
                 payments
                     .batch_execute(&format!("BEGIN; {PAYMENTS}"))
@@ -237,11 +241,12 @@ async fn a_user_that_is_made_anew_during_the_cleanup_is_kept() {
 async fn of_two_runs_at_once_one_is_already_running() {
     let Some(bot) = bot_of_four().await else { return };
     let (asked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let of_hook = (Arc::clone(&asked), Arc::clone(&go));
+    let of_hook = (Arc::clone(&asked), Arc::clone(&go), AtomicBool::new(true));
     bot.panel.on_request(move |_, request| {
         let (asked, go) = (Arc::clone(&of_hook.0), Arc::clone(&of_hook.1));
+        let waits = request.path == "/api/users" && of_hook.2.swap(false, Ordering::SeqCst);
         async move {
-            if request.path == "/api/users" {
+            if waits {
                 asked.notify_one();
                 go.notified().await;
             }
@@ -265,7 +270,6 @@ async fn of_two_runs_at_once_one_is_already_running() {
     assert_eq!((report.synced, report.errors, report.total), (4, 0, 4));
 
     // And then the lock is free.
-    go.notify_one();
     let report = sync_subscriptions_from_marzban(&second).await.unwrap();
     assert_eq!((report.synced, report.errors, report.total), (4, 0, 4));
 }

@@ -1,7 +1,8 @@
 //! Payments and other writes of the bot while a run is under way: never overwritten.
 
 use marzban_sync_core::account::AccountId;
-use marzban_sync_core::observation::PanelUser;
+use marzban_sync_core::observation::{Observation, PanelUser};
+use marzban_sync_core::plan::Reason;
 use marzban_sync_core::report::Stopped;
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
@@ -225,12 +226,75 @@ async fn a_row_written_twice_in_one_run_counts_once() {
 
     let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
 
-    assert_eq!(world.config(1), "user1 on 500 null");
-    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+    // Traffic is no payment: the last look has seen it, and written it again.
+    assert_eq!(world.config(1), "user1 off 500 null");
+    assert_eq!(problems(&report.run), [""; 0]);
     assert_eq!(
         (report.updated, report.missing, report.errors, report.total),
-        (3, 1, 1, 3)
+        (3, 1, 0, 3)
     );
+}
+
+#[tokio::test]
+async fn a_user_that_the_panel_renews_under_the_run_keeps_its_access() {
+    for facet in ["subscriptions", "user status"] {
+        let world = World::new();
+        world.customer(1, "active", at("2025-09-14 00:00:00"));
+        world
+            .panel
+            .put("user1", user("expired", at("2025-09-14 00:00:00")));
+        world.customer(2, "active", day(5));
+        // The first list says that the time of user1 is over; before the second an admin renews it.
+        let panel = world.panel.clone();
+        world
+            .panel
+            .at_call("user user2", move || panel.put("user1", user("active", day(30))));
+
+        let run = match facet {
+            "subscriptions" => {
+                sync_subscriptions_from_marzban(&world.context())
+                    .await
+                    .unwrap()
+                    .run
+            }
+            _ => sync_user_status_from_marzban(&world.context()).await.unwrap().run,
+        };
+
+        assert_eq!(world.config(1), "user1 on 100 null", "{facet}");
+        assert!(
+            world.row(1).starts_with("active until "),
+            "{facet}: {}",
+            world.row(1)
+        );
+        assert!(!run.changes.contains_key(&Reason::Expired), "{facet}");
+        assert_eq!(run.withheld, 0, "{facet}");
+    }
+}
+
+#[tokio::test]
+async fn a_panel_that_falls_silent_before_the_last_look_takes_nothing() {
+    let world = World::new();
+    world.customer(1, "active", at("2025-09-14 00:00:00"));
+    world
+        .panel
+        .put("user1", user("expired", at("2025-09-14 00:00:00")));
+    world.customer(2, "active", day(5));
+    let panel = world.panel.clone();
+    world.panel.at_call("user user2", move || {
+        panel.say("user1", Observation::Unavailable("timed out".to_owned()));
+    });
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(
+        world.row(1),
+        "active until 2025-09-14 00:00:00 UTC; user1 on 100 null"
+    );
+    assert_eq!(
+        problems(&report.run),
+        ["1001 user1 Unavailable: timed out", "1002 user2 Missing"]
+    );
+    assert_eq!((report.synced, report.errors, report.total), (0, 2, 2));
 }
 
 #[tokio::test]

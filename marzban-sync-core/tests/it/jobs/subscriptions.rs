@@ -277,3 +277,24 @@ async fn an_account_that_the_panel_no_longer_has_does_not_keep_a_subscription_op
         SubscriptionStatus::Expired
     );
 }
+
+#[tokio::test]
+async fn the_other_account_of_a_user_is_synced_however_many_are_absent() {
+    let world = World::new();
+    for customer in 1..=40 {
+        world.customer(customer, "active", day(5));
+        world.account(100 + customer, customer);
+        world
+            .panel
+            .put(&format!("user{}", 100 + customer), user("active", day(20)));
+    }
+
+    let report = sync(&world.context()).await.unwrap();
+
+    assert_eq!((report.synced, report.errors, report.total), (40, 40, 80));
+    assert_eq!(world.panel.single_calls().len(), 25, "a few are asked for");
+    for customer in 1..=40 {
+        let row = world.row(customer);
+        assert!(row.starts_with(&format!("active until {}", day(20))), "{row}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The asking half of a run: what the panel is asked, and when it counts as down.
+
+use chrono::{DateTime, Utc};
+
+use super::Context;
+use super::session::Interrupt;
+use crate::account::Account;
+use crate::error::{PanelError, PanelErrorKind, chain};
+use crate::event::Event;
+use crate::observation::Observation;
+use crate::panel::MAX_NAMES;
+use crate::reconcile::Observed;
+use crate::report::{Job, Stopped};
+
+/// So many questions in a row without an answer, and the panel counts as down.
+const MAX_UNANSWERED: u32 = 3;
+
+/// Asks the panel, one question at a time, while the other half of the run may be writing.
+pub(super) struct Inquiry<'a> {
+    context: &'a Context,
+    job: Job,
+    started_at: DateTime<Utc>,
+    answered: bool,
+    unanswered: u32,
+    last_failure: Option<PanelError>,
+}
+
+impl<'a> Inquiry<'a> {
+    pub(super) fn new(context: &'a Context, job: Job, started_at: DateTime<Utc>) -> Self {
+        Self {
+            context,
+            job,
+            started_at,
+            answered: false,
+            unanswered: 0,
+            last_failure: None,
+        }
+    }
+
+    /// Ends the run if its time is up or its caller cancelled.
+    pub(super) fn check(&self) -> Result<(), Interrupt> {
+        self.context
+            .stop(self.started_at)
+            .map_or(Ok(()), |stopped: Stopped| Err(Interrupt::Stopped(stopped)))
+    }
+
+    /// Asks the panel for the users of these accounts, in requests of up to [`MAX_NAMES`].
+    ///
+    /// When it is interrupted, whole users at the end are missing from what is returned.
+    pub(super) async fn observe(&mut self, accounts: Vec<Account>) -> (Vec<Observed>, Result<(), Interrupt>) {
+        let context = self.context;
+        self.ask_for_all(accounts, |asked| context.emit(Event::Observed(asked)))
+            .await
+    }
+
+    /// The same for accounts that were asked for before, and are counted once.
+    pub(super) async fn observe_again(&mut self, accounts: Vec<Account>) -> Result<Vec<Observed>, Interrupt> {
+        let (observed, result) = self.ask_for_all(accounts, |_| ()).await;
+        result.map(|()| observed)
+    }
+
+    async fn ask_for_all(
+        &mut self,
+        accounts: Vec<Account>,
+        note: impl Fn(u64) + Send,
+    ) -> (Vec<Observed>, Result<(), Interrupt>) {
+        let mut observed: Vec<Observed> = Vec::with_capacity(accounts.len());
+        let mut rest = accounts.into_iter().peekable();
+        while rest.peek().is_some() {
+            let asked: Vec<Account> = rest.by_ref().take(MAX_NAMES).collect();
+            let result = match self.check() {
+                Ok(()) => self.ask(&asked).await,
+                Err(interrupt) => Err(interrupt),
+            };
+            match result {
+                Ok(observations) => {
+                    note(asked.len() as u64);
+                    observed.extend(
+                        asked
+                            .into_iter()
+                            .zip(observations)
+                            .map(|(account, observation)| Observed { account, observation }),
+                    );
+                }
+                Err(interrupt) => {
+                    // A user of whom only some accounts were seen must not be decided on.
+                    let cut = asked.first().map(|account| account.user_id);
+                    while observed
+                        .last()
+                        .is_some_and(|last| Some(last.account.user_id) == cut)
+                    {
+                        observed.pop();
+                    }
+                    return (observed, Err(interrupt));
+                }
+            }
+        }
+        (observed, Ok(()))
+    }
+
+    async fn ask(&mut self, accounts: &[Account]) -> Result<Vec<Observation>, Interrupt> {
+        let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
+        match self.context.panel.users(&names).await {
+            Ok(mut observations) => {
+                self.note_answer();
+                observations.resize(
+                    names.len(),
+                    Observation::Unavailable("the answer is too short".to_owned()),
+                );
+                Ok(observations)
+            }
+            Err(error) => {
+                let why = self.note_failure(error)?;
+                Ok(vec![Observation::Unavailable(why); names.len()])
+            }
+        }
+    }
+
+    /// Asks the panel for one user, so that an absence can be believed.
+    pub(super) async fn ask_for(&mut self, name: &str) -> Result<Observation, Interrupt> {
+        self.check()?;
+        match self.context.panel.user(name).await {
+            Ok(observation) => {
+                self.note_answer();
+                Ok(observation)
+            }
+            Err(error) => Ok(Observation::Unavailable(self.note_failure(error)?)),
+        }
+    }
+
+    pub(super) fn note_answer(&mut self) {
+        self.answered = true;
+        self.unanswered = 0;
+    }
+
+    /// Counts a question without an answer; the panel is given up when it refuses, or after a few in a row.
+    pub(super) fn note_failure(&mut self, error: PanelError) -> Result<String, Interrupt> {
+        self.unanswered += 1;
+        if error.kind() == PanelErrorKind::Refused || self.unanswered >= MAX_UNANSWERED {
+            return Err(error.into());
+        }
+        let why = chain(&error);
+        tracing::warn!(job = %self.job, panel.name = self.context.panel_name, error = why, "the panel did not answer");
+        self.last_failure = Some(error);
+        Ok(why)
+    }
+
+    /// An error when the panel was asked and never answered; its cause is why it did not the last time.
+    pub(super) fn require_an_answer(&mut self) -> Result<(), Interrupt> {
+        match self.last_failure.take() {
+            Some(failure) if !self.answered => Err(PanelError::new(
+                PanelErrorKind::Unavailable,
+                "the panel answered none of the questions",
+            )
+            .with_source(failure)
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
