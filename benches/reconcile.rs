@@ -24,6 +24,7 @@ fn observed(number: i64) -> Observed {
         is_active: Some(true),
         traffic_used: Some(number),
         last_connected_at: Some(NOW),
+        active_elsewhere: false,
         subscription: Some(Subscription {
             id: SubscriptionId(number),
             status: SubscriptionStatus::Active,

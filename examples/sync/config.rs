@@ -1,13 +1,14 @@
 //! The environment, read once and checked: every message names the variable and what is wrong with it.
 
 use std::env::VarError;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use marzban_api::{Client, ClientBuilder, Pacing, SecretString};
 use marzban_sync_core::error::{StoreError, chain};
 use marzban_sync_core::panel::MarzbanPanel;
-use marzban_sync_core::store::{Migration, PostgresStore, SqliteStore, Store};
+use marzban_sync_core::store::{DEFAULT_PANEL, Migration, PostgresStore, SqliteStore, Store};
 use tracing_subscriber::EnvFilter;
 
 /// Adds the variables of a `.env` file, if there is one, to the environment; those that are set already win.
@@ -74,44 +75,84 @@ impl Connected {
     }
 }
 
-pub(crate) fn panel_from_environment() -> Result<MarzbanPanel, String> {
-    let url = required("MARZBAN_URL")?;
-    let signed_in = Client::builder(&url)
-        .credentials(
-            required("MARZBAN_USERNAME")?,
-            SecretString::from(required("MARZBAN_PASSWORD")?),
-        )
-        .pacing(pacing()?);
-    // Whether the URL is right is asked without certificates, so that the message names the right variable.
-    let build = |builder: ClientBuilder, variable: &str| {
-        builder
-            .build()
-            .map_err(|error| format!("{variable}: {}", chain(&error)))
-    };
-    build(signed_in.clone().danger_accept_invalid_certs(true), "MARZBAN_URL")?;
-    let mut builder = signed_in;
-    if let Some(path) = variable("MARZBAN_SUBSCRIPTION_PATH")? {
-        builder = builder.subscription_path(path);
+/// The name of one of several panels, which is a part of the names of its variables.
+#[derive(Clone, Debug)]
+pub(crate) struct PanelName(String);
+
+impl FromStr for PanelName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let is_sound = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 64 || !name.chars().all(is_sound) {
+            return Err("a panel's name is 1 to 64 letters, digits, - and _".to_owned());
+        }
+        Ok(Self(name.to_owned()))
     }
-    if let Some(path) = variable("MARZBAN_CA_FILE")? {
-        let pem = std::fs::read(path).map_err(|error| format!("MARZBAN_CA_FILE cannot be read: {error}"))?;
-        builder = builder.root_certificate_pem(&pem);
-    }
-    if let Some(accept) = variable("MARZBAN_DANGER_ACCEPT_INVALID_CERTS")? {
-        builder = builder.danger_accept_invalid_certs(match accept.as_str() {
-            "1" | "true" | "yes" => true,
-            "0" | "false" | "no" => false,
-            _ => return Err("MARZBAN_DANGER_ACCEPT_INVALID_CERTS must be true or false".to_owned()),
-        });
-    }
-    Ok(MarzbanPanel::new(build(
-        builder,
-        "MARZBAN_CA_FILE or MARZBAN_SUBSCRIPTION_PATH",
-    )?))
 }
 
-fn pacing() -> Result<Pacing, String> {
-    let Some(range) = variable("MARZBAN_PAUSE_MS")? else {
+impl Default for PanelName {
+    fn default() -> Self {
+        Self(DEFAULT_PANEL.to_owned())
+    }
+}
+
+impl PanelName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `MARZBAN_URL` for the default panel, and `MARZBAN_DE_1_URL` for the panel `de-1`.
+    fn variable(&self, name: &str) -> String {
+        if self.0 == DEFAULT_PANEL {
+            return format!("MARZBAN_{name}");
+        }
+        format!("MARZBAN_{}_{name}", self.0.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The panel that the environment says.
+    pub(crate) fn panel_from_environment(&self) -> Result<MarzbanPanel, String> {
+        let url = self.variable("URL");
+        let signed_in = Client::builder(&required(&url)?)
+            .credentials(
+                required(&self.variable("USERNAME"))?,
+                SecretString::from(required(&self.variable("PASSWORD"))?),
+            )
+            .pacing(pacing(&self.variable("PAUSE_MS"))?);
+        // Whether the URL is right is asked without certificates, so that the message names the right variable.
+        let build = |builder: ClientBuilder, variable: &str| {
+            builder
+                .build()
+                .map_err(|error| format!("{variable}: {}", chain(&error)))
+        };
+        build(signed_in.clone().danger_accept_invalid_certs(true), &url)?;
+        let (ca_file, subscription_path) = (self.variable("CA_FILE"), self.variable("SUBSCRIPTION_PATH"));
+        let mut builder = signed_in;
+        if let Some(path) = variable(&subscription_path)? {
+            builder = builder.subscription_path(path);
+        }
+        if let Some(path) = variable(&ca_file)? {
+            let pem = std::fs::read(path).map_err(|error| format!("{ca_file} cannot be read: {error}"))?;
+            builder = builder.root_certificate_pem(&pem);
+        }
+        builder = builder.danger_accept_invalid_certs(flag(&self.variable("DANGER_ACCEPT_INVALID_CERTS"))?);
+        Ok(MarzbanPanel::new(build(
+            builder,
+            &format!("{ca_file} or {subscription_path}"),
+        )?))
+    }
+}
+
+fn flag(name: &str) -> Result<bool, String> {
+    match variable(name)?.as_deref() {
+        Some("1" | "true" | "yes") => Ok(true),
+        None | Some("0" | "false" | "no") => Ok(false),
+        Some(_) => Err(format!("{name} must be true or false")),
+    }
+}
+
+fn pacing(name: &str) -> Result<Pacing, String> {
+    let Some(range) = variable(name)? else {
         return Ok(Pacing::default());
     };
     let parsed = range.split_once("..").and_then(|(least, most)| {
@@ -125,7 +166,7 @@ fn pacing() -> Result<Pacing, String> {
             Duration::from_millis(most),
         )),
         None => Err(format!(
-            "MARZBAN_PAUSE_MS must be A..B in milliseconds, such as 50..100, and is {range:?}"
+            "{name} must be A..B in milliseconds, such as 50..100, and is {range:?}"
         )),
     }
 }

@@ -15,10 +15,11 @@ use clap::{Parser, ValueEnum};
 use marzban_sync_core::error::{StoreErrorKind, chain};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::safety::SafetyLimits;
+use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_core::{Context, jobs};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Connected, Database};
+use crate::config::{Connected, Database, PanelName};
 use crate::output::Format;
 use crate::progress::Progress;
 
@@ -32,6 +33,8 @@ Environment (a .env file is read too):
   MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
   MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
   RUST_LOG                               log filter [default: info]
+With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
+those whose vpn_configs.panel is de-1; without it, those whose panel is null.
 
 Exit code: 0 the job ran, 1 it could not run or was stopped, 2 bad usage or configuration.";
 
@@ -42,6 +45,9 @@ struct Arguments {
     /// What to run.
     #[arg(value_enum)]
     task: Task,
+    /// One of several panels, by the name that `vpn_configs.panel` has.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_PANEL, hide_default_value = true)]
+    panel: PanelName,
     /// Say what would be done, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -115,11 +121,15 @@ async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Fai
     if arguments.task == Task::Migrate {
         return migrate(&database, arguments.dry_run, format).await;
     }
-    let panel = config::panel_from_environment().map_err(Failure::Configuration)?;
+    let panel = arguments
+        .panel
+        .panel_from_environment()
+        .map_err(Failure::Configuration)?;
     let store = connect(&database).await?.into_store();
     let mut limits = SafetyLimits::default();
     limits.allow_mass_changes = arguments.allow_mass_changes;
     let context = Context::builder(panel, store)
+        .panel_name(arguments.panel.as_str())
         .limits(limits)
         .dry_run(arguments.dry_run)
         .observer(progress.clone())

@@ -53,6 +53,9 @@ pub struct Account {
     pub traffic_used: Option<i64>,
     /// `vpn_configs.last_connected_at`.
     pub last_connected_at: Option<DateTime<Utc>>,
+    /// Whether the user has another account that is active, by its own row, in another panel; what that one gives this
+    /// panel cannot know.
+    pub active_elsewhere: bool,
     /// The governing subscription of the user, where there is one.
     pub subscription: Option<Subscription>,
 }

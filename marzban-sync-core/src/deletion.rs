@@ -21,7 +21,8 @@ pub enum Verdict {
 
 /// Judges one account of a user (`customer`, all accounts of that user) by the first look at the panel.
 ///
-/// An account is kept while any other account of the same user works: that customer is not gone.
+/// An account is kept while any other account of the same user works, in this panel or, by its row, in another: that
+/// customer is not gone.
 #[must_use]
 pub fn judge(
     observed: &Observed,
@@ -29,9 +30,10 @@ pub fn judge(
     cutoff: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Verdict {
-    let another_works = customer
-        .iter()
-        .any(|other| matches!(&other.observation, Observation::Found(user) if user.works(now)));
+    let another_works = customer.iter().any(|other| {
+        let works_here = matches!(&other.observation, Observation::Found(user) if user.works(now));
+        works_here || other.account.active_elsewhere
+    });
     match &observed.observation {
         Observation::Found(_) | Observation::Absent if another_works => Verdict::Keep,
         Observation::Found(user) if is_long_over(user, cutoff, now) => Verdict::Delete,

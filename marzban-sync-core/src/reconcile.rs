@@ -47,6 +47,8 @@ pub struct Decision<'a> {
     pub problem: Option<(ProblemReason, Option<String>)>,
     /// Whether the change takes access away although the subscription's own end is still ahead.
     pub expired_early: bool,
+    /// Whether something would have been taken from the subscription, if the user were not active in another panel.
+    pub kept_for_another_panel: bool,
 }
 
 /// Decides for the accounts of one user (`customer`), which share one governing subscription; an account that is in
@@ -54,7 +56,8 @@ pub struct Decision<'a> {
 ///
 /// The subscription follows the account that gives the customer most: one that works before one whose status is not
 /// known to this version, before one that does not work; then the latest `expire` (none is latest), then the lowest
-/// id. While any of the accounts is not known, nothing is taken from the subscription.
+/// id. While any of the accounts is not known, or the user is active in another panel, nothing is taken from the
+/// subscription.
 #[must_use]
 pub fn reconcile(
     customer: &[Observed],
@@ -64,10 +67,12 @@ pub fn reconcile(
 ) -> Vec<Decision<'_>> {
     let leader = leader(customer, now);
     let all_known = customer.iter().all(|observed| observed.observation.is_known());
+    let is_elsewhere = customer.iter().any(|observed| observed.account.active_elsewhere);
     let mut decisions = Vec::new();
     for (position, Observed { account, observation }) in customer.iter().enumerate() {
         let mut draft = Draft::default();
         let mut problem = None;
+        let mut kept = false;
         match observation {
             Observation::Found(user) => {
                 if facet == Facet::Subscriptions
@@ -75,7 +80,10 @@ pub fn reconcile(
                     && let Some(subscription) = &account.subscription
                     && subscription.status.is_synced()
                 {
-                    draft.mirror_subscription(subscription, user, all_known, policy, now);
+                    draft.mirror_subscription(subscription, user, policy, now);
+                    if !all_known || is_elsewhere {
+                        kept = draft.keep_subscription() && is_elsewhere;
+                    }
                 }
                 draft.mirror_vpn_config(account, user, now);
                 if let PanelStatus::Unknown(status) = &user.status {
@@ -92,13 +100,14 @@ pub fn reconcile(
             Observation::Unavailable(why) => problem = Some((ProblemReason::Unavailable, Some(why.clone()))),
         }
         let change = draft.into_change(account);
-        if change.is_some() || problem.is_some() {
+        if change.is_some() || problem.is_some() || kept {
             let expired_early = change.as_ref().is_some_and(|change| is_early(change, now));
             decisions.push(Decision {
                 account,
                 change,
                 problem,
                 expired_early,
+                kept_for_another_panel: kept,
             });
         }
     }
@@ -169,7 +178,6 @@ impl Draft {
         &mut self,
         subscription: &Subscription,
         user: &PanelUser,
-        may_take: bool,
         policy: Policy,
         now: DateTime<Utc>,
     ) {
@@ -177,18 +185,31 @@ impl Draft {
         if user.status == PanelStatus::OnHold {
             return;
         }
-        if let Some((end_date, reason)) = new_end_date(subscription.end_date, user.expire, policy)
-            && (may_take || !reason.is_destructive())
-        {
+        if let Some((end_date, reason)) = new_end_date(subscription.end_date, user.expire, policy) {
             self.subscription.end_date = Some(end_date);
             self.reasons.push(reason);
         }
-        if let Some((status, reason)) = new_status(&subscription.status, user, policy, now)
-            && (may_take || !reason.is_destructive())
-        {
+        if let Some((status, reason)) = new_status(&subscription.status, user, policy, now) {
             self.subscription.status = Some(status);
             self.reasons.push(reason);
         }
+    }
+
+    /// Leaves out what would be taken from the subscription; returns whether there was any.
+    fn keep_subscription(&mut self) -> bool {
+        let before = self.reasons.len();
+        self.reasons.retain(|reason| match reason {
+            Reason::Shortened => {
+                self.subscription.end_date = None;
+                false
+            }
+            Reason::Expired | Reason::Disabled => {
+                self.subscription.status = None;
+                false
+            }
+            _ => true,
+        });
+        self.reasons.len() < before
     }
 
     fn mirror_vpn_config(&mut self, account: &Account, user: &PanelUser, now: DateTime<Utc>) {

@@ -67,6 +67,8 @@ pub struct Run {
     pub changes: BTreeMap<Reason, u64>,
     /// What could not be brought in line, each with its reason.
     pub problems: Vec<Problem>,
+    /// How many subscriptions this panel would have ended or shortened, whose user is active in another panel.
+    pub kept_for_another_panel: u64,
     /// What ended the run before its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
@@ -93,6 +95,7 @@ impl Run {
             dry_run,
             changes: BTreeMap::new(),
             problems: Vec::new(),
+            kept_for_another_panel: 0,
             stopped: None,
             withheld: 0,
             withheld_because: None,

@@ -27,10 +27,15 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
+/// The name of the panel that a row without one belongs to.
+pub const DEFAULT_PANEL: &str = "default";
+
 /// What a job needs of the bot's database.
 ///
 /// # Guarantees
 /// - Accounts are `vpn_configs` rows with a non-empty `marzban_user_id`; the others are never seen.
+/// - Accounts belong to the panel that `vpn_configs.panel` names, and to [`DEFAULT_PANEL`] where that is null or
+///   empty. A call that names a panel sees and writes the accounts of that panel alone.
 /// - Rows of `users`, `subscriptions` and `vpn_configs` are never inserted, never deleted, and only the columns that
 ///   change are written, with `updated_at`.
 /// - Every `DateTime<Utc>` of the bot's tables is stored as naive UTC, whatever the time zone of session or server.
@@ -44,14 +49,14 @@ pub trait Store: Send + Sync {
     /// `Schema`, whose message names what is missing and what to do; `Unavailable` when the database cannot be asked.
     async fn verify_schema(&self) -> Result<(), StoreError>;
 
-    /// Counts the accounts of a scope.
+    /// Counts the accounts of a panel and a scope.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
-    async fn count_accounts(&self, scope: Scope) -> Result<u64, StoreError>;
+    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError>;
 
-    /// Reads the next accounts of a scope, in one query, in a stable order: the accounts of one user stand together,
-    /// users are ordered by the lowest id among their accounts, and accounts of a user by id.
+    /// Reads the next accounts of a panel and a scope, in one query, in a stable order: the accounts of one user stand
+    /// together, users are ordered by the lowest id among their accounts, and accounts of a user by id.
     ///
     /// `limit` counts users; the accounts of a user are never parted by a page, and the last page has no cursor.
     ///
@@ -62,26 +67,32 @@ pub trait Store: Send + Sync {
     /// Reads only; may be dropped at any point.
     async fn page_accounts(
         &self,
+        panel: &str,
         scope: Scope,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page, StoreError>;
 
-    /// Reads all accounts of the users that these accounts belong to, as they are now and if they still are in the
-    /// scope, in the order of [`page_accounts`](Self::page_accounts).
+    /// Reads all accounts, of this panel, of the users that these accounts belong to, as they are now and if they still
+    /// are in the scope, in the order of [`page_accounts`](Self::page_accounts).
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
     ///
     /// # Cancel safety
     /// Reads only; may be dropped at any point.
-    async fn reload_accounts(&self, scope: Scope, ids: &[AccountId]) -> Result<Vec<Account>, StoreError>;
+    async fn reload_accounts(
+        &self,
+        panel: &str,
+        scope: Scope,
+        ids: &[AccountId],
+    ) -> Result<Vec<Account>, StoreError>;
 
     /// Applies changes by compare-and-set, and returns the ids of the accounts that were written; the others are
     /// conflicts, of which nothing was written.
     ///
-    /// A change is written only while the `vpn_configs` row still has the name, `is_active`, `traffic_used` and
-    /// `last_connected_at` of [`Change::account`], and, if it
+    /// A change is written only while the `vpn_configs` row still belongs to the panel and has the name, `is_active`,
+    /// `traffic_used` and `last_connected_at` of [`Change::account`], and, if it
     /// [depends on the subscription](Change::depends_on_subscription), while that subscription still governs and
     /// still has the same `status` and `end_date`. A row that somebody else holds locked is a conflict too: a
     /// payment never waits for a sync, nor deadlocks with one. `updated_at` of the written rows becomes `now`.
@@ -95,17 +106,22 @@ pub trait Store: Send + Sync {
     ///
     /// # Cancel safety
     /// Each change is written whole or not at all, also when the future is dropped.
-    async fn apply(&self, changes: &[Change], now: DateTime<Utc>) -> Result<Vec<AccountId>, StoreError>;
+    async fn apply(
+        &self,
+        panel: &str,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<AccountId>, StoreError>;
 
     /// Parts an account from a panel user that no longer exists: `marzban_user_id` becomes null, `is_active` false.
-    /// Returns whether the account still had that name; if not, nothing was written.
+    /// Returns whether the account still had that name in that panel; if not, nothing was written.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
     ///
     /// # Cancel safety
     /// Written whole or not at all.
-    async fn unlink(&self, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError>;
+    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError>;
 
     /// Takes the lock of a job and a panel, so that one run at a time is under way on any machine.
     ///
@@ -235,37 +251,45 @@ macro_rules! forward {
                 (**self).verify_schema().await
             }
 
-            async fn count_accounts(&self, scope: Scope) -> Result<u64, StoreError> {
-                (**self).count_accounts(scope).await
+            async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
+                (**self).count_accounts(panel, scope).await
             }
 
             async fn page_accounts(
                 &self,
+                panel: &str,
                 scope: Scope,
                 after: Option<Cursor>,
                 limit: u32,
             ) -> Result<Page, StoreError> {
-                (**self).page_accounts(scope, after, limit).await
+                (**self).page_accounts(panel, scope, after, limit).await
             }
 
             async fn reload_accounts(
                 &self,
+                panel: &str,
                 scope: Scope,
                 ids: &[AccountId],
             ) -> Result<Vec<Account>, StoreError> {
-                (**self).reload_accounts(scope, ids).await
+                (**self).reload_accounts(panel, scope, ids).await
             }
 
             async fn apply(
                 &self,
+                panel: &str,
                 changes: &[Change],
                 now: DateTime<Utc>,
             ) -> Result<Vec<AccountId>, StoreError> {
-                (**self).apply(changes, now).await
+                (**self).apply(panel, changes, now).await
             }
 
-            async fn unlink(&self, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
-                (**self).unlink(account, now).await
+            async fn unlink(
+                &self,
+                panel: &str,
+                account: &Account,
+                now: DateTime<Utc>,
+            ) -> Result<bool, StoreError> {
+                (**self).unlink(panel, account, now).await
             }
 
             async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {

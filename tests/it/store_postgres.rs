@@ -5,6 +5,7 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::Pool;
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::plan::{Change, EndDate};
+use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_core::store::{PostgresStore, Scope, Store};
 use marzban_sync_tests::TestDatabase;
 use tokio_postgres::Client;
@@ -61,9 +62,9 @@ impl Bot {
     async fn fingerprint(&self) -> String {
         self.text(
             "SELECT concat(
-                 (SELECT md5(string_agg(concat(ctid, xmin, t), ',' ORDER BY id)) FROM users AS t),
-                 (SELECT md5(string_agg(concat(ctid, xmin, t), ',' ORDER BY id)) FROM subscriptions AS t),
-                 (SELECT md5(string_agg(concat(ctid, xmin, t), ',' ORDER BY id)) FROM vpn_configs AS t))",
+                 (SELECT md5(string_agg(concat(ctid, xmin, jsonb_strip_nulls(to_jsonb(t))), ',' ORDER BY id)) FROM users AS t),
+                 (SELECT md5(string_agg(concat(ctid, xmin, jsonb_strip_nulls(to_jsonb(t))), ',' ORDER BY id)) FROM subscriptions AS t),
+                 (SELECT md5(string_agg(concat(ctid, xmin, jsonb_strip_nulls(to_jsonb(t))), ',' ORDER BY id)) FROM vpn_configs AS t))",
         )
         .await
     }
@@ -77,7 +78,7 @@ impl Bot {
 
     async fn accounts(&self, scope: Scope) -> Vec<Account> {
         self.store
-            .page_accounts(scope, None, 1_000)
+            .page_accounts(DEFAULT_PANEL, scope, None, 1_000)
             .await
             .unwrap()
             .accounts
@@ -88,7 +89,7 @@ impl Bot {
     }
 
     async fn apply(&self, changes: &[Change]) -> Vec<AccountId> {
-        self.store.apply(changes, now()).await.unwrap()
+        self.store.apply(DEFAULT_PANEL, changes, now()).await.unwrap()
     }
 }
 

@@ -98,9 +98,14 @@ impl Cleanup {
     }
 
     async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let Context { store, limits, .. } = session.context;
-        let expected = store.count_accounts(self.scope).await?;
-        self.accounts = store.count_accounts(Scope::All).await?;
+        let Context {
+            store,
+            limits,
+            panel_name,
+            ..
+        } = session.context;
+        let expected = store.count_accounts(panel_name, self.scope).await?;
+        self.accounts = store.count_accounts(panel_name, Scope::All).await?;
         self.budget = limits.deletion_budget(self.accounts);
         self.is_known_panel = limits.allow_mass_changes;
         session.context.emit(Event::Started {
@@ -128,7 +133,7 @@ impl Cleanup {
             let page = session
                 .context
                 .store
-                .page_accounts(self.scope, after, PAGE_USERS)
+                .page_accounts(&session.context.panel_name, self.scope, after, PAGE_USERS)
                 .await?;
             let (observed, result) = session.inquiry.observe(page.accounts).await;
             self.know_the_panel(session, &observed).await?;
@@ -167,7 +172,7 @@ impl Cleanup {
         let page = session
             .context
             .store
-            .page_accounts(Scope::Subscribed, None, PAGE_USERS)
+            .page_accounts(&session.context.panel_name, Scope::Subscribed, None, PAGE_USERS)
             .await?;
         let has_access = |account: &Account| {
             account
@@ -291,18 +296,18 @@ impl Cleanup {
         let fresh = session
             .context
             .store
-            .reload_accounts(self.scope, &[account.id])
+            .reload_accounts(&session.context.panel_name, self.scope, &[account.id])
             .await?;
         Ok(fresh
             .iter()
-            .any(|fresh| fresh.id == account.id && fresh.name == account.name))
+            .any(|fresh| fresh.id == account.id && fresh.name == account.name && !fresh.active_elsewhere))
     }
 
     async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
         if session
             .context
             .store
-            .unlink(account, session.ledger.now())
+            .unlink(&session.context.panel_name, account, session.ledger.now())
             .await?
         {
             self.cleaned += 1;

@@ -10,7 +10,7 @@ use crate::panel::Panel;
 use crate::policy::Policy;
 use crate::report::Stopped;
 use crate::safety::SafetyLimits;
-use crate::store::Store;
+use crate::store::{DEFAULT_PANEL, Store};
 
 /// What every job needs: one panel, the bot's database, and the rules; made once and used for every run.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Context {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
             observer: None,
-            panel_name: "default".to_owned(),
+            panel_name: DEFAULT_PANEL.to_owned(),
             policy: Policy::default(),
             limits: SafetyLimits::default(),
             ended_for: TimeDelta::days(7),
@@ -97,7 +97,8 @@ impl ContextBuilder {
         self
     }
 
-    /// The panel's name, by which locks, history and statistics are kept apart; by default `default`.
+    /// The panel's name, by which accounts (`vpn_configs.panel`), locks, history and statistics are kept apart; by
+    /// default [`DEFAULT_PANEL`].
     pub fn panel_name(mut self, name: impl Into<String>) -> Self {
         self.0.panel_name = name.into();
         self

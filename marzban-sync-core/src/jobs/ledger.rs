@@ -73,7 +73,13 @@ impl<'a> Ledger<'a> {
                 applied.extend(changes.iter().map(|change| change.account.id));
                 continue;
             }
-            match (self.context.store.apply(changes, self.now()).await, changes) {
+            match (
+                self.context
+                    .store
+                    .apply(&self.context.panel_name, changes, self.now())
+                    .await,
+                changes,
+            ) {
                 (Ok(ids), _) => applied.extend(ids),
                 (Err(error), _) if error.kind() != StoreErrorKind::Invalid => return Err(error),
                 (Err(error), [Change { account, .. }]) => {

@@ -132,7 +132,7 @@ impl Look {
         let page = match inquiry.check() {
             Ok(()) => context
                 .store
-                .page_accounts(scope, after, PAGE_USERS)
+                .page_accounts(&context.panel_name, scope, after, PAGE_USERS)
                 .await
                 .map_err(Interrupt::from),
             Err(interrupt) => Err(interrupt),
@@ -183,7 +183,11 @@ impl Sync {
 
     /// Observe, decide, write what is harmless; then, with everything seen, check and write the rest.
     async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let expected = session.context.store.count_accounts(self.scope).await?;
+        let expected = session
+            .context
+            .store
+            .count_accounts(&session.context.panel_name, self.scope)
+            .await?;
         session.context.emit(Event::Started {
             job: self.job(),
             total: expected,
@@ -268,6 +272,7 @@ impl Sync {
             let mut early = Vec::new();
             for decision in reconcile(customer, self.facet, ledger.context.policy, now) {
                 note(ledger, &decision);
+                ledger.run.kept_for_another_panel += u64::from(decision.kept_for_another_panel);
                 if let Some(change) = decision.change {
                     changes.push(change);
                     early.push(decision.expired_early);
@@ -326,7 +331,11 @@ impl Sync {
             return Ok(());
         }
         let ids: Vec<AccountId> = conflicts.iter().copied().collect();
-        let accounts = ledger.context.store.reload_accounts(self.scope, &ids).await?;
+        let accounts = ledger
+            .context
+            .store
+            .reload_accounts(&ledger.context.panel_name, self.scope, &ids)
+            .await?;
         let fresh = with_observations(accounts, before);
         let mut harmless = Vec::new();
         for customer in customers(&fresh) {
@@ -359,7 +368,11 @@ impl Sync {
         session: &mut Session<'_>,
         ids: &[AccountId],
     ) -> Result<Vec<Observed>, Interrupt> {
-        let accounts = session.context.store.reload_accounts(self.scope, ids).await?;
+        let accounts = session
+            .context
+            .store
+            .reload_accounts(&session.context.panel_name, self.scope, ids)
+            .await?;
         let (answered, others): (Vec<Account>, Vec<Account>) = accounts
             .into_iter()
             .partition(|account| self.answers.contains_key(&account.name));

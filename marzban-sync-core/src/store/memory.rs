@@ -133,16 +133,20 @@ struct UserAccounts {
 }
 
 impl Tables {
-    /// The users in scope that have accounts, by their lowest account.
-    fn in_scope(&self, scope: Scope) -> Vec<UserAccounts> {
+    /// The users in scope that have accounts in the panel, by their lowest account.
+    fn in_scope(&self, panel: &str, scope: Scope) -> Vec<UserAccounts> {
         let subscriptions = self.subscriptions_by_user();
+        let active = self.active_panels_by_user();
         let mut users: Vec<UserAccounts> = Vec::new();
         let mut places: HashMap<UserId, usize> = HashMap::new();
-        for row in self.vpn_configs.values() {
+        for row in self.vpn_configs.values().filter(|row| row.panel() == panel) {
             let subscriptions = subscriptions.get(&row.user_id).map_or(&[][..], Vec::as_slice);
-            let Some(account) = self.account(row, subscriptions) else {
+            let Some(mut account) = self.account(row, subscriptions) else {
                 continue;
             };
+            account.active_elsewhere = active
+                .get(&row.user_id)
+                .is_some_and(|panels| panels.iter().any(|other| *other != panel));
             if !is_in_scope(scope, subscriptions) {
                 continue;
             }
@@ -166,6 +170,19 @@ impl Tables {
         by_user
     }
 
+    /// The panels in which each user has an active account.
+    fn active_panels_by_user(&self) -> HashMap<UserId, Vec<&str>> {
+        let mut by_user: HashMap<UserId, Vec<&str>> = HashMap::new();
+        for row in self.vpn_configs.values() {
+            if row.is_active == Some(true)
+                && row.marzban_user_id.as_ref().is_some_and(|name| !name.is_empty())
+            {
+                by_user.entry(row.user_id).or_default().push(row.panel());
+            }
+        }
+        by_user
+    }
+
     fn account(&self, row: &MemoryVpnConfig, subscriptions: &[&MemorySubscription]) -> Option<Account> {
         let name = row.marzban_user_id.clone().filter(|name| !name.is_empty())?;
         Some(Account {
@@ -176,17 +193,22 @@ impl Tables {
             is_active: row.is_active,
             traffic_used: row.traffic_used,
             last_connected_at: row.last_connected_at,
+            active_elsewhere: false,
             subscription: governing(subscriptions),
         })
     }
 
     /// The changes whose expected values all hold. They are compared before any of them is written, so the
     /// accounts of one user, which share a subscription, are no conflict to each other.
-    fn matching<'a>(&self, changes: &'a [Change]) -> Vec<&'a Change> {
+    fn matching<'a>(&self, panel: &str, changes: &'a [Change]) -> Vec<&'a Change> {
         let subscriptions = self.subscriptions_by_user();
         let holds = |change: &&Change| {
             let expected = stored_account(&change.account);
-            let Some(row) = self.vpn_configs.get(&expected.id) else {
+            let Some(row) = self
+                .vpn_configs
+                .get(&expected.id)
+                .filter(|row| row.panel() == panel)
+            else {
                 return false;
             };
             let subscriptions = subscriptions.get(&row.user_id).map_or(&[][..], Vec::as_slice);
@@ -274,13 +296,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn count_accounts(&self, scope: Scope) -> Result<u64, StoreError> {
-        let users = self.tables().in_scope(scope);
+    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
+        let users = self.tables().in_scope(panel, scope);
         Ok(users.iter().map(|user| user.accounts.len() as u64).sum())
     }
 
     async fn page_accounts(
         &self,
+        panel: &str,
         scope: Scope,
         after: Option<Cursor>,
         limit: u32,
@@ -291,7 +314,7 @@ impl Store for MemoryStore {
                 "a page must hold at least one user",
             ));
         }
-        let users = self.tables().in_scope(scope);
+        let users = self.tables().in_scope(panel, scope);
         let mut rest = users
             .into_iter()
             .skip_while(|user| after.is_some_and(|Cursor(lowest)| user.lowest <= lowest))
@@ -310,14 +333,19 @@ impl Store for MemoryStore {
         Ok(page)
     }
 
-    async fn reload_accounts(&self, scope: Scope, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
+    async fn reload_accounts(
+        &self,
+        panel: &str,
+        scope: Scope,
+        ids: &[AccountId],
+    ) -> Result<Vec<Account>, StoreError> {
         let tables = self.tables();
         let of: HashSet<UserId> = ids
             .iter()
             .filter_map(|id| tables.vpn_configs.get(id))
             .map(|row| row.user_id)
             .collect();
-        let users = tables.in_scope(scope);
+        let users = tables.in_scope(panel, scope);
         Ok(users
             .into_iter()
             .flat_map(|user| user.accounts)
@@ -325,21 +353,26 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    async fn apply(&self, changes: &[Change], now: DateTime<Utc>) -> Result<Vec<AccountId>, StoreError> {
+    async fn apply(
+        &self,
+        panel: &str,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<AccountId>, StoreError> {
         let mut tables = self.tables();
-        let matching = tables.matching(changes);
+        let matching = tables.matching(panel, changes);
         for change in &matching {
             tables.write(change, stored(now));
         }
         Ok(matching.into_iter().map(|change| change.account.id).collect())
     }
 
-    async fn unlink(&self, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let mut tables = self.tables();
         let Some(row) = tables.vpn_configs.get_mut(&account.id) else {
             return Ok(false);
         };
-        if row.marzban_user_id.as_deref() != Some(account.name.as_str()) {
+        if row.panel() != panel || row.marzban_user_id.as_deref() != Some(account.name.as_str()) {
             return Ok(false);
         }
         row.marzban_user_id = None;

@@ -136,29 +136,40 @@ impl Store for SqliteStore {
         schema::verify(&self.connection).await
     }
 
-    async fn count_accounts(&self, scope: Scope) -> Result<u64, StoreError> {
-        accounts::count(&self.connection, scope).await
+    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
+        accounts::count(&self.connection, panel, scope).await
     }
 
     async fn page_accounts(
         &self,
+        panel: &str,
         scope: Scope,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page, StoreError> {
-        accounts::page(&self.connection, scope, after, limit).await
+        accounts::page(&self.connection, panel, scope, after, limit).await
     }
 
-    async fn reload_accounts(&self, scope: Scope, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
-        accounts::reload(&self.connection, scope, ids).await
+    async fn reload_accounts(
+        &self,
+        panel: &str,
+        scope: Scope,
+        ids: &[AccountId],
+    ) -> Result<Vec<Account>, StoreError> {
+        accounts::reload(&self.connection, panel, scope, ids).await
     }
 
-    async fn apply(&self, changes: &[Change], now: DateTime<Utc>) -> Result<Vec<AccountId>, StoreError> {
-        apply::apply(&self.connection, changes, now).await
+    async fn apply(
+        &self,
+        panel: &str,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        apply::apply(&self.connection, panel, changes, now).await
     }
 
-    async fn unlink(&self, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        apply::unlink(&self.connection, account, now).await
+    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        apply::unlink(&self.connection, panel, account, now).await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {

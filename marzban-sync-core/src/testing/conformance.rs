@@ -57,6 +57,7 @@
     reason = "a law ends where its store fails"
 )]
 
+use crate::store::DEFAULT_PANEL;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -71,6 +72,7 @@ mod accounts;
 mod conflicts;
 mod locks;
 mod pages;
+mod panels;
 mod records;
 mod scopes;
 mod values;
@@ -80,6 +82,7 @@ pub use accounts::*;
 pub use conflicts::*;
 pub use locks::*;
 pub use pages::*;
+pub use panels::*;
 pub use records::*;
 pub use scopes::*;
 pub use values::*;
@@ -153,6 +156,7 @@ impl Bot {
         self.vpn_configs.push(MemoryVpnConfig {
             id,
             user_id,
+            panel: None,
             marzban_user_id: Some(name.to_owned()),
             is_active: Some(true),
             traffic_used: Some(1_000),
@@ -207,7 +211,7 @@ async fn pages(store: &dyn Store, scope: Scope, limit: u32) -> Vec<Vec<Account>>
     let mut after: Option<Cursor> = None;
     loop {
         let page = store
-            .page_accounts(scope, after, limit)
+            .page_accounts(DEFAULT_PANEL, scope, after, limit)
             .await
             .expect("the page is read");
         let place = |cursor: Option<Cursor>| cursor.map(|Cursor(lowest)| lowest);
@@ -227,7 +231,7 @@ async fn pages(store: &dyn Store, scope: Scope, limit: u32) -> Vec<Vec<Account>>
 /// One account as it is now.
 async fn account(store: &dyn Store, id: AccountId) -> Account {
     let accounts = store
-        .reload_accounts(Scope::All, &[id])
+        .reload_accounts(DEFAULT_PANEL, Scope::All, &[id])
         .await
         .expect("the account is read");
     accounts
@@ -271,6 +275,9 @@ macro_rules! store_conformance {
             rows_inserted_meanwhile_repeat_and_hide_nothing
             a_reload_reads_whole_users_in_order
             a_reload_gives_current_values
+            a_call_sees_the_accounts_of_its_panel_alone
+            a_user_active_in_another_panel_is_said_to_be
+            an_account_that_moved_to_another_panel_is_a_conflict
             any_name_survives
             times_survive_to_the_microsecond
             what_is_finer_than_a_microsecond_is_no_conflict

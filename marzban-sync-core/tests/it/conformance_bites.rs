@@ -1,5 +1,6 @@
 //! The laws bite: a store with one planted fault breaks the law that forbids it.
 
+use marzban_sync_core::store::DEFAULT_PANEL;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +18,9 @@ use serde_json::Value;
 /// What a store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
+    IgnoresPanels,
+    IgnoresMoves,
+    ForgetsOtherPanels,
     Nothing,
     /// Says that a change was written, and writes nothing.
     LosesWrites,
@@ -67,6 +71,29 @@ impl Faulty {
         self.fault == fault
     }
 
+    fn panel<'a>(&self, panel: &'a str) -> &'a str {
+        if self.is(Fault::IgnoresPanels) {
+            DEFAULT_PANEL
+        } else {
+            panel
+        }
+    }
+
+    fn forget_other_panels(&self, accounts: &mut [Account]) {
+        for account in accounts {
+            account.active_elsewhere &= !self.is(Fault::ForgetsOtherPanels);
+        }
+    }
+
+    /// The panel that the first row belongs to by now.
+    fn panel_of(&self, changes: &[Change]) -> String {
+        let row = changes
+            .first()
+            .and_then(|change| self.inner.vpn_config(change.account.id));
+        row.and_then(|row| row.panel)
+            .unwrap_or_else(|| DEFAULT_PANEL.to_owned())
+    }
+
     fn scope(&self, scope: Scope) -> Scope {
         match scope {
             _ if self.is(Fault::IgnoresScope) => Scope::All,
@@ -82,7 +109,7 @@ impl Faulty {
         let mut change = change.clone();
         let accounts = self
             .inner
-            .reload_accounts(Scope::All, &[change.account.id])
+            .reload_accounts(DEFAULT_PANEL, Scope::All, &[change.account.id])
             .await
             .unwrap();
         if let Some(current) = accounts
@@ -112,21 +139,33 @@ impl Store for Faulty {
         self.inner.verify_schema().await
     }
 
-    async fn count_accounts(&self, scope: Scope) -> Result<u64, StoreError> {
-        let count = self.inner.count_accounts(self.scope(scope)).await?;
+    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
+        let count = self
+            .inner
+            .count_accounts(self.panel(panel), self.scope(scope))
+            .await?;
         Ok(count + u64::from(self.is(Fault::Miscounts)))
     }
 
     async fn page_accounts(
         &self,
+        panel: &str,
         scope: Scope,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page, StoreError> {
         let scope = self.scope(scope);
-        let mut page = self.inner.page_accounts(scope, after, limit).await?;
+        let mut page = self
+            .inner
+            .page_accounts(self.panel(panel), scope, after, limit)
+            .await?;
+        self.forget_other_panels(&mut page.accounts);
         if self.is(Fault::RepeatsPages) && after.is_some() {
-            page.accounts = self.inner.page_accounts(scope, None, limit).await?.accounts;
+            page.accounts = self
+                .inner
+                .page_accounts(panel, scope, None, limit)
+                .await?
+                .accounts;
         }
         if self.is(Fault::PartsUsers) {
             page.accounts.sort_by_key(|account| account.id);
@@ -134,30 +173,46 @@ impl Store for Faulty {
         Ok(page)
     }
 
-    async fn reload_accounts(&self, scope: Scope, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
-        self.inner.reload_accounts(self.scope(scope), ids).await
+    async fn reload_accounts(
+        &self,
+        panel: &str,
+        scope: Scope,
+        ids: &[AccountId],
+    ) -> Result<Vec<Account>, StoreError> {
+        let mut accounts = self
+            .inner
+            .reload_accounts(self.panel(panel), self.scope(scope), ids)
+            .await?;
+        self.forget_other_panels(&mut accounts);
+        Ok(accounts)
     }
 
-    async fn apply(&self, changes: &[Change], now: DateTime<Utc>) -> Result<Vec<AccountId>, StoreError> {
+    async fn apply(
+        &self,
+        panel: &str,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<AccountId>, StoreError> {
         match self.fault {
+            Fault::IgnoresMoves => self.inner.apply(&self.panel_of(changes), changes, now).await,
             Fault::LosesWrites => Ok(changes.iter().map(|change| change.account.id).collect()),
             Fault::IgnoresExpected | Fault::IgnoresPayments => {
                 let mut forgiven = Vec::new();
                 for change in changes {
                     forgiven.push(self.forgive(change).await);
                 }
-                self.inner.apply(&forgiven, now).await
+                self.inner.apply(panel, &forgiven, now).await
             }
             Fault::LosesFractions => {
                 let cut: Vec<Change> = changes.iter().map(Self::cut_fractions).collect();
-                self.inner.apply(&cut, now).await
+                self.inner.apply(panel, &cut, now).await
             }
-            Fault::IgnoresTheTime => self.inner.apply(changes, now + TimeDelta::hours(1)).await,
-            _ => self.inner.apply(changes, now).await,
+            Fault::IgnoresTheTime => self.inner.apply(panel, changes, now + TimeDelta::hours(1)).await,
+            _ => self.inner.apply(panel, changes, now).await,
         }
     }
 
-    async fn unlink(&self, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let mut account = account.clone();
         if self.is(Fault::UnlinksAnybody)
             && let Some(name) = self
@@ -167,7 +222,7 @@ impl Store for Faulty {
         {
             account.name = name;
         }
-        self.inner.unlink(&account, now).await
+        self.inner.unlink(panel, &account, now).await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -261,6 +316,9 @@ macro_rules! bites {
 }
 
 bites! {
+    accounts_of_another_panel_are_seen: IgnoresPanels breaks a_call_sees_the_accounts_of_its_panel_alone;
+    a_write_to_a_moved_account_is_seen: IgnoresMoves breaks an_account_that_moved_to_another_panel_is_a_conflict;
+    a_forgotten_other_panel_is_seen: ForgetsOtherPanels breaks a_user_active_in_another_panel_is_said_to_be;
     lost_writes_are_seen: LosesWrites breaks a_change_writes_what_it_names_and_nothing_else;
     lost_writes_of_a_batch_are_seen: LosesWrites breaks ten_thousand_changes_are_applied_at_once;
     ignored_expectations_are_seen: IgnoresExpected breaks a_stale_vpn_config_is_a_conflict;

@@ -201,3 +201,17 @@ fn a_second_look_without_an_answer_deletes_nothing() {
         &Verdict::Problem(ProblemReason::Unavailable, Some("timed out".to_owned())),
     );
 }
+
+#[test]
+fn a_user_who_is_active_in_another_panel_is_kept() {
+    let ended = subscription("expired", day(-30));
+    for (says, expected) in [
+        (found("expired", day(-30)), Keep),
+        (Absent, Keep),
+        (Missing, AlreadyGone),
+    ] {
+        let mut customer = customer(Some(&ended), [says]);
+        customer[0].account.active_elsewhere = true;
+        assert_eq!(judge(&customer[0], &customer, day(-7), now()), expected);
+    }
+}

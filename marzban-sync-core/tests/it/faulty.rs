@@ -14,19 +14,21 @@ pub(crate) fn over(mut mock: MockStore, store: &MemoryStore) -> MockStore {
         .returning(move || at_once(inner.verify_schema()));
     let inner = store.clone();
     mock.expect_count_accounts()
-        .returning(move |scope| at_once(inner.count_accounts(scope)));
+        .returning(move |panel, scope| at_once(inner.count_accounts(panel, scope)));
     let inner = store.clone();
     mock.expect_page_accounts()
-        .returning(move |scope, after, limit| at_once(inner.page_accounts(scope, after, limit)));
+        .returning(move |panel, scope, after, limit| {
+            at_once(inner.page_accounts(panel, scope, after, limit))
+        });
     let inner = store.clone();
     mock.expect_reload_accounts()
-        .returning(move |scope, ids| at_once(inner.reload_accounts(scope, ids)));
+        .returning(move |panel, scope, ids| at_once(inner.reload_accounts(panel, scope, ids)));
     let inner = store.clone();
     mock.expect_apply()
-        .returning(move |changes, now| at_once(inner.apply(changes, now)));
+        .returning(move |panel, changes, now| at_once(inner.apply(panel, changes, now)));
     let inner = store.clone();
     mock.expect_unlink()
-        .returning(move |account, now| at_once(inner.unlink(account, now)));
+        .returning(move |panel, account, now| at_once(inner.unlink(panel, account, now)));
     let inner = store.clone();
     mock.expect_lock()
         .returning(move |job, panel| at_once(inner.lock(job, panel)));

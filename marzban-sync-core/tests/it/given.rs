@@ -41,6 +41,7 @@ pub(crate) fn account(id: i64) -> Account {
         is_active: Some(true),
         traffic_used: Some(100),
         last_connected_at: None,
+        active_elsewhere: false,
         subscription: None,
     }
 }

@@ -149,7 +149,8 @@ fn columns() -> impl Strategy<Value = (Option<bool>, Option<i64>, Option<DateTim
 
 fn customer_of(observation: impl Strategy<Value = Observation>) -> impl Strategy<Value = Vec<Observed>> {
     let accounts = proptest::collection::vec((columns(), observation), 1..=3);
-    (accounts, proptest::option::weighted(0.9, subscription())).prop_map(|(accounts, subscription)| {
+    let subscription = proptest::option::weighted(0.9, subscription());
+    (accounts, subscription, proptest::bool::weighted(0.1)).prop_map(|(accounts, subscription, elsewhere)| {
         (1..)
             .zip(accounts)
             .map(
@@ -162,6 +163,7 @@ fn customer_of(observation: impl Strategy<Value = Observation>) -> impl Strategy
                         is_active,
                         traffic_used,
                         last_connected_at,
+                        active_elsewhere: elsewhere,
                         subscription: subscription.clone(),
                     },
                     observation,

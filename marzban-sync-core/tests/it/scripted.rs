@@ -208,12 +208,23 @@ impl World {
         self.store.insert_vpn_config(MemoryVpnConfig {
             id: AccountId(id),
             user_id: UserId(customer),
+            panel: None,
             marzban_user_id: Some(format!("user{id}")),
             is_active: Some(true),
             traffic_used: Some(100),
             last_connected_at: None,
             updated_at: None,
         });
+    }
+
+    /// Moves an account to a panel.
+    pub(crate) fn move_to(&self, id: i64, panel: &str) {
+        let mut config = self
+            .store
+            .vpn_config(AccountId(id))
+            .expect("the account is there");
+        config.panel = Some(panel.to_owned());
+        self.store.insert_vpn_config(config);
     }
 
     /// A customer and the panel user, both with this end, and both working if it is ahead.

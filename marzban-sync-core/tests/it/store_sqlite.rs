@@ -126,9 +126,10 @@ impl Fixture for Sqlite {
                     .execute(connection)?;
             }
             for row in &bot.vpn_configs {
-                sql_query("INSERT OR REPLACE INTO vpn_configs (id, user_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)")
+                sql_query("INSERT OR REPLACE INTO vpn_configs (id, user_id, panel, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
                     .bind::<BigInt, _>(row.id.0)
                     .bind::<BigInt, _>(row.user_id.0)
+                    .bind::<Nullable<Text>, _>(row.panel.as_deref())
                     .bind::<Nullable<Text>, _>(row.marzban_user_id.as_deref())
                     .bind::<Nullable<Bool>, _>(row.is_active)
                     .bind::<Nullable<BigInt>, _>(row.traffic_used)
@@ -244,6 +245,8 @@ struct VpnConfigRow {
     #[diesel(sql_type = BigInt)]
     user_id: i64,
     #[diesel(sql_type = Nullable<Text>)]
+    panel: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
     marzban_user_id: Option<String>,
     #[diesel(sql_type = Nullable<Bool>)]
     is_active: Option<bool>,
@@ -260,6 +263,7 @@ impl VpnConfigRow {
         MemoryVpnConfig {
             id: AccountId(self.id),
             user_id: UserId(self.user_id),
+            panel: self.panel,
             marzban_user_id: self.marzban_user_id,
             is_active: self.is_active,
             traffic_used: self.traffic_used,

@@ -1,5 +1,6 @@
 //! Reading accounts from rows as bots leave them.
 
+use marzban_sync_core::store::DEFAULT_PANEL;
 use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::account::{SubscriptionId, SubscriptionStatus};
@@ -50,7 +51,13 @@ async fn many_subscriptions_and_many_accounts_of_a_user_do_not_multiply() {
         .map(|account| account.id.0)
         .collect();
     assert_eq!(ids, [1, 2, 3, 4, 5]);
-    assert_eq!(bot.store.count_accounts(Scope::Subscribed).await.unwrap(), 5);
+    assert_eq!(
+        bot.store
+            .count_accounts(DEFAULT_PANEL, Scope::Subscribed)
+            .await
+            .unwrap(),
+        5
+    );
 }
 
 #[tokio::test]
@@ -123,7 +130,10 @@ async fn a_page_of_twenty_thousand_customers_scans_no_table_for_each_of_them() {
     for indexes in ["with the bot's indexes", "without"] {
         for scope in [Scope::All, Scope::Subscribed, Scope::Ended { before: now() }] {
             statements.lock().unwrap().clear();
-            bot.store.page_accounts(scope, None, 100).await.unwrap();
+            bot.store
+                .page_accounts(DEFAULT_PANEL, scope, None, 100)
+                .await
+                .unwrap();
             let page = statements
                 .lock()
                 .unwrap()
@@ -143,7 +153,7 @@ async fn a_page_of_twenty_thousand_customers_scans_no_table_for_each_of_them() {
 }
 
 async fn plan(bot: &Bot, page: &str) -> Value {
-    let types = [Type::TIMESTAMP, Type::INT8, Type::INT8];
+    let types = [Type::TIMESTAMP, Type::TEXT, Type::INT8, Type::INT8];
     let explain = bot
         .client
         .prepare_typed(&format!("EXPLAIN (FORMAT JSON) {page}"), &types)
@@ -151,7 +161,10 @@ async fn plan(bot: &Bot, page: &str) -> Value {
         .unwrap();
     let row = bot
         .client
-        .query_one(&explain, &[&Some(now().naive_utc()), &0_i64, &101_i64])
+        .query_one(
+            &explain,
+            &[&Some(now().naive_utc()), &DEFAULT_PANEL, &0_i64, &101_i64],
+        )
         .await
         .unwrap();
     row.get::<_, Value>(0)[0]["Plan"].take()
@@ -182,7 +195,11 @@ async fn a_store_of_its_own_pool_reads_the_same() {
     };
     let store = PostgresStore::connect(bot.database.url()).await.unwrap();
     assert_eq!(
-        store.page_accounts(Scope::All, None, 10).await.unwrap().accounts,
+        store
+            .page_accounts(DEFAULT_PANEL, Scope::All, None, 10)
+            .await
+            .unwrap()
+            .accounts,
         [bot.account().await]
     );
 }

@@ -65,7 +65,8 @@ impl Fixture for Bot {
         let vpn_configs = self
             .client
             .query(
-                "SELECT id::bigint, user_id::bigint, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at
+                "SELECT id::bigint, user_id::bigint, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at,
+                     panel
                  FROM vpn_configs ORDER BY id",
                 &[],
             )
@@ -95,6 +96,7 @@ impl Fixture for Bot {
                 .map(|row| MemoryVpnConfig {
                     id: AccountId(row.get(0)),
                     user_id: UserId(row.get(1)),
+                    panel: row.get(7),
                     marzban_user_id: row.get(2),
                     is_active: row.get(3),
                     traffic_used: row.get(4),
@@ -185,6 +187,7 @@ impl Bot {
     async fn insert_vpn_configs(&self, rows: &[MemoryVpnConfig]) {
         let ids: Vec<i64> = rows.iter().map(|row| row.id.0).collect();
         let users: Vec<i64> = rows.iter().map(|row| row.user_id.0).collect();
+        let panels: Vec<Option<&str>> = rows.iter().map(|row| row.panel.as_deref()).collect();
         let names: Vec<Option<&str>> = rows.iter().map(|row| row.marzban_user_id.as_deref()).collect();
         let is_active: Vec<Option<bool>> = rows.iter().map(|row| row.is_active).collect();
         let traffic_used: Vec<Option<i64>> = rows.iter().map(|row| row.traffic_used).collect();
@@ -193,15 +196,17 @@ impl Bot {
         self.client
             .execute(
                 "INSERT INTO vpn_configs
-                     (id, user_id, protocol, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at)
-                 SELECT id, user_id, 'vless', name, is_active, traffic_used, last_connected_at, updated_at
+                     (id, user_id, protocol, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at,
+                      panel)
+                 SELECT id, user_id, 'vless', name, is_active, traffic_used, last_connected_at, updated_at, panel
                  FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[], $5::bigint[], $6::timestamp[],
-                     $7::timestamp[]) AS t (id, user_id, name, is_active, traffic_used, last_connected_at, updated_at)
+                     $7::timestamp[], $8::text[])
+                     AS t (id, user_id, name, is_active, traffic_used, last_connected_at, updated_at, panel)
                  ON CONFLICT (id) DO UPDATE SET
-                     (user_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at)
-                     = (excluded.user_id, excluded.marzban_user_id, excluded.is_active, excluded.traffic_used,
+                     (panel, user_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at)
+                     = (excluded.panel, excluded.user_id, excluded.marzban_user_id, excluded.is_active, excluded.traffic_used,
                         excluded.last_connected_at, excluded.updated_at)",
-                &[&ids, &users, &names, &is_active, &traffic_used, &last_connected_at, &updated_at],
+                &[&ids, &users, &names, &is_active, &traffic_used, &last_connected_at, &updated_at, &panels],
             )
             .await
             .unwrap();

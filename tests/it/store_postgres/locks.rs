@@ -2,6 +2,7 @@
 
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::report::Job;
+use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_core::store::{PostgresStore, Scope, Store};
 
 use super::Bot;
@@ -76,7 +77,7 @@ async fn a_pool_of_one_connection_cannot_hold_a_lock() {
         "the pool may open one connection only, and a run needs two: one holds its lock, one works"
     );
     assert_eq!(
-        store.count_accounts(Scope::All).await.unwrap(),
+        store.count_accounts(DEFAULT_PANEL, Scope::All).await.unwrap(),
         0,
         "the rest works"
     );

@@ -1,5 +1,6 @@
 //! Payments that commit while a sync writes.
 
+use marzban_sync_core::store::DEFAULT_PANEL;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -193,7 +194,7 @@ async fn a_dropped_call_leaves_no_row_locked() {
     tokio::select! {
         biased;
         () = writing.notified() => {}
-        _ = bot.store.apply(&changes, now()) => panic!("the call was not dropped in time"),
+        _ = bot.store.apply(DEFAULT_PANEL, &changes, now()) => panic!("the call was not dropped in time"),
     }
     at_once(
         bot.sql("UPDATE subscriptions SET end_date = '2025-10-16'; UPDATE vpn_configs SET traffic_used = 1;"),

@@ -1,14 +1,15 @@
 //! What the tables must look like, and what `migrate` adds.
 
 use marzban_sync_core::error::StoreErrorKind;
+use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_core::store::{PostgresStore, Store};
 use marzban_sync_tests::TestDatabase;
 
 use super::{Bot, ONE_ACCOUNT};
 
-const OWN_TABLES: [&str; 2] = ["marzban_sync_runs", "marzban_system_stats"];
+const CREATED: [&str; 3] = ["vpn_configs.panel", "marzban_sync_runs", "marzban_system_stats"];
 
-const COUNT_OWN_TABLES: &str = "SELECT count(*)::text FROM pg_tables WHERE tablename LIKE 'marzban%'";
+const COUNT_CREATED: &str = "SELECT count(*)::text FROM pg_tables WHERE tablename LIKE 'marzban%'";
 
 #[tokio::test]
 async fn migrating_a_live_database_adds_the_own_tables_and_rewrites_no_row() {
@@ -29,11 +30,11 @@ async fn migrating_a_live_database_adds_the_own_tables_and_rewrites_no_row() {
     assert_eq!(missing.kind(), StoreErrorKind::Schema);
     assert_eq!(
         missing.to_string(),
-        "the database does not fit: table marzban_sync_runs is missing: run migrate; \
+        "the database does not fit: column vpn_configs.panel is missing: run migrate; table marzban_sync_runs is missing: run migrate; \
          table marzban_system_stats is missing: run migrate"
     );
 
-    assert_eq!(bot.store.migrate().await.unwrap().created, OWN_TABLES);
+    assert_eq!(bot.store.migrate().await.unwrap().created, CREATED);
     bot.store.verify_schema().await.unwrap();
     assert_eq!(bot.store.migrate().await.unwrap().created, [""; 0]);
     assert_eq!(bot.fingerprint().await, before);
@@ -91,7 +92,7 @@ async fn an_empty_database_is_told_all_that_is_missing_and_stays_empty() {
     let tables = database
         .connect()
         .await
-        .query_one(COUNT_OWN_TABLES, &[])
+        .query_one(COUNT_CREATED, &[])
         .await
         .unwrap();
     assert_eq!(tables.get::<_, &str>(0), "0");
@@ -117,7 +118,7 @@ async fn a_column_that_cannot_be_added_stops_the_migration_before_it_adds_others
     let said = "the database does not fit: column users.telegram_id is missing; \
                 column vpn_configs.marzban_user_id is missing";
     assert_eq!(bot.store.migrate().await.unwrap_err().to_string(), said);
-    assert_eq!(bot.text(COUNT_OWN_TABLES).await, "0");
+    assert_eq!(bot.text(COUNT_CREATED).await, "0");
     let columns = "SELECT count(*)::text FROM pg_attribute WHERE attrelid = 'vpn_configs'::regclass AND attname = 'is_active'";
     assert_eq!(bot.text(columns).await, "0");
 }
@@ -174,13 +175,13 @@ async fn other_integers_texts_domains_and_schemas_fit() {
     let store = PostgresStore::new(bot.database.pool(2));
     store.verify_schema().await.unwrap();
     let account = store
-        .page_accounts(marzban_sync_core::store::Scope::All, None, 10)
+        .page_accounts(DEFAULT_PANEL, marzban_sync_core::store::Scope::All, None, 10)
         .await
         .unwrap()
         .accounts
         .remove(0);
     let applied = store
-        .apply(&[super::expiry(&account)], super::now())
+        .apply(DEFAULT_PANEL, &[super::expiry(&account)], super::now())
         .await
         .unwrap();
     assert_eq!(applied, [account.id]);
@@ -198,5 +199,5 @@ async fn two_migrations_at_once_create_everything_once() {
     );
     let (one, other) = tokio::join!(one.migrate(), other.migrate());
     let created: Vec<String> = [one.unwrap().created, other.unwrap().created].concat();
-    assert_eq!(created, OWN_TABLES);
+    assert_eq!(created, CREATED);
 }

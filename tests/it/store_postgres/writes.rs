@@ -1,5 +1,6 @@
 //! What is written, and with how many statements.
 
+use marzban_sync_core::store::DEFAULT_PANEL;
 use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::report::Job;
@@ -69,7 +70,7 @@ async fn columns_that_the_library_does_not_know_stay_as_they_are() {
     );
     assert_eq!(
         bot.text("SELECT vpn_configs::text FROM vpn_configs").await,
-        "(1,1,vless,alice,f,1000,,\"2025-09-15 00:00:00\")"
+        "(1,1,vless,alice,f,1000,,\"2025-09-15 00:00:00\",)"
     );
 }
 
@@ -113,7 +114,7 @@ async fn ten_thousand_changes_take_two_statements_for_each_five_thousand() {
     statements.lock().unwrap().clear();
     let accounts = bot
         .store
-        .page_accounts(Scope::Subscribed, None, 10_000)
+        .page_accounts(DEFAULT_PANEL, Scope::Subscribed, None, 10_000)
         .await
         .unwrap()
         .accounts;

@@ -206,7 +206,8 @@ async fn a_panel_that_refuses_or_is_not_there_fails_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_sqlite_database_that_cannot_be_used_fails_the_run() {
     let (bot, panel) = (SqliteBot::new(), panel().await);
-    let lacks = "the database lacks marzban_sync_runs, marzban_system_stats: run `migrate`";
+    let lacks =
+        "the database lacks vpn_configs.panel, marzban_sync_runs, marzban_system_stats: run `migrate`";
     assert_failed(&Sync::new(&panel, &bot.url()), "store", lacks);
     bot.execute("DROP TABLE vpn_configs");
     assert_failed(&Sync::new(&panel, &bot.url()), "store", "vpn_configs");

@@ -96,7 +96,7 @@ async fn all_four_jobs_over_postgresql_print_one_line_each() {
     let sync = Sync::new(&panel, bot.database.url());
     let migrated = sync.run(&["migrate", "--format", "json"]);
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
-    let created = json!(["marzban_sync_runs", "marzban_system_stats"]);
+    let created = json!(["vpn_configs.panel", "marzban_sync_runs", "marzban_system_stats"]);
     assert_eq!(migrated.report(), json!({"job": "migrate", "created": created}));
     assert_eq!(
         sync.run(&["migrate", "--format", "json"]).report(),
@@ -145,7 +145,7 @@ async fn all_four_jobs_over_sqlite_print_one_line_each() {
     let (bot, panel) = (SqliteBot::new(), panel().await);
     insert_panel_users(&panel);
     let sync = Sync::new(&panel, &bot.url());
-    let created = json!(["marzban_sync_runs", "marzban_system_stats"]);
+    let created = json!(["vpn_configs.panel", "marzban_sync_runs", "marzban_system_stats"]);
     assert_eq!(
         sync.run(&["migrate"]).report(),
         json!({"job": "migrate", "created": created})
@@ -288,5 +288,42 @@ async fn a_safety_limit_stops_the_run_until_an_operator_allows_mass_changes() {
         bot.text("SELECT count(*)::text FROM vpn_configs WHERE NOT is_active")
             .await,
         "6"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_several_panels_has_variables_and_accounts_of_its_own() {
+    let bot = SqliteBot::new();
+    let (default, de) = (panel().await, panel().await);
+    insert_panel_users(&default);
+    insert_panel_users(&de);
+    let sync = Sync::new(&default, &bot.url())
+        .with("MARZBAN_DE_1_URL", &de.url())
+        .with("MARZBAN_DE_1_USERNAME", super::USERNAME)
+        .with("MARZBAN_DE_1_PASSWORD", super::PASSWORD)
+        .with("MARZBAN_DE_1_PAUSE_MS", "0..0");
+    assert_eq!(sync.run(&["migrate"]).code, Some(0));
+    bot.execute("UPDATE vpn_configs SET panel = 'de-1' WHERE marzban_user_id = 'anna'");
+
+    let ended = sync.run(&[JOBS[0], "--panel", "de-1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(
+        figures(&ended.report(), &["panel", "synced", "errors", "total"]),
+        json!(["de-1", 1, 0, 1])
+    );
+    assert_eq!(default.requests().len(), 0, "the other panel is left alone");
+
+    let ended = sync.run(&[JOBS[0]]);
+    assert_eq!(
+        figures(&ended.report(), &["panel", "synced", "errors", "total"]),
+        json!(["default", 2, 1, 3])
+    );
+    let ended = sync
+        .without("MARZBAN_DE_1_URL")
+        .run(&[JOBS[0], "--panel", "de-1"]);
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(
+        ended.stderr,
+        "error: MARZBAN_DE_1_URL is not set; `--help` lists the variables\n"
     );
 }

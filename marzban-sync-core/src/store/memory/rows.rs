@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::stored;
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::report::SystemStats;
-use crate::store::RunId;
+use crate::store::{DEFAULT_PANEL, RunId};
 
 /// A row of `users`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct MemoryVpnConfig {
     pub id: AccountId,
     /// `user_id`.
     pub user_id: UserId,
+    /// `panel`, the panel's name; none is the default panel.
+    pub panel: Option<String>,
     /// `marzban_user_id`, the panel user's name; a row without one is no account.
     pub marzban_user_id: Option<String>,
     /// `is_active`.
@@ -71,6 +73,14 @@ pub struct MemoryVpnConfig {
 }
 
 impl MemoryVpnConfig {
+    /// The name of the panel that the row belongs to.
+    pub(super) fn panel(&self) -> &str {
+        self.panel
+            .as_deref()
+            .filter(|panel| !panel.is_empty())
+            .unwrap_or(DEFAULT_PANEL)
+    }
+
     pub(super) fn stored(mut self) -> Self {
         self.last_connected_at = self.last_connected_at.map(stored);
         self.updated_at = self.updated_at.map(stored);

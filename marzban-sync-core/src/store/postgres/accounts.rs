@@ -11,7 +11,7 @@ use diesel_async::RunQueryDsl;
 use super::connection::{Pool, connection, failed};
 use crate::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::store::{Cursor, Page, Scope};
+use crate::store::{Cursor, DEFAULT_PANEL, Page, Scope};
 
 /// A moment as the bot's TIMESTAMP columns hold it: naive UTC, to the microsecond.
 pub(super) fn column(time: DateTime<Utc>) -> NaiveDateTime {
@@ -86,7 +86,12 @@ fn moment(scope: Scope) -> Option<NaiveDateTime> {
     }
 }
 
-/// SQL of all accounts of some users; `which` chooses the users by their lowest account, the row `config`.
+/// SQL of the name of the panel that a row of `vpn_configs` belongs to.
+pub(super) fn panel_of(config: &str) -> String {
+    format!("coalesce(nullif({config}.panel::text, ''), '{DEFAULT_PANEL}')")
+}
+
+/// SQL of all accounts in the panel `$2` of some users; `which` chooses the users by their lowest account, the row `config`.
 fn accounts(scope: Scope, which: &str) -> String {
     format!(
         "WITH
@@ -95,26 +100,40 @@ fn accounts(scope: Scope, which: &str) -> String {
              FROM vpn_configs AS config
              JOIN users ON users.id = config.user_id
              WHERE config.marzban_user_id <> ''
+               AND {of_config} = $2
                AND NOT EXISTS (
                    SELECT FROM vpn_configs AS lower
                    WHERE lower.user_id = config.user_id AND lower.id < config.id AND lower.marzban_user_id <> ''
+                     AND {of_lower} = $2
                )
                AND {in_scope}
                AND {which}
          ),
-         governing AS MATERIALIZED ({governing})
+         governing AS MATERIALIZED ({governing}),
+         account AS (
+             SELECT
+                 page.leading_id, page.telegram_id, config.user_id, config.id, config.marzban_user_id,
+                 config.is_active, config.traffic_used, config.last_connected_at, {of_config} = $2 AS is_here,
+                 bool_or(config.is_active AND {of_config} <> $2) OVER (PARTITION BY config.user_id)
+                     AS active_elsewhere
+             FROM page
+             JOIN vpn_configs AS config ON config.user_id = page.user_id AND config.marzban_user_id <> ''
+         )
          SELECT
-             page.leading_id::bigint AS leading_id, config.id::bigint AS id, page.user_id::bigint AS user_id,
-             page.telegram_id::bigint AS telegram_id, config.marzban_user_id::text AS name, config.is_active,
-             config.traffic_used, {last_connected_at} AS last_connected_at,
+             account.leading_id::bigint AS leading_id, account.id::bigint AS id, account.user_id::bigint AS user_id,
+             account.telegram_id::bigint AS telegram_id, account.marzban_user_id::text AS name, account.is_active,
+             account.traffic_used, {last_connected_at} AS last_connected_at,
+             coalesce(account.active_elsewhere, false) AS active_elsewhere,
              governing.id::bigint AS subscription_id, governing.status, governing.end_date
-         FROM page
-         JOIN vpn_configs AS config ON config.user_id = page.user_id AND config.marzban_user_id <> ''
-         LEFT JOIN governing ON governing.user_id = page.user_id
-         ORDER BY page.leading_id, config.id",
+         FROM account
+         LEFT JOIN governing ON governing.user_id = account.user_id
+         WHERE account.is_here
+         ORDER BY account.leading_id, account.id",
+        of_config = panel_of("config"),
+        of_lower = panel_of("lower"),
         in_scope = in_scope(scope),
         governing = governing("SELECT user_id FROM page"),
-        last_connected_at = readable("config.last_connected_at"),
+        last_connected_at = readable("account.last_connected_at"),
     )
 }
 
@@ -136,6 +155,8 @@ struct AccountRow {
     traffic_used: Option<i64>,
     #[diesel(sql_type = Nullable<Timestamp>)]
     last_connected_at: Option<NaiveDateTime>,
+    #[diesel(sql_type = Bool)]
+    active_elsewhere: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     subscription_id: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -155,6 +176,7 @@ impl From<AccountRow> for Account {
             is_active: row.is_active,
             traffic_used: row.traffic_used,
             last_connected_at: utc(row.last_connected_at),
+            active_elsewhere: row.active_elsewhere,
             subscription: row
                 .subscription_id
                 .zip(row.status)
@@ -169,6 +191,7 @@ impl From<AccountRow> for Account {
 
 pub(super) async fn page(
     pool: &Pool,
+    panel: &str,
     scope: Scope,
     after: Option<Cursor>,
     limit: u32,
@@ -179,8 +202,9 @@ pub(super) async fn page(
             "a page of no users was asked for",
         ));
     }
-    let rows: Vec<AccountRow> = sql_query(accounts(scope, "config.id > $2 ORDER BY config.id LIMIT $3"))
+    let rows: Vec<AccountRow> = sql_query(accounts(scope, "config.id > $3 ORDER BY config.id LIMIT $4"))
         .bind::<Nullable<Timestamp>, _>(moment(scope))
+        .bind::<Text, _>(panel)
         .bind::<BigInt, _>(after.map_or(i64::MIN, |Cursor(AccountId(id))| id))
         // One user more than asked for tells whether there is a next page.
         .bind::<BigInt, _>(i64::from(limit) + 1)
@@ -206,11 +230,17 @@ pub(super) async fn page(
     })
 }
 
-pub(super) async fn reload(pool: &Pool, scope: Scope, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
+pub(super) async fn reload(
+    pool: &Pool,
+    panel: &str,
+    scope: Scope,
+    ids: &[AccountId],
+) -> Result<Vec<Account>, StoreError> {
     const OF_THESE: &str =
-        "config.user_id IN (SELECT these.user_id FROM vpn_configs AS these WHERE these.id = ANY ($2))";
+        "config.user_id IN (SELECT these.user_id FROM vpn_configs AS these WHERE these.id = ANY ($3))";
     let rows: Vec<AccountRow> = sql_query(accounts(scope, OF_THESE))
         .bind::<Nullable<Timestamp>, _>(moment(scope))
+        .bind::<Text, _>(panel)
         .bind::<Array<BigInt>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>())
         .load(&mut connection(pool).await?)
         .await
@@ -224,13 +254,15 @@ struct CountRow {
     accounts: i64,
 }
 
-pub(super) async fn count(pool: &Pool, scope: Scope) -> Result<u64, StoreError> {
+pub(super) async fn count(pool: &Pool, panel: &str, scope: Scope) -> Result<u64, StoreError> {
     let row: CountRow = sql_query(format!(
         "SELECT count(*) AS accounts FROM vpn_configs AS config JOIN users ON users.id = config.user_id
-         WHERE config.marzban_user_id <> '' AND {}",
+         WHERE config.marzban_user_id <> '' AND {} = $2 AND {}",
+        panel_of("config"),
         in_scope(scope)
     ))
     .bind::<Nullable<Timestamp>, _>(moment(scope))
+    .bind::<Text, _>(panel)
     .get_result(&mut connection(pool).await?)
     .await
     .map_err(failed("cannot count accounts"))?;

@@ -14,7 +14,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamp};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::accounts::{column, governing};
+use super::accounts::{column, governing, panel_of};
 use super::connection::{Pool, Transaction, failed};
 use crate::account::{Account, AccountId, SubscriptionStatus};
 use crate::error::StoreError;
@@ -27,6 +27,7 @@ const LOCK_ROWS: &str = include_str!("lock_rows.sql");
 
 pub(super) async fn apply(
     pool: &Pool,
+    panel: &str,
     changes: &[Change],
     now: DateTime<Utc>,
 ) -> Result<Vec<AccountId>, StoreError> {
@@ -36,7 +37,7 @@ pub(super) async fn apply(
         let locked = lock_rows(transaction.connection()?, chunk).await?;
         let free: Vec<&Change> = chunk.iter().filter(|change| locked.hold(change)).collect();
         if !free.is_empty() {
-            applied.extend(write(transaction.connection()?, &free, now).await?);
+            applied.extend(write(transaction.connection()?, panel, &free, now).await?);
         }
         transaction.commit().await?;
     }
@@ -154,6 +155,7 @@ fn write_sql() -> String {
              JOIN vpn_configs AS config ON config.id = change.account_id
              LEFT JOIN governing ON governing.user_id = config.user_id
              WHERE config.marzban_user_id::text = change.name
+               AND {panel} = $17
                AND config.is_active IS NOT DISTINCT FROM change.is_active
                AND config.traffic_used IS NOT DISTINCT FROM change.traffic_used
                AND config.last_connected_at IS NOT DISTINCT FROM change.last_connected_at
@@ -189,6 +191,7 @@ fn write_sql() -> String {
                        IS DISTINCT FROM config.last_connected_at)
          )
          SELECT account_id AS id FROM applicable",
+        panel = panel_of("config"),
         governing = governing(
             "SELECT config.user_id FROM change JOIN vpn_configs AS config ON config.id = change.account_id
              WHERE change.depends"
@@ -204,6 +207,7 @@ struct AppliedRow {
 
 async fn write(
     connection: &mut AsyncPgConnection,
+    panel: &str,
     changes: &[&Change],
     now: DateTime<Utc>,
 ) -> Result<Vec<AccountId>, StoreError> {
@@ -256,6 +260,7 @@ async fn write(
                 .and_then(EndDate::as_column)
                 .map(column)
         }))
+        .bind::<Text, _>(panel)
         .load(connection)
         .await
         .map_err(failed("cannot write changes"))?;
@@ -268,15 +273,22 @@ fn each<'a, T>(changes: &[&'a Change], value: impl Fn(&'a Change) -> T) -> Vec<T
 }
 
 /// Parts an account from its panel user; a single row, so waiting for whoever holds it locked cannot deadlock.
-pub(super) async fn unlink(pool: &Pool, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+pub(super) async fn unlink(
+    pool: &Pool,
+    panel: &str,
+    account: &Account,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
     let mut transaction = Transaction::begin(pool).await?;
-    let written = sql_query(
-        "UPDATE vpn_configs SET marzban_user_id = NULL, is_active = false, updated_at = $3
-         WHERE id = $1 AND marzban_user_id::text = $2",
-    )
+    let written = sql_query(format!(
+        "UPDATE vpn_configs AS config SET marzban_user_id = NULL, is_active = false, updated_at = $3
+         WHERE id = $1 AND marzban_user_id::text = $2 AND {} = $4",
+        panel_of("config")
+    ))
     .bind::<BigInt, _>(account.id.0)
     .bind::<Text, _>(&account.name)
     .bind::<Timestamp, _>(column(now))
+    .bind::<Text, _>(panel)
     .execute(transaction.connection()?)
     .await
     .map_err(failed("cannot part an account from its panel user"))?;

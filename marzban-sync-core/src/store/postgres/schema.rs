@@ -97,7 +97,7 @@ const fn added(table: &'static str, name: &'static str, kind: Kind) -> Column {
     }
 }
 
-const COLUMNS_OF_THE_BOT: [Column; 14] = [
+const COLUMNS_OF_THE_BOT: [Column; 15] = [
     given("users", "id", Kind::Integer),
     given("users", "telegram_id", Kind::Integer),
     given("subscriptions", "id", Kind::Integer),
@@ -108,6 +108,7 @@ const COLUMNS_OF_THE_BOT: [Column; 14] = [
     given("vpn_configs", "id", Kind::Integer),
     given("vpn_configs", "user_id", Kind::Integer),
     given("vpn_configs", "marzban_user_id", Kind::Text),
+    added("vpn_configs", "panel", Kind::Text),
     added("vpn_configs", "is_active", Kind::Boolean),
     added("vpn_configs", "traffic_used", Kind::BigInteger),
     added("vpn_configs", "last_connected_at", Kind::Timestamp),

@@ -13,13 +13,13 @@ use crate::store::{Cursor, Page, Scope};
 const ACCOUNTS: &str = include_str!("accounts.sql");
 
 /// Counts the accounts of a scope.
-pub(super) async fn count(connection: &Connection, scope: Scope) -> Result<u64, StoreError> {
+pub(super) async fn count(connection: &Connection, panel: &str, scope: Scope) -> Result<u64, StoreError> {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = BigInt)]
         accounts: i64,
     }
-    let selection = Selection::of(scope);
+    let selection = Selection::of(panel, scope);
     let counts: Vec<Count> = connection
         .run("cannot count the accounts", move |connection| {
             selection.load(
@@ -34,6 +34,7 @@ pub(super) async fn count(connection: &Connection, scope: Scope) -> Result<u64, 
 /// Reads the next page of a scope.
 pub(super) async fn page(
     connection: &Connection,
+    panel: &str,
     scope: Scope,
     after: Option<Cursor>,
     limit: u32,
@@ -48,7 +49,7 @@ pub(super) async fn page(
         after: after.map_or(i64::MIN, |Cursor(lowest)| lowest.0),
         // One user more than asked for tells whether another page follows.
         users: i64::from(limit) + 1,
-        ..Selection::of(scope)
+        ..Selection::of(panel, scope)
     };
     let rows = read(connection, selection).await?;
     Ok(cut(rows.into_iter().map(Row::into_account), limit))
@@ -57,22 +58,27 @@ pub(super) async fn page(
 /// Reads all accounts of the users of the given ones.
 pub(super) async fn reload(
     connection: &Connection,
+    panel: &str,
     scope: Scope,
     ids: &[AccountId],
 ) -> Result<Vec<Account>, StoreError> {
     let selection = Selection {
         of_accounts: Some(json_of(ids)),
-        ..Selection::of(scope)
+        ..Selection::of(panel, scope)
     };
     let rows = read(connection, selection).await?;
     Ok(rows.into_iter().map(Row::into_account).collect())
 }
 
 /// The rows of the given accounts, and of the others of their users, whatever their scope.
-pub(super) fn current(connection: &mut SqliteConnection, ids: &[AccountId]) -> QueryResult<Vec<Row>> {
+pub(super) fn current(
+    connection: &mut SqliteConnection,
+    panel: &str,
+    ids: &[AccountId],
+) -> QueryResult<Vec<Row>> {
     let selection = Selection {
         of_accounts: Some(json_of(ids)),
-        ..Selection::of(Scope::All)
+        ..Selection::of(panel, Scope::All)
     };
     selection.load(connection, ACCOUNTS)
 }
@@ -114,10 +120,11 @@ struct Selection {
     scope: &'static str,
     ended_before: i64,
     users: i64,
+    panel: String,
 }
 
 impl Selection {
-    fn of(scope: Scope) -> Self {
+    fn of(panel: &str, scope: Scope) -> Self {
         let (scope, ended_before) = match scope {
             Scope::All => ("all", 0),
             Scope::Subscribed => ("subscribed", 0),
@@ -129,6 +136,7 @@ impl Selection {
             scope,
             ended_before,
             users: -1,
+            panel: panel.to_owned(),
         }
     }
 
@@ -142,6 +150,7 @@ impl Selection {
             .bind::<Text, _>(self.scope)
             .bind::<BigInt, _>(self.ended_before)
             .bind::<BigInt, _>(self.users)
+            .bind::<Text, _>(self.panel)
             .load(connection)
     }
 }
@@ -163,6 +172,8 @@ pub(super) struct Row {
     traffic_used: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
     last_connected_at: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    active_elsewhere: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     subscription_id: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -190,6 +201,7 @@ impl Row {
             last_connected_at: self
                 .last_connected_at
                 .and_then(DateTime::<Utc>::from_timestamp_micros),
+            active_elsewhere: self.active_elsewhere,
             subscription: self.subscription_id.map(|id| Subscription {
                 id: SubscriptionId(id),
                 status: SubscriptionStatus::from(status),

@@ -1,11 +1,17 @@
 -- The accounts of some users, users by their lowest account.
 -- ?1 the lowest account must be above this; ?2 a JSON array of accounts whose users are meant, or null for all;
--- ?3 the scope; ?4 the moment of the scope `ended`, in microseconds; ?5 how many users, or -1 for all.
-WITH customers AS (
+-- ?3 the scope; ?4 the moment of the scope `ended`, in microseconds; ?5 how many users, or -1 for all; ?6 the panel.
+WITH account AS (
+    SELECT id, user_id, marzban_user_id, is_active, traffic_used, last_connected_at,
+        COALESCE(NULLIF(CAST(panel AS TEXT), ''), 'default') COLLATE BINARY = ?6 AS is_here
+    FROM vpn_configs
+    WHERE marzban_user_id <> ''
+),
+customers AS (
     SELECT v.user_id, MIN(v.id) AS lowest
-    FROM vpn_configs v
+    FROM account v
     JOIN users u ON u.id = v.user_id
-    WHERE v.marzban_user_id <> ''
+    WHERE v.is_here
       AND (?2 IS NULL OR v.user_id IN (
           SELECT named.user_id FROM json_each(?2) AS wanted JOIN vpn_configs named ON named.id = wanted.value
       ))
@@ -50,6 +56,9 @@ SELECT
     v.is_active,
     v.traffic_used,
     marzban_time(CAST(v.last_connected_at AS TEXT)) AS last_connected_at,
+    EXISTS (
+        SELECT 1 FROM account other WHERE other.user_id = v.user_id AND other.is_active AND NOT other.is_here
+    ) AS active_elsewhere,
     c.id AS subscription_id,
     c.status,
     c.end_at,
@@ -57,6 +66,6 @@ SELECT
         AS is_vpn_config_readable,
     c.end_date IS NULL OR c.end_at IS NOT NULL AS is_subscription_readable
 FROM chosen c
-JOIN vpn_configs v ON v.user_id = c.user_id AND v.marzban_user_id <> ''
+JOIN account v ON v.user_id = c.user_id AND v.is_here
 JOIN users u ON u.id = v.user_id
 ORDER BY c.lowest, v.id

@@ -16,17 +16,18 @@ use crate::plan::Change;
 /// Writes the changes whose expected values hold, and returns their accounts.
 pub(super) async fn apply(
     connection: &Connection,
+    panel: &str,
     changes: &[Change],
     now: DateTime<Utc>,
 ) -> Result<Vec<AccountId>, StoreError> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    let changes = changes.to_vec();
+    let (panel, changes) = (panel.to_owned(), changes.to_vec());
     connection
         .write("cannot write the accounts", move |connection| {
             let ids: Vec<AccountId> = changes.iter().map(|change| change.account.id).collect();
-            let current = Current::of(accounts::current(connection, &ids)?);
+            let current = Current::of(accounts::current(connection, &panel, &ids)?);
             let mut applied = Vec::new();
             for change in changes.iter().filter(|change| current.holds(change)) {
                 write_vpn_config(connection, change, now)?;
@@ -41,20 +42,23 @@ pub(super) async fn apply(
 /// Clears the name of an account, if it is that name still.
 pub(super) async fn unlink(
     connection: &Connection,
+    panel: &str,
     account: &Account,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let (id, name) = (account.id.0, account.name.clone());
+    let (id, name, panel) = (account.id.0, account.name.clone(), panel.to_owned());
     connection
         .write("cannot unlink the account", move |connection| {
             // The column may be declared to ignore case; the panel's names do not.
             let written = sql_query(
                 "UPDATE vpn_configs SET marzban_user_id = NULL, is_active = 0, updated_at = ?1 \
-                 WHERE id = ?2 AND marzban_user_id = ?3 COLLATE BINARY",
+                 WHERE id = ?2 AND marzban_user_id = ?3 COLLATE BINARY \
+                 AND COALESCE(NULLIF(CAST(panel AS TEXT), ''), 'default') COLLATE BINARY = ?4",
             )
             .bind::<Text, _>(naive(now))
             .bind::<BigInt, _>(id)
             .bind::<Text, _>(name)
+            .bind::<Text, _>(panel)
             .execute(connection)?;
             Ok(written > 0)
         })

@@ -24,9 +24,10 @@ const GIVEN_COLUMNS: [(&str, &[&str]); 3] = [
 ];
 
 /// What `migrate` adds to the bot's tables, as nullable columns of these types.
-const ADDED_COLUMNS: [(&str, &str, &str); 6] = [
+const ADDED_COLUMNS: [(&str, &str, &str); 7] = [
     ("subscriptions", "end_date", "TIMESTAMP"),
     ("subscriptions", "updated_at", "TIMESTAMP"),
+    ("vpn_configs", "panel", "VARCHAR"),
     ("vpn_configs", "is_active", "BOOLEAN"),
     ("vpn_configs", "traffic_used", "BIGINT"),
     ("vpn_configs", "last_connected_at", "TIMESTAMP"),

@@ -1,5 +1,6 @@
 //! What an account is, and which subscription governs it.
 
+use crate::store::DEFAULT_PANEL;
 use chrono::{DateTime, Utc};
 
 use super::{Bot, Fixture, account, accounts, days, ids};
@@ -21,13 +22,13 @@ pub async fn only_rows_with_a_name_are_accounts(fixture: &dyn Fixture) {
     assert_eq!(ids(&accounts(&*store, Scope::All, 10).await), [named.0, blank.0]);
     assert_eq!(
         store
-            .count_accounts(Scope::All)
+            .count_accounts(DEFAULT_PANEL, Scope::All)
             .await
             .expect("accounts are counted"),
         2
     );
     let reloaded = store
-        .reload_accounts(Scope::All, &[unnamed, null])
+        .reload_accounts(DEFAULT_PANEL, Scope::All, &[unnamed, null])
         .await
         .expect("accounts are read");
     assert_eq!(
@@ -54,6 +55,7 @@ pub async fn an_account_carries_its_row_its_user_and_its_subscription(fixture: &
         is_active: Some(true),
         traffic_used: Some(1_000),
         last_connected_at: Some(days(-2)),
+        active_elsewhere: false,
         subscription: Some(Subscription {
             id: subscription,
             status: SubscriptionStatus::Trial,

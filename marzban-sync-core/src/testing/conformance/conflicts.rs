@@ -1,5 +1,6 @@
 //! Compare-and-set: what somebody else changed in the meantime is never overwritten.
 
+use crate::store::DEFAULT_PANEL;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -108,7 +109,7 @@ pub async fn a_change_without_a_subscription_is_written(fixture: &dyn Fixture) {
     change.vpn_config.is_active = Some(false);
     assert_eq!(
         store
-            .apply(&[change], now())
+            .apply(DEFAULT_PANEL, &[change], now())
             .await
             .expect("the change is applied"),
         [AccountId(1)]
@@ -131,7 +132,7 @@ pub async fn a_subscription_that_does_not_govern_is_no_conflict(fixture: &dyn Fi
 
     assert_eq!(
         store
-            .apply(&[change], now())
+            .apply(DEFAULT_PANEL, &[change], now())
             .await
             .expect("the change is applied"),
         [AccountId(1)]
@@ -164,7 +165,10 @@ pub async fn a_conflict_does_not_hinder_the_others(fixture: &dyn Fixture) {
     bot.subscription(SubscriptionId(4)).end_date = Some(days(40));
     fixture.insert(&bot).await;
 
-    let mut applied = store.apply(&changes, now()).await.expect("changes are applied");
+    let mut applied = store
+        .apply(DEFAULT_PANEL, &changes, now())
+        .await
+        .expect("changes are applied");
     applied.sort_unstable();
     assert_eq!(applied, [1, 3, 5].map(AccountId));
     for id in [1, 3, 5] {
@@ -185,7 +189,10 @@ pub async fn a_change_is_applied_once(fixture: &dyn Fixture) {
         change.account = account(&*store, AccountId(1)).await;
         let change = [change];
         assert_eq!(
-            store.apply(&change, now()).await.expect("the change is applied"),
+            store
+                .apply(DEFAULT_PANEL, &change, now())
+                .await
+                .expect("the change is applied"),
             [AccountId(1)]
         );
         let [change] = change;
@@ -202,8 +209,8 @@ pub async fn of_two_at_once_one_wins(fixture: &dyn Fixture) {
         change.vpn_config.traffic_used = Some(2_000 + round);
         change.subscription.end_date = Some(EndDate::At(days(20 + round)));
         let change = [change];
-        let mut one = pin!(store.apply(&change, now()));
-        let mut two = pin!(other.apply(&change, now()));
+        let mut one = pin!(store.apply(DEFAULT_PANEL, &change, now()));
+        let mut two = pin!(other.apply(DEFAULT_PANEL, &change, now()));
         let (mut first, mut second) = (None, None);
         poll_fn(|context| {
             if first.is_none()
@@ -270,7 +277,7 @@ async fn assert_only_traffic_is_written(fixture: &dyn Fixture, mut bot: Bot, cha
     }
     let applied = fixture
         .store()
-        .apply(&[traffic], now())
+        .apply(DEFAULT_PANEL, &[traffic], now())
         .await
         .expect("the change is applied");
     assert_eq!(applied, [AccountId(1)]);
@@ -283,7 +290,7 @@ async fn assert_only_traffic_is_written(fixture: &dyn Fixture, mut bot: Bot, cha
 async fn assert_conflict(fixture: &dyn Fixture, rows: &Bot, change: &Change) {
     let applied = fixture
         .store()
-        .apply(std::slice::from_ref(change), now())
+        .apply(DEFAULT_PANEL, std::slice::from_ref(change), now())
         .await
         .expect("a conflict is no error");
     assert_eq!(applied, [], "{change}");

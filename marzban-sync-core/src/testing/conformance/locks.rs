@@ -3,6 +3,7 @@
 use super::Fixture;
 use crate::error::StoreErrorKind;
 use crate::report::Job;
+use crate::store::DEFAULT_PANEL;
 
 /// While one run holds the lock of a job and a panel, another is told that it is already running, by every handle.
 pub async fn a_second_run_is_already_running(fixture: &dyn Fixture) {
@@ -70,7 +71,7 @@ pub async fn a_held_lock_is_verified(fixture: &dyn Fixture) {
     for _ in 0..3 {
         lock.verify().await.expect("the lock is held");
         store
-            .count_accounts(crate::store::Scope::All)
+            .count_accounts(DEFAULT_PANEL, crate::store::Scope::All)
             .await
             .expect("accounts are counted");
     }

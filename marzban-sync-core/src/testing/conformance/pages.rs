@@ -3,6 +3,7 @@
 use super::{Bot, Fixture, account, accounts, days, ids, pages};
 use crate::account::{AccountId, UserId};
 use crate::error::StoreErrorKind;
+use crate::store::DEFAULT_PANEL;
 use crate::store::{Cursor, Page, Scope};
 
 /// A store without accounts has one page, which is empty and the last.
@@ -10,7 +11,7 @@ pub async fn nothing_is_one_empty_page(fixture: &dyn Fixture) {
     let store = fixture.store();
     for scope in [Scope::All, Scope::Subscribed, Scope::Ended { before: days(0) }] {
         let page = store
-            .page_accounts(scope, None, 10)
+            .page_accounts(DEFAULT_PANEL, scope, None, 10)
             .await
             .expect("the page is read");
         assert_eq!(
@@ -21,20 +22,23 @@ pub async fn nothing_is_one_empty_page(fixture: &dyn Fixture) {
             }
         );
         assert_eq!(
-            store.count_accounts(scope).await.expect("accounts are counted"),
+            store
+                .count_accounts(DEFAULT_PANEL, scope)
+                .await
+                .expect("accounts are counted"),
             0
         );
     }
     assert_eq!(
         store
-            .reload_accounts(Scope::All, &[])
+            .reload_accounts(DEFAULT_PANEL, Scope::All, &[])
             .await
             .expect("accounts are read"),
         []
     );
     assert_eq!(
         store
-            .reload_accounts(Scope::All, &[AccountId(1)])
+            .reload_accounts(DEFAULT_PANEL, Scope::All, &[AccountId(1)])
             .await
             .expect("accounts are read"),
         []
@@ -46,7 +50,7 @@ pub async fn a_page_of_no_users_is_refused(fixture: &dyn Fixture) {
     fixture.insert(&Bot::with_one_account()).await;
     let error = fixture
         .store()
-        .page_accounts(Scope::All, None, 0)
+        .page_accounts(DEFAULT_PANEL, Scope::All, None, 0)
         .await
         .expect_err("the page is refused");
     assert_eq!(error.kind(), StoreErrorKind::Invalid);
@@ -94,7 +98,7 @@ pub async fn the_cursor_is_the_lowest_account_of_the_last_user(fixture: &dyn Fix
     fixture.insert(&interleaved()).await;
     let page = fixture
         .store()
-        .page_accounts(Scope::All, None, 2)
+        .page_accounts(DEFAULT_PANEL, Scope::All, None, 2)
         .await
         .expect("the page is read");
     assert_eq!(ids(&page.accounts), [1, 4, 6, 2]);
@@ -110,7 +114,7 @@ pub async fn rows_inserted_meanwhile_repeat_and_hide_nothing(fixture: &dyn Fixtu
     let mut after = None;
     for round in 0.. {
         let page = store
-            .page_accounts(Scope::All, after, 1)
+            .page_accounts(DEFAULT_PANEL, Scope::All, after, 1)
             .await
             .expect("the page is read");
         seen.extend(ids(&page.accounts));
@@ -159,7 +163,7 @@ pub async fn a_reload_reads_whole_users_in_order(fixture: &dyn Fixture) {
     let reload = async |wanted: &[i64]| {
         let wanted: Vec<_> = wanted.iter().copied().map(AccountId).collect();
         ids(&store
-            .reload_accounts(Scope::All, &wanted)
+            .reload_accounts(DEFAULT_PANEL, Scope::All, &wanted)
             .await
             .expect("accounts are read"))
     };

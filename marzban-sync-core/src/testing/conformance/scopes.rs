@@ -1,5 +1,6 @@
 //! Which accounts are in which scope.
 
+use crate::store::DEFAULT_PANEL;
 use chrono::TimeDelta;
 
 use super::{Bot, Fixture, accounts, days, ids, now};
@@ -97,7 +98,10 @@ pub async fn the_count_is_what_the_pages_hold(fixture: &dyn Fixture) {
         (Scope::Ended { before: now() }, 4),
     ] {
         assert_eq!(
-            store.count_accounts(scope).await.expect("accounts are counted"),
+            store
+                .count_accounts(DEFAULT_PANEL, scope)
+                .await
+                .expect("accounts are counted"),
             expected,
             "{scope:?}"
         );
@@ -117,7 +121,7 @@ pub async fn a_reload_keeps_to_the_scope(fixture: &dyn Fixture) {
     let ids_of = [bot.vpn_configs.first().expect("the account is there").id];
     let read = async |scope| {
         store
-            .reload_accounts(scope, &ids_of)
+            .reload_accounts(DEFAULT_PANEL, scope, &ids_of)
             .await
             .expect("accounts are read")
             .len()

@@ -1,5 +1,6 @@
 //! Which values survive, and as what.
 
+use crate::store::DEFAULT_PANEL;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Bot, Fixture, account, accounts, now};
@@ -51,7 +52,7 @@ pub async fn any_name_survives(fixture: &dyn Fixture) {
         .collect();
     assert_eq!(
         store
-            .apply(&changes, now())
+            .apply(DEFAULT_PANEL, &changes, now())
             .await
             .expect("changes are applied")
             .len(),
@@ -59,7 +60,7 @@ pub async fn any_name_survives(fixture: &dyn Fixture) {
     );
     for account in &read {
         let unlinked = store
-            .unlink(account, now())
+            .unlink(DEFAULT_PANEL, account, now())
             .await
             .expect("the account is unlinked");
         assert!(unlinked, "{:?}", account.name);
@@ -86,7 +87,7 @@ pub async fn times_survive_to_the_microsecond(fixture: &dyn Fixture) {
         change.vpn_config.last_connected_at = Some(time + TimeDelta::nanoseconds(999));
         change.subscription.end_date = Some(EndDate::At(time + TimeDelta::nanoseconds(999)));
         let applied = store
-            .apply(std::slice::from_ref(&change), time)
+            .apply(DEFAULT_PANEL, std::slice::from_ref(&change), time)
             .await
             .expect("the change is applied");
         assert_eq!(applied, [id], "{time}");
@@ -118,12 +119,15 @@ pub async fn what_is_finer_than_a_microsecond_is_no_conflict(fixture: &dyn Fixtu
     second.vpn_config.is_active = Some(false);
 
     assert_eq!(
-        store.apply(&[first], now()).await.expect("the change is applied"),
+        store
+            .apply(DEFAULT_PANEL, &[first], now())
+            .await
+            .expect("the change is applied"),
         [id]
     );
     assert_eq!(
         store
-            .apply(&[second], now())
+            .apply(DEFAULT_PANEL, &[second], now())
             .await
             .expect("the change is applied"),
         [id]
@@ -140,7 +144,7 @@ pub async fn any_traffic_survives(fixture: &dyn Fixture) {
         change.vpn_config.traffic_used = Some(traffic);
         assert_eq!(
             store
-                .apply(&[change], now())
+                .apply(DEFAULT_PANEL, &[change], now())
                 .await
                 .expect("the change is applied"),
             [id]
@@ -187,7 +191,7 @@ pub async fn nulls_are_none_and_can_be_filled(fixture: &dyn Fixture) {
     change.subscription.end_date = Some(EndDate::At(now()));
     assert_eq!(
         store
-            .apply(std::slice::from_ref(&change), now())
+            .apply(DEFAULT_PANEL, std::slice::from_ref(&change), now())
             .await
             .expect("it is applied"),
         [id]

@@ -1,5 +1,6 @@
 //! What is written, and what is not.
 
+use crate::store::DEFAULT_PANEL;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -54,7 +55,7 @@ pub async fn a_change_writes_what_it_names_and_nothing_else(fixture: &dyn Fixtur
         }
         assert_eq!(
             store
-                .apply(std::slice::from_ref(&change), at)
+                .apply(DEFAULT_PANEL, std::slice::from_ref(&change), at)
                 .await
                 .expect("it is applied"),
             [id]
@@ -77,7 +78,7 @@ pub async fn a_change_writes_both_rows_together(fixture: &dyn Fixture) {
 
     assert_eq!(
         store
-            .apply(std::slice::from_ref(&change), now())
+            .apply(DEFAULT_PANEL, std::slice::from_ref(&change), now())
             .await
             .expect("it is applied"),
         [id]
@@ -95,9 +96,18 @@ pub async fn no_changes_write_nothing(fixture: &dyn Fixture) {
     let bot = three_users();
     fixture.insert(&bot).await;
     let store = fixture.store();
-    assert_eq!(store.apply(&[], now()).await.expect("nothing is applied"), []);
+    assert_eq!(
+        store
+            .apply(DEFAULT_PANEL, &[], now())
+            .await
+            .expect("nothing is applied"),
+        []
+    );
     let empty = Change::of(&account(&*store, AccountId(1)).await);
-    store.apply(&[empty], now()).await.expect("nothing is applied");
+    store
+        .apply(DEFAULT_PANEL, &[empty], now())
+        .await
+        .expect("nothing is applied");
     assert_eq!(fixture.rows().await, bot);
 }
 
@@ -119,7 +129,7 @@ pub async fn accounts_of_one_user_change_in_one_call(fixture: &dyn Fixture) {
     first.subscription.status = Some(SubscriptionStatus::Expired);
 
     let applied: BTreeSet<_> = store
-        .apply(&changes, now())
+        .apply(DEFAULT_PANEL, &changes, now())
         .await
         .expect("changes are applied")
         .into_iter()
@@ -155,7 +165,7 @@ pub async fn ten_thousand_changes_are_applied_at_once(fixture: &dyn Fixture) {
         })
         .collect();
     let applied: BTreeSet<_> = store
-        .apply(&changes, now())
+        .apply(DEFAULT_PANEL, &changes, now())
         .await
         .expect("changes are applied")
         .into_iter()
@@ -191,7 +201,7 @@ pub async fn a_dropped_call_leaves_no_half_change(fixture: &dyn Fixture) {
         change.subscription.status = Some(SubscriptionStatus::Expired);
     }
     {
-        let mut call = pin!(store.apply(&changes, now()));
+        let mut call = pin!(store.apply(DEFAULT_PANEL, &changes, now()));
         let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
     let rows = fixture.rows().await;
@@ -201,7 +211,10 @@ pub async fn a_dropped_call_leaves_no_half_change(fixture: &dyn Fixture) {
         assert_eq!(vpn_config.is_active, Some(!written), "account {}", vpn_config.id);
     }
     // The store is of use still, and the same changes end where they would have ended.
-    store.apply(&changes, now()).await.expect("changes are applied");
+    store
+        .apply(DEFAULT_PANEL, &changes, now())
+        .await
+        .expect("changes are applied");
     let rows = fixture.rows().await;
     assert!(rows.vpn_configs.iter().all(|row| row.is_active == Some(false)));
     assert!(
@@ -219,20 +232,28 @@ pub async fn unlinking_clears_the_name_and_the_access(fixture: &dyn Fixture) {
     let id = AccountId(2);
     let read = account(&*store, id).await;
 
-    assert!(store.unlink(&read, now()).await.expect("the account is unlinked"));
+    assert!(
+        store
+            .unlink(DEFAULT_PANEL, &read, now())
+            .await
+            .expect("the account is unlinked")
+    );
     let row = bot.vpn_config(id);
     (row.marzban_user_id, row.is_active, row.updated_at) = (None, Some(false), Some(now()));
     assert_eq!(fixture.rows().await, bot);
     assert_eq!(
         store
-            .reload_accounts(Scope::All, &[id])
+            .reload_accounts(DEFAULT_PANEL, Scope::All, &[id])
             .await
             .expect("accounts are read"),
         []
     );
 
     assert!(
-        !store.unlink(&read, days(1)).await.expect("nothing is unlinked"),
+        !store
+            .unlink(DEFAULT_PANEL, &read, days(1))
+            .await
+            .expect("nothing is unlinked"),
         "it is done already"
     );
     assert_eq!(fixture.rows().await, bot);
@@ -249,7 +270,10 @@ pub async fn unlinking_minds_the_name_alone(fixture: &dyn Fixture) {
         bot.vpn_config(id).marzban_user_id = Some(name.to_owned());
         fixture.insert(&bot).await;
         assert!(
-            !store.unlink(&read, now()).await.expect("nothing is unlinked"),
+            !store
+                .unlink(DEFAULT_PANEL, &read, now())
+                .await
+                .expect("nothing is unlinked"),
             "{name:?}"
         );
         assert_eq!(fixture.rows().await, bot, "{name:?}");
@@ -258,7 +282,12 @@ pub async fn unlinking_minds_the_name_alone(fixture: &dyn Fixture) {
     row.marzban_user_id = Some("bob".to_owned());
     row.traffic_used = Some(99);
     fixture.insert(&bot).await;
-    assert!(store.unlink(&read, now()).await.expect("the account is unlinked"));
+    assert!(
+        store
+            .unlink(DEFAULT_PANEL, &read, now())
+            .await
+            .expect("the account is unlinked")
+    );
 }
 
 /// What is done to a change, and what that is expected to do to the rows.

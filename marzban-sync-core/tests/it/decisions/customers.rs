@@ -4,7 +4,7 @@ use marzban_sync_core::account::AccountId;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::policy::Policy;
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
-use marzban_sync_core::reconcile::reconcile;
+use marzban_sync_core::reconcile::{Observed, reconcile};
 
 use super::check_customer;
 use crate::given::{at, customer, day, found, now, subscription};
@@ -195,4 +195,51 @@ fn a_customer_without_any_answer_keeps_everything() {
         decisions_of(UserStatus),
         [(AccountId(1), false), (AccountId(2), false)]
     );
+}
+
+/// The accounts of a customer who is active in another panel as well.
+fn also_elsewhere(mut customer: Vec<Observed>) -> Vec<Observed> {
+    for observed in &mut customer {
+        observed.account.active_elsewhere = true;
+    }
+    customer
+}
+
+#[test]
+fn a_user_active_in_another_panel_loses_nothing_of_the_subscription() {
+    let open = subscription("active", at("2025-09-25 00:00:00"));
+    for (says, expected) in [
+        (
+            found("expired", day(-30)),
+            "1: is_active true -> false [Expired] (early)",
+        ),
+        (found("active", at("2025-09-20 00:00:00")), "1: "),
+        (
+            found("limited", at("2025-09-20 00:00:00")),
+            "1: is_active true -> false [Limited]",
+        ),
+    ] {
+        let customer = also_elsewhere(customer(Some(&open), [says]));
+        check_customer(&customer, expected);
+        let decisions = reconcile(&customer, Subscriptions, Policy::default(), now());
+        assert!(decisions[0].kept_for_another_panel, "{decisions:?}");
+        let decisions = reconcile(&customer, UserStatus, Policy::default(), now());
+        assert!(decisions.iter().all(|decision| !decision.kept_for_another_panel));
+    }
+}
+
+#[test]
+fn a_user_active_in_another_panel_is_extended_and_reactivated_all_the_same() {
+    check_customer(
+        &also_elsewhere(customer(
+            Some(&subscription("expired", at("2025-09-10 00:00:00"))),
+            [found("active", at("2025-09-30 00:00:00"))],
+        )),
+        "1: status expired -> active end_date 2025-09-10 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended, Reactivated]",
+    );
+    let in_line = also_elsewhere(customer(
+        Some(&subscription("active", at("2025-09-30 00:00:00"))),
+        [found("active", at("2025-09-30 00:00:00"))],
+    ));
+    assert_eq!(reconcile(&in_line, Subscriptions, Policy::default(), now()), []);
 }

@@ -91,6 +91,7 @@ async fn a_row_that_names_another_user_between_the_looks_is_kept() {
     world.panel.at_call("user user1", move || {
         let config = store.vpn_config(AccountId(1)).unwrap();
         store.insert_vpn_config(MemoryVpnConfig {
+            panel: None,
             marzban_user_id: Some("other".to_owned()),
             ..config
         });
@@ -110,6 +111,7 @@ async fn a_row_that_names_another_user_after_the_deletion_is_a_conflict_and_keep
     world.panel.at_call("delete user1", move || {
         let config = store.vpn_config(AccountId(1)).unwrap();
         store.insert_vpn_config(MemoryVpnConfig {
+            panel: None,
             marzban_user_id: Some("other".to_owned()),
             ..config
         });
@@ -198,6 +200,7 @@ async fn an_account_is_kept_when_another_of_the_same_customer_is_renewed_between
     world.store.insert_vpn_config(MemoryVpnConfig {
         id: AccountId(2),
         user_id: UserId(1),
+        panel: None,
         marzban_user_id: Some("user2".to_owned()),
         is_active: Some(false),
         traffic_used: Some(100),

@@ -44,6 +44,8 @@ async fn a_second_run_of_the_same_job_does_nothing() {
 async fn other_jobs_and_other_panels_have_locks_of_their_own() {
     let world = World::new();
     world.in_line(1, day(5));
+    world.in_line(2, day(5));
+    world.move_to(2, "elsewhere");
     let _first = world
         .store
         .lock(Job::SyncSubscriptionsFromMarzban, "default")
@@ -62,6 +64,8 @@ async fn every_run_is_noted_when_it_begins_and_when_it_ends() {
     let world = World::new();
     world.customer(1, "active", day(5));
     world.customer(2, "expired", day(-30));
+    world.move_to(1, "berlin");
+    world.move_to(2, "berlin");
     let during = Arc::new(Mutex::new(Vec::new()));
     let (store, seen) = (world.store.clone(), Arc::clone(&during));
     world

@@ -106,7 +106,7 @@ async fn accounts_that_cannot_be_read_end_the_run_before_the_panel_is_asked() {
         let mut mock = MockStore::new();
         mock.expect_page_accounts()
             .times(1)
-            .returning(|_, _, _| Err(no_database()));
+            .returning(|_, _, _, _| Err(no_database()));
 
         let error = marzban_sync_core::jobs::run(job, &with(mock, &world))
             .await
@@ -124,7 +124,9 @@ async fn a_write_that_fails_ends_the_run_with_its_report_and_frees_the_lock() {
     let world = bot();
     let rows = world.rows();
     let mut mock = MockStore::new();
-    mock.expect_apply().times(1).returning(|_, _| Err(no_database()));
+    mock.expect_apply()
+        .times(1)
+        .returning(|_, _, _| Err(no_database()));
 
     let error = sync_subscriptions_from_marzban(&with(mock, &world))
         .await
@@ -150,8 +152,10 @@ async fn the_next_run_makes_good_what_a_failed_one_left() {
     let store = world.store.clone();
     mock.expect_apply()
         .times(1)
-        .returning(move |changes, now| at_once(store.apply(changes, now)));
-    mock.expect_apply().times(1).returning(|_, _| Err(no_database()));
+        .returning(move |panel, changes, now| at_once(store.apply(panel, changes, now)));
+    mock.expect_apply()
+        .times(1)
+        .returning(|_, _, _| Err(no_database()));
     let context = with(mock, &world);
     let error = sync_subscriptions_from_marzban(&context).await.unwrap_err();
     assert_eq!(error.kind(), SyncErrorKind::Store);
@@ -231,7 +235,7 @@ async fn a_cleanup_that_cannot_read_the_database_again_deletes_nobody() {
     let mut mock = MockStore::new();
     mock.expect_reload_accounts()
         .times(1)
-        .returning(|_, _| Err(no_database()));
+        .returning(|_, _, _| Err(no_database()));
 
     let error = cleanup_expired_marzban_users(&with(mock, &world))
         .await
@@ -247,7 +251,9 @@ async fn a_cleanup_that_cannot_read_the_database_again_deletes_nobody() {
 async fn a_row_that_could_not_be_written_after_a_deletion_is_written_by_the_next_cleanup() {
     let world = ended();
     let mut mock = MockStore::new();
-    mock.expect_unlink().times(1).returning(|_, _| Err(no_database()));
+    mock.expect_unlink()
+        .times(1)
+        .returning(|_, _, _| Err(no_database()));
     let context = with(mock, &world);
 
     let error = cleanup_expired_marzban_users(&context).await.unwrap_err();
@@ -276,10 +282,12 @@ async fn a_row_that_changes_twice_is_a_conflict_and_is_never_overwritten() {
     let mut mock = MockStore::new();
     for days in [20, 25] {
         let store = world.store.clone();
-        mock.expect_apply().times(1).returning(move |changes, now| {
-            pay(&store, 10, 1, "active", day(days));
-            at_once(store.apply(changes, now))
-        });
+        mock.expect_apply()
+            .times(1)
+            .returning(move |panel, changes, now| {
+                pay(&store, 10, 1, "active", day(days));
+                at_once(store.apply(panel, changes, now))
+            });
     }
     mock.expect_apply().never();
 
@@ -300,13 +308,13 @@ async fn a_row_that_somebody_holds_locked_is_a_conflict_and_the_others_are_writt
     let world = bot();
     let mut mock = MockStore::new();
     let without_user1 = |store: MemoryStore| {
-        move |changes: &[marzban_sync_core::plan::Change], now| {
+        move |panel: &str, changes: &[marzban_sync_core::plan::Change], now| {
             let others: Vec<_> = changes
                 .iter()
                 .filter(|change| change.account.id != AccountId(1))
                 .cloned()
                 .collect();
-            at_once(store.apply(&others, now))
+            at_once(store.apply(panel, &others, now))
         }
     };
     mock.expect_apply().returning(without_user1(world.store.clone()));
@@ -345,7 +353,7 @@ async fn an_end_that_cannot_be_noted_is_an_error_with_the_report() {
 async fn the_first_failure_counts_when_its_note_fails_too() {
     let world = bot();
     let mut mock = MockStore::new();
-    mock.expect_apply().times(1).returning(|_, _| {
+    mock.expect_apply().times(1).returning(|_, _, _| {
         Err(StoreError::new(
             StoreErrorKind::Unavailable,
             "the database refused a statement",
@@ -403,7 +411,7 @@ async fn figures_that_cannot_be_stored_are_an_error() {
 async fn what_a_failed_database_did_not_take_is_no_success_in_the_report() {
     let world = bot();
     let mut mock = MockStore::new();
-    mock.expect_apply().returning(|_, _| Err(no_database()));
+    mock.expect_apply().returning(|_, _, _| Err(no_database()));
 
     let error = sync_subscriptions_from_marzban(&with(mock, &world))
         .await

@@ -1,6 +1,7 @@
 //! Addresses, files, migrations, formats and locks.
 
 use super::*;
+use marzban_sync_core::store::DEFAULT_PANEL;
 
 fn now() -> DateTime<Utc> {
     read("2025-09-15 00:00:00")
@@ -22,7 +23,7 @@ fn insert_one(sqlite: &Sqlite, end_date: &str, last_connected_at: &str) {
 async fn accounts(sqlite: &Sqlite) -> Vec<marzban_sync_core::account::Account> {
     sqlite
         .store
-        .page_accounts(Scope::All, None, 100)
+        .page_accounts(DEFAULT_PANEL, Scope::All, None, 100)
         .await
         .unwrap()
         .accounts
@@ -85,7 +86,7 @@ async fn creating_keeps_what_is_there() {
     let again = SqliteStore::create(sqlite.path().to_str().unwrap())
         .await
         .unwrap();
-    assert_eq!(again.count_accounts(Scope::All).await.unwrap(), 1);
+    assert_eq!(again.count_accounts(DEFAULT_PANEL, Scope::All).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -163,7 +164,7 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
     assert_eq!(error.kind(), StoreErrorKind::Schema);
     assert_eq!(
         error.to_string(),
-        "the database lacks subscriptions.updated_at, vpn_configs.is_active, \
+        "the database lacks subscriptions.updated_at, vpn_configs.panel, vpn_configs.is_active, \
          vpn_configs.last_connected_at, vpn_configs.updated_at, marzban_sync_runs, marzban_system_stats: \
          run `migrate` to add what is missing"
     );
@@ -172,7 +173,7 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
     assert_eq!(
         serde_json::to_value(&migration).unwrap(),
         serde_json::json!({"created": [
-            "subscriptions.updated_at", "vpn_configs.is_active",
+            "subscriptions.updated_at", "vpn_configs.panel", "vpn_configs.is_active",
             "vpn_configs.last_connected_at", "vpn_configs.updated_at", "marzban_sync_runs", "marzban_system_stats",
         ]})
     );
@@ -191,7 +192,7 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
     change.vpn_config.is_active = Some(true);
     change.subscription.end_date = Some(EndDate::At(now() + TimeDelta::days(1)));
     assert_eq!(
-        sqlite.store.apply(&[change], now()).await.unwrap(),
+        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
         [AccountId(1)]
     );
     assert_eq!(
@@ -227,7 +228,7 @@ async fn what_only_the_bot_can_make_is_named_as_a_whole_and_nothing_is_created()
 #[tokio::test]
 async fn a_table_that_is_missing_after_all_is_a_schema_error() {
     let store = SqliteStore::connect(":memory:").await.unwrap();
-    let error = store.count_accounts(Scope::All).await.unwrap_err();
+    let error = store.count_accounts(DEFAULT_PANEL, Scope::All).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Schema);
     assert_eq!(
         chain(&error),
@@ -247,7 +248,10 @@ async fn times_are_written_as_the_bot_reads_them() {
         let mut change = Change::of(&accounts(&sqlite).await[0]);
         change.vpn_config.last_connected_at = Some(time);
         change.subscription.end_date = Some(EndDate::At(time));
-        assert_eq!(sqlite.store.apply(&[change], time).await.unwrap(), [AccountId(1)]);
+        assert_eq!(
+            sqlite.store.apply(DEFAULT_PANEL, &[change], time).await.unwrap(),
+            [AccountId(1)]
+        );
         for column in [
             "end_date FROM subscriptions",
             "updated_at FROM subscriptions",
@@ -286,7 +290,7 @@ async fn times_in_other_forms_are_read_compared_and_ordered_alike() {
     let mut change = Change::of(&account);
     change.vpn_config.is_active = Some(false);
     assert_eq!(
-        sqlite.store.apply(&[change], now()).await.unwrap(),
+        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
         [AccountId(1)]
     );
     let kept = sqlite.text("SELECT last_connected_at FROM vpn_configs");
@@ -306,7 +310,7 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
     assert_eq!(
         sqlite
             .store
-            .count_accounts(Scope::Ended { before: now() })
+            .count_accounts(DEFAULT_PANEL, Scope::Ended { before: now() })
             .await
             .unwrap(),
         0
@@ -315,9 +319,20 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
     dependent.subscription.end_date = Some(EndDate::At(now()));
     let mut traffic = Change::of(&account);
     traffic.vpn_config.traffic_used = Some(6);
-    assert_eq!(sqlite.store.apply(&[dependent], now()).await.unwrap(), []);
     assert_eq!(
-        sqlite.store.apply(&[traffic], now()).await.unwrap(),
+        sqlite
+            .store
+            .apply(DEFAULT_PANEL, &[dependent], now())
+            .await
+            .unwrap(),
+        []
+    );
+    assert_eq!(
+        sqlite
+            .store
+            .apply(DEFAULT_PANEL, &[traffic], now())
+            .await
+            .unwrap(),
         [AccountId(1)]
     );
 
@@ -329,7 +344,14 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
     assert_eq!(account.last_connected_at, None);
     let mut traffic = Change::of(&account);
     traffic.vpn_config.traffic_used = Some(7);
-    assert_eq!(sqlite.store.apply(&[traffic], now()).await.unwrap(), []);
+    assert_eq!(
+        sqlite
+            .store
+            .apply(DEFAULT_PANEL, &[traffic], now())
+            .await
+            .unwrap(),
+        []
+    );
     assert_eq!(
         sqlite
             .text("SELECT last_connected_at FROM vpn_configs")
@@ -353,7 +375,7 @@ async fn a_bot_that_chose_wal_goes_on_reading_what_it_began_to_read_while_the_st
     bot.batch_execute("PRAGMA journal_mode = WAL; BEGIN; SELECT * FROM vpn_configs")
         .unwrap();
     assert_eq!(
-        sqlite.store.apply(&[change], now()).await.unwrap(),
+        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
         [AccountId(1)]
     );
     let row: VpnConfigRow = sql_query("SELECT * FROM vpn_configs")
@@ -374,13 +396,17 @@ async fn names_that_differ_in_case_alone_are_different_also_in_a_column_that_ign
         "marzban_user_id VARCHAR(255) COLLATE NOCASE",
     );
     let sqlite = Sqlite::with_tables(&tables).await;
+    sqlite.store.migrate().await.unwrap();
     insert_one(&sqlite, "NULL", "NULL");
     let mut account = accounts(&sqlite).await.remove(0);
     account.name = "Alice".to_owned();
     let mut change = Change::of(&account);
     change.vpn_config.traffic_used = Some(6);
-    assert_eq!(sqlite.store.apply(&[change], now()).await.unwrap(), []);
-    assert!(!sqlite.store.unlink(&account, now()).await.unwrap());
+    assert_eq!(
+        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
+        []
+    );
+    assert!(!sqlite.store.unlink(DEFAULT_PANEL, &account, now()).await.unwrap());
     assert_eq!(
         sqlite.text("SELECT marzban_user_id FROM vpn_configs").as_deref(),
         Some("alice")

@@ -10,6 +10,7 @@ fn change(id: i64, user: i64, patches: bool) -> Change {
         is_active: None,
         traffic_used: None,
         last_connected_at: None,
+        active_elsewhere: false,
         subscription: Some(Subscription {
             id: SubscriptionId(user),
             status: SubscriptionStatus::Active,
