@@ -105,6 +105,7 @@ async fn connection(socket: TcpStream, shared: Arc<Shared>, panel: Weak<Inner>) 
     };
     // The error is a client that went away or the very fault that a test asked for; both are on its side.
     let _: hyper::Result<()> = http1::Builder::new()
+        .auto_date_header(false)
         .serve_connection(socket, service)
         .with_upgrades()
         .await;
@@ -146,7 +147,17 @@ async fn respond(
         }
     }
     let listener = (answer.status == 101).then(|| shared.world().logs.listen(&call));
-    (into_response(answer, delivery), listener)
+    let mut response = into_response(answer, delivery);
+    // The panel's host has one clock, for its users and for its headers.
+    let date = shared
+        .world()
+        .now()
+        .format("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    (response, listener)
 }
 
 async fn run_hooks(shared: &Shared, panel: &Weak<Inner>, call: &Call) {

@@ -121,3 +121,22 @@ async fn a_reset_of_all_is_everybodys_for_the_environments_admin_and_its_own_for
         .assert(200, r#"{"detail":"Users successfully reset."}"#);
     assert_eq!(used(), [0, 0]);
 }
+
+#[tokio::test]
+async fn the_date_of_an_answer_is_the_panels_own() {
+    let panel = marzban_api::testing::FakePanel::start().await;
+    panel.set_now("2025-09-15T00:00:07Z".parse().unwrap());
+    let mut socket = tokio::net::TcpStream::connect(panel.url().trim_start_matches("http://"))
+        .await
+        .unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: panel\r\nconnection: close\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut socket, request)
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut socket, &mut answer)
+        .await
+        .unwrap();
+    let dates: Vec<&str> = answer.lines().filter(|line| line.starts_with("date: ")).collect();
+    assert_eq!(dates, ["date: Mon, 15 Sep 2025 00:00:07 GMT"]);
+}
