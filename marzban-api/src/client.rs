@@ -47,6 +47,20 @@ use crate::resource::{Admins, Core, Nodes, Subscription, System, Templates, User
 /// A token that is refused in the second in which it was made is replaced in the next second: the panel makes dead
 /// tokens in the second of a change of the password.
 ///
+/// # Examples
+///
+/// ```no_run
+/// use marzban_api::{Client, SecretString};
+///
+/// # async fn example() -> Result<(), marzban_api::Error> {
+/// let client = Client::builder("https://panel.example.com:8000")
+///     .credentials("admin", SecretString::from("secret"))
+///     .build()?;
+/// println!("{:?}", client.users().get("alice").await?.status);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// Every operation may be dropped at any time.

@@ -23,6 +23,22 @@ const USER_NOT_FOUND: &str = "User not found";
 /// `Display` tells this layer only: operation, method, path template, status, attempts and what the panel said.
 /// The cause, such as the error of the TCP connection, is in [`source`](StdError::source).
 /// Neither text contains a password, a token, a body or a full URL.
+///
+/// # Examples
+///
+/// ```no_run
+/// use marzban_api::ErrorKind;
+///
+/// # async fn example(client: marzban_api::Client) {
+/// match client.users().get("alice").await {
+///     Ok(user) => println!("{:?}", user.status),
+///     Err(error) if error.is_user_not_found() => println!("there is no alice"),
+///     Err(error) if error.kind() == ErrorKind::Unauthorized => println!("the password is wrong"),
+///     Err(error) if error.is_retryable() => println!("later: {error}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 

@@ -36,7 +36,12 @@ fn confirmed(answer: &Answer, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts a name, or a number, into the path.
+/// Puts a number into the path.
+fn numbered(request: Request, id: i64) -> Result<Request, Error> {
+    named(request, &id.to_string())
+}
+
+/// Puts a name into the path.
 fn named(request: Request, name: &str) -> Result<Request, Error> {
     let refused = Error::new(ErrorKind::Request).at(&request);
     request.segment(name).map_err(|error| refused.caused_by(error))

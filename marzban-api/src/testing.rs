@@ -90,6 +90,25 @@ use state::World;
 use webhook::Webhooks;
 
 /// A running panel on loopback; clones are handles of the same one, and it stops with the last of them.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::testing::{FakePanel, FakeUser};
+/// use marzban_api::{Client, SecretString};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), marzban_api::Error> {
+/// let panel = FakePanel::start().await;
+/// panel.insert_user(FakeUser::new("alice").used_traffic(7));
+/// let client = Client::builder(&panel.url())
+///     .credentials("admin", SecretString::from("admin"))
+///     .build()?;
+/// let alice = client.users().get("alice").await?;
+/// assert_eq!(alice.used_traffic, 7);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct FakePanel {
     inner: Arc<Inner>,

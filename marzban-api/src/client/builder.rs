@@ -20,6 +20,17 @@ const IDLE: Duration = Duration::from_secs(4);
 const MIB: usize = 1024 * 1024;
 
 /// How long the client waits.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let impatient = marzban_api::Timeouts {
+///     total: Duration::from_secs(10),
+///     ..Default::default()
+/// };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// For a connection, TLS included.
@@ -44,6 +55,20 @@ impl Default for Timeouts {
 /// Collects the settings of a [`Client`]; made by [`Client::builder`].
 ///
 /// Nothing is checked before [`build`](Self::build).
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::{Client, Pacing, RetryPolicy, SecretString};
+///
+/// let client = Client::builder("http://127.0.0.1:8000")
+///     .credentials("admin", SecretString::from("secret"))
+///     .retry(RetryPolicy::none())
+///     .pacing(Pacing::none())
+///     .build();
+/// assert!(client.is_ok());
+/// assert!(Client::builder("not a url").build().is_err());
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
@@ -158,6 +183,15 @@ impl ClientBuilder {
     /// than `http` or `https`, no host, a user name or password, a query or a fragment; when a certificate or the
     /// proxy is unusable; and, for `https`, when the system has no root certificates.
     pub fn build(self) -> Result<Client, Error> {
+        if self
+            .subscription_path
+            .split('/')
+            .any(|part| matches!(part, "." | ".."))
+        {
+            return Err(Error::build(
+                "the path of subscriptions leads elsewhere: it has a part of dots",
+            ));
+        }
         let url = panel_url(self.url.expose_secret())?;
         let Some((username, password)) = self.credentials.clone() else {
             return Err(Error::build("no credentials are set"));

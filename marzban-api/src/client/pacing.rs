@@ -9,6 +9,15 @@ use tokio::time::{Instant, sleep_until};
 ///
 /// The pause is drawn anew each time, so that several bots do not fall into step.
 /// It holds across all clones of a client and counts logins and repeated requests too.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let pacing = marzban_api::Pacing::between(Duration::from_millis(50), Duration::from_millis(100));
+/// assert_ne!(pacing, marzban_api::Pacing::none());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pacing {
     shortest: Duration,

@@ -15,6 +15,15 @@ use crate::request::Repeat;
 ///
 /// What is repeated at all depends on the request: see [`ErrorKind`](crate::ErrorKind).
 /// The delay doubles from try to try and is spread at random by half of itself in both directions.
+///
+/// # Examples
+///
+/// ```
+/// let patient = marzban_api::RetryPolicy {
+///     max_tries: 5,
+///     ..Default::default()
+/// };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// How often one request is sent at most, the first time included; 0 counts as 1.

@@ -4,6 +4,14 @@ use serde::Serialize;
 use super::admin::Admin;
 
 /// An administrator that is to be made.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::NewAdmin;
+///
+/// let seller = NewAdmin::new("seller", "a long password").telegram_id(12_345);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct NewAdmin {

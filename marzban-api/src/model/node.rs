@@ -65,6 +65,14 @@ impl fmt::Debug for NodeSettings {
 }
 
 /// A node to be made.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::NewNode;
+///
+/// let node = NewNode::new("de-1", "192.0.2.7").port(62_050).add_as_new_host();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct NewNode {
@@ -117,6 +125,14 @@ impl NewNode {
 }
 
 /// A change of a node. What is not set stays as it is.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::NodeChange;
+///
+/// let change = NodeChange::new().name("de-2").usage_coefficient(1.5);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[must_use]
 pub struct NodeChange {

@@ -8,6 +8,15 @@ use serde_json::Value;
 ///
 /// Every setting is kept as the panel wrote it, those of unknown protocols too, so that nothing is lost when they are
 /// sent back. `Debug` names the protocols only: the settings are the passwords and ids that give access.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Proxies, Trojan, Vless};
+///
+/// let proxies = Proxies::new(Vless::default()).with(Trojan::default());
+/// assert_eq!(proxies.protocols().count(), 2);
+/// ```
 #[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Proxies(BTreeMap<String, Value>);

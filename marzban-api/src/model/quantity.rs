@@ -22,6 +22,16 @@ const LONGEST_HOLD: u32 = i32::MAX.unsigned_abs();
 ///
 /// The panel takes 0 for "never", and an instant in milliseconds for one so late that it can show neither the user
 /// nor a list that contains it. Neither can be made.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::PanelTime;
+///
+/// assert!(PanelTime::from_timestamp(1_757_894_400).is_ok());
+/// // Milliseconds: the panel would break on a year beyond 9999.
+/// assert!(PanelTime::from_timestamp(1_757_894_400_000).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PanelTime(DateTime<Utc>);
 
@@ -44,6 +54,15 @@ pub enum PanelTimeError {
 }
 
 /// When an access ends.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::Expiry;
+///
+/// let end = "2025-09-15T00:00:00Z".parse().expect("a time");
+/// assert!(Expiry::at(end).is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Expiry {
     /// It does not end.
@@ -54,6 +73,16 @@ pub enum Expiry {
 }
 
 /// How much traffic may be used.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::DataLimit;
+///
+/// assert_eq!(DataLimit::from_bytes(50 << 30).bytes(), Some(53_687_091_200));
+/// // Nothing is no limit.
+/// assert_eq!(DataLimit::from_bytes(0).bytes(), None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DataLimit {
     /// As much as one likes.
@@ -64,6 +93,15 @@ pub enum DataLimit {
 }
 
 /// Free text of the administrators about a user: 1 to 500 characters.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::Note;
+///
+/// assert_eq!(Note::new("paid in cash")?.as_str(), "paid in cash");
+/// # Ok::<(), marzban_api::model::NoteError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Note(String);
 
@@ -85,6 +123,19 @@ pub enum NoteError {
 /// The state of a user whose time begins with its first connection.
 ///
 /// The panel accepts the state only together with its duration, so the two are one.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use marzban_api::model::OnHold;
+///
+/// // 30 days from the first connection on.
+/// let month = OnHold::new(Duration::from_secs(30 * 86_400))?;
+/// assert_eq!(month.duration().as_secs(), 2_592_000);
+/// # Ok::<(), marzban_api::model::OnHoldError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OnHold {
     seconds: u32,

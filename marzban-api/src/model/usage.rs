@@ -6,6 +6,16 @@ use crate::request::Request;
 /// From when to when traffic is counted.
 ///
 /// Without a beginning it is 30 days before now, without an end it is now. The panel counts in hours.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::UsageRange;
+///
+/// let start = "2025-09-01T00:00:00Z".parse().expect("a time");
+/// let end = "2025-10-01T00:00:00Z".parse().expect("a time");
+/// let september = UsageRange::between(start, end);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageRange {
     /// The beginning, in UTC.

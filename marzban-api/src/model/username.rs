@@ -14,6 +14,15 @@ const BEGINNING: std::ops::RangeInclusive<usize> = 3..=32;
 ///
 /// The panel also takes one line feed at the end of a name, which nobody can mean; this type does not.
 /// Operations on existing users take any text, so that such a name can be read and deleted.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::Username;
+///
+/// assert!(Username::new("alice_1").is_ok());
+/// assert!(Username::new("../admins").is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Username(String);

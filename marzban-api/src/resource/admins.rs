@@ -20,6 +20,14 @@ pub struct Admins<'a> {
 }
 
 /// Which administrators to list; by default all of them.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::resource::ListAdmins;
+///
+/// let query = ListAdmins::new().username("seller").limit(10);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct ListAdmins {
@@ -80,6 +88,16 @@ impl<'a> Admins<'a> {
 
     /// Reads the administrator that this client is signed in as; a cheap way to check URL and password.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let me = client.admins().current().await?;
+    /// println!("{} {}", me.username, me.is_sudo);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Unauthorized`](crate::ErrorKind::Unauthorized) when the panel refuses the credentials, and the failures of every
@@ -94,6 +112,16 @@ impl<'a> Admins<'a> {
 
     /// Reads the administrators in the panel's database. The one of its environment is not among them.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::resource::ListAdmins;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let sellers = client.admins().list(&ListAdmins::new().username("seller")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
@@ -106,6 +134,16 @@ impl<'a> Admins<'a> {
     }
 
     /// Makes an administrator.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::NewAdmin;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.admins().create(&NewAdmin::new("seller", "a long password")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -124,6 +162,17 @@ impl<'a> Admins<'a> {
 
     /// Changes an administrator.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::AdminModification;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let me = client.admins().current().await?;
+    /// client.admins().modify(&AdminModification::of(&me).telegram_id(12_345)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
@@ -140,6 +189,15 @@ impl<'a> Admins<'a> {
     }
 
     /// Deletes an administrator. Its users stay, without an owner.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.admins().delete("seller").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -161,6 +219,15 @@ impl<'a> Admins<'a> {
     /// Switches off all active users of an administrator and those on hold, and restarts the core: every user's
     /// connections break.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.admins().disable_users("seller").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
@@ -180,6 +247,15 @@ impl<'a> Admins<'a> {
     ///
     /// Users that have a duration, no end, and were never connected become on hold.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.admins().activate_users("seller").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
@@ -196,6 +272,15 @@ impl<'a> Admins<'a> {
 
     /// Sets the traffic of all users of an administrator, as it is counted for the administrator, to 0. The traffic of
     /// the users themselves stays.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.admins().reset_usage("seller").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -214,6 +299,15 @@ impl<'a> Admins<'a> {
 
     /// Reads how many bytes all users of an administrator have used since the last
     /// [`reset_usage`](Self::reset_usage).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let bytes: u64 = client.admins().usage("seller").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -23,6 +23,16 @@ impl<'a> Core<'a> {
 
     /// Reads the version of the core and whether it runs.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let core = client.core().stats().await?;
+    /// println!("Xray {}", core.version);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The failures of every operation.
@@ -35,6 +45,15 @@ impl<'a> Core<'a> {
     }
 
     /// Restarts the core and those of all nodes. Every user's connections break.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.core().restart().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -51,6 +70,16 @@ impl<'a> Core<'a> {
 
     /// Reads the configuration of the core, as Xray defines it. It contains private keys.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let config = client.core().config().await?;
+    /// println!("{:?}", config.get("inbounds"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
@@ -65,6 +94,17 @@ impl<'a> Core<'a> {
     /// Replaces the whole configuration of the core and restarts it: every user's connections break.
     ///
     /// Answers with the configuration that is now in force.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let mut config = client.core().config().await?;
+    /// config.insert("log".to_owned(), serde_json::json!({"loglevel": "warning"}));
+    /// client.core().replace_config(&config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -25,6 +25,16 @@ const SILENCE: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_mins(1);
 
 /// How a log is read.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use marzban_api::resource::LogOptions;
+///
+/// let options = LogOptions::default().interval(Duration::from_secs(1)).max_tries(5);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct LogOptions {
@@ -80,6 +90,20 @@ impl Core<'_> {
     /// lines again and leaves out those that were written meanwhile. The lines contain the names and addresses of
     /// users.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use futures_util::StreamExt;
+    /// # use marzban_api::resource::LogOptions;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let mut lines = std::pin::pin!(client.core().logs(LogOptions::default()));
+    /// while let Some(line) = lines.next().await {
+    ///     println!("{}", line?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and for a token that the panel has forgotten.
@@ -100,6 +124,20 @@ impl Core<'_> {
 impl Nodes<'_> {
     /// Follows the log of a node's core, as [`Core::logs`] does that of the panel's own.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use futures_util::StreamExt;
+    /// # use marzban_api::resource::LogOptions;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let mut lines = std::pin::pin!(client.nodes().logs(1, LogOptions::default()));
+    /// while let Some(line) = lines.next().await {
+    ///     println!("{}", line?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) also for a node that does not exist or is not connected: the panel says
@@ -113,7 +151,7 @@ impl Nodes<'_> {
         id: i64,
         options: LogOptions,
     ) -> impl Stream<Item = Result<String, Error>> + Send + use<> {
-        let request = super::nodes::about(Request::get("nodes.logs", "/api/node/{node_id}/logs"), id);
+        let request = super::numbered(Request::get("nodes.logs", "/api/node/{node_id}/logs"), id);
         follow(self.client.clone(), request, options)
     }
 }

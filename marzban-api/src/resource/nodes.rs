@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Deletion, confirmed, named};
+use super::{Deletion, confirmed, numbered};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::model::{NewNode, Node, NodeChange, NodeSettings, NodeUsage, UsageRange};
@@ -29,6 +29,16 @@ impl<'a> Nodes<'a> {
 
     /// Reads what a host needs to become a node.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let settings = client.nodes().settings().await?;
+    /// println!("{}", settings.certificate);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
@@ -44,6 +54,17 @@ impl<'a> Nodes<'a> {
 
     /// Reads all nodes.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// for node in client.nodes().list().await? {
+    ///     println!("{} {:?}", node.name, node.status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
@@ -57,6 +78,15 @@ impl<'a> Nodes<'a> {
 
     /// Reads one node.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let node = client.nodes().get(1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such node, [`Forbidden`](ErrorKind::Forbidden) without sudo
@@ -66,11 +96,21 @@ impl<'a> Nodes<'a> {
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn get(&self, id: i64) -> Result<Node, Error> {
-        let request = about(Request::get("nodes.get", NODE), id)?;
+        let request = numbered(Request::get("nodes.get", NODE), id)?;
         self.client.fetch(&request).await
     }
 
     /// Makes a node and lets the panel connect to it, which goes on after the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::NewNode;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.nodes().create(&NewNode::new("de-1", "192.0.2.7")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -88,6 +128,16 @@ impl<'a> Nodes<'a> {
 
     /// Changes a node and, unless it is switched off, lets the panel connect anew.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::NodeChange;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.nodes().modify(1, &NodeChange::new().usage_coefficient(1.5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such node. [`Invalid`](ErrorKind::Invalid) for what the
@@ -98,11 +148,20 @@ impl<'a> Nodes<'a> {
     ///
     /// When it is dropped, the node may have been changed or not. Doing it again is safe.
     pub async fn modify(&self, id: i64, change: &NodeChange) -> Result<Node, Error> {
-        let request = about(Request::put("nodes.modify", NODE), id)?.json(change)?;
+        let request = numbered(Request::put("nodes.modify", NODE), id)?.json(change)?;
         self.client.change(&request).await?.decode(&request)
     }
 
     /// Asks the panel to connect to a node anew. The answer does not wait for it: read the status of the node.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.nodes().reconnect(1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -113,7 +172,7 @@ impl<'a> Nodes<'a> {
     ///
     /// When it is dropped, the panel may have been asked or not. Doing it again is safe.
     pub async fn reconnect(&self, id: i64) -> Result<(), Error> {
-        let request = about(
+        let request = numbered(
             Request::post("nodes.reconnect", "/api/node/{node_id}/reconnect"),
             id,
         )?;
@@ -121,6 +180,15 @@ impl<'a> Nodes<'a> {
     }
 
     /// Deletes a node. When the answer is unclear, the node is read again before anything is said.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.nodes().delete(1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -132,7 +200,7 @@ impl<'a> Nodes<'a> {
     ///
     /// When it is dropped, the node may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
-        let request = about(Request::delete("nodes.delete", NODE), id)?;
+        let request = numbered(Request::delete("nodes.delete", NODE), id)?;
         let error = match self.client.change(&request).await {
             Ok(answer) => return confirmed(&answer, &request).map(|()| Deletion::Deleted),
             Err(error) => error,
@@ -158,6 +226,18 @@ impl<'a> Nodes<'a> {
 
     /// Reads what each node carried in a time, the panel's own core among them.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::UsageRange;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// for node in client.nodes().usage(UsageRange::last_30_days()).await? {
+    ///     println!("{} {} {}", node.node_name, node.uplink, node.downlink);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
@@ -174,10 +254,6 @@ impl<'a> Nodes<'a> {
         let Usages { usages } = self.client.fetch(&request).await?;
         Ok(usages)
     }
-}
-
-pub(super) fn about(request: Request, id: i64) -> Result<Request, Error> {
-    named(request, &id.to_string())
 }
 
 fn is_absent(error: &Error) -> bool {

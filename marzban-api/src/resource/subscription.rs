@@ -31,6 +31,16 @@ impl<'a> Subscription<'a> {
     ///
     /// The panel notes time and program in the user's `sub_updated_at` and `sub_last_user_agent`.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let subscription = client.subscription("token");
+    /// let content = subscription.content("v2rayNG/1.8").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Request`](ErrorKind::Request) for a token that no
@@ -52,6 +62,17 @@ impl<'a> Subscription<'a> {
 
     /// Fetches the subscription in the format of a program.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::ClientType;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let subscription = client.subscription("token");
+    /// let content = subscription.as_client(&ClientType::ClashMeta).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Invalid`](ErrorKind::Invalid) for a program that
@@ -70,6 +91,17 @@ impl<'a> Subscription<'a> {
 
     /// Reads the user whose subscription it is, without owner, note and inbounds.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let subscription = client.subscription("token");
+    /// let user = subscription.info().await?;
+    /// println!("{} bytes used", user.used_traffic);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) for an unknown token, and the failures of every operation.
@@ -83,6 +115,17 @@ impl<'a> Subscription<'a> {
     }
 
     /// Reads what the user used through each node in a time.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::UsageRange;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let subscription = client.subscription("token");
+    /// let usage = subscription.usage(UsageRange::last_30_days()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -22,6 +22,16 @@ impl<'a> System<'a> {
 
     /// Reads the state of the host and the numbers of users.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let stats = client.system().stats().await?;
+    /// println!("{} users, {} of {} bytes of memory", stats.total_user, stats.mem_used, stats.mem_total);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The failures of every operation: [`Connect`](crate::ErrorKind::Connect),
@@ -41,6 +51,15 @@ impl<'a> System<'a> {
     /// Reads the page at the panel's address, as nobody: what a browser is shown that opens it.
     ///
     /// It shows that something answers there, and not that it is a panel.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let html: String = client.system().home_page().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -63,6 +82,17 @@ impl<'a> System<'a> {
 
     /// Reads the inbounds of the core, by protocol.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// for (protocol, inbounds) in client.system().inbounds().await? {
+    ///     println!("{protocol}: {}", inbounds.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The failures of every operation.
@@ -78,6 +108,15 @@ impl<'a> System<'a> {
 
     /// Reads the hosts of each inbound, by its tag.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let hosts = client.system().hosts().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
@@ -91,6 +130,19 @@ impl<'a> System<'a> {
 
     /// Replaces the hosts of the given tags. The list of a tag becomes exactly the given one, an empty one included;
     /// tags that are not given keep theirs. Answers with the hosts of all tags.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let mut hosts = client.system().hosts().await?;
+    /// if let Some(hosts) = hosts.get_mut("VLESS TCP REALITY") {
+    ///     hosts.truncate(1);
+    /// }
+    /// client.system().replace_hosts(&hosts).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

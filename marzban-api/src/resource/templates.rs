@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::model::{NewUserTemplate, UserTemplate, UserTemplateChange};
 use crate::request::Request;
-use crate::resource::{Deletion, named};
+use crate::resource::{Deletion, numbered};
 
 const TEMPLATES: &str = "/api/user_template";
 const TEMPLATE: &str = "/api/user_template/{template_id}";
@@ -30,6 +30,17 @@ impl<'a> Templates<'a> {
 
     /// Reads all templates.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// for template in client.templates().list().await? {
+    ///     println!("{:?}", template.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The failures of every operation.
@@ -44,6 +55,15 @@ impl<'a> Templates<'a> {
     }
 
     /// Reads at most `limit` templates after the first `offset`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let first_ten = client.templates().page(0, 10).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -61,6 +81,15 @@ impl<'a> Templates<'a> {
 
     /// Reads one template.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let template = client.templates().get(1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such template, and the failures of every operation.
@@ -69,11 +98,23 @@ impl<'a> Templates<'a> {
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn get(&self, id: i64) -> Result<UserTemplate, Error> {
-        let request = named(Request::get("templates.get", TEMPLATE), &id.to_string())?;
+        let request = numbered(Request::get("templates.get", TEMPLATE), id)?;
         self.client.fetch(&request).await
     }
 
     /// Makes a template.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use marzban_api::model::NewUserTemplate;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let month = NewUserTemplate::new("a month").expire_duration(Duration::from_secs(30 * 86_400));
+    /// client.templates().create(&month).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -92,6 +133,16 @@ impl<'a> Templates<'a> {
 
     /// Changes a template.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::UserTemplateChange;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.templates().modify(1, &UserTemplateChange::new().name("30 days")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such template. [`Conflict`](ErrorKind::Conflict) for the name
@@ -103,11 +154,20 @@ impl<'a> Templates<'a> {
     ///
     /// When it is dropped, the template may have been changed or not. Doing it again is safe.
     pub async fn modify(&self, id: i64, change: &UserTemplateChange) -> Result<UserTemplate, Error> {
-        let request = named(Request::put("templates.modify", TEMPLATE), &id.to_string())?.json(change)?;
+        let request = numbered(Request::put("templates.modify", TEMPLATE), id)?.json(change)?;
         self.client.change(&request).await?.decode(&request)
     }
 
     /// Deletes a template. When the answer is unclear, the template is read again before anything is said.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.templates().delete(1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -119,7 +179,7 @@ impl<'a> Templates<'a> {
     ///
     /// When it is dropped, the template may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
-        let request = named(Request::delete("templates.delete", TEMPLATE), &id.to_string())?;
+        let request = numbered(Request::delete("templates.delete", TEMPLATE), id)?;
         let error = match self.client.change(&request).await {
             // The panel confirms it with a bare `null`.
             Ok(answer) => return answer.decode::<IgnoredAny>(&request).map(|_| Deletion::Deleted),

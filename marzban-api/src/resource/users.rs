@@ -75,6 +75,16 @@ impl<'a> Users<'a> {
     ///
     /// On some databases the panel finds a user whatever its upper and lower case: look at the name in the answer.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let alice = client.users().get("alice").await?;
+    /// println!("{:?} until {:?}", alice.status, alice.expire);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
@@ -92,6 +102,16 @@ impl<'a> Users<'a> {
     }
 
     /// Reads one page of users.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::resource::ListUsers;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let page = client.users().list(&ListUsers::new().search("ali").limit(20)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -125,6 +145,20 @@ impl<'a> Users<'a> {
     /// the list is read shift nobody out of sight. A user that is there from the first request to the last is not
     /// missed. One that the panel cannot show is searched out and passed over as unreadable.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use futures_util::StreamExt;
+    /// # use marzban_api::resource::ListUsers;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let mut users = std::pin::pin!(client.users().stream(ListUsers::new()));
+    /// while let Some(listed) = users.next().await {
+    ///     println!("{:?}", listed?.username());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The first failure ends the stream: [`Decode`](ErrorKind::Decode) when the pages contradict their total, and the
@@ -156,6 +190,16 @@ impl<'a> Users<'a> {
     /// a client and its clones have one batch under way at a time. When the panel fails on a batch, it is halved until
     /// the user is found that it cannot show. Names are compared exactly, upper and lower case included.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let answer = client.users().by_names(&["alice", "bob"]).await?;
+    /// println!("{} found, absent: {:?}", answer.found.len(), answer.absent);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Server`](ErrorKind::Server) when nothing of a batch could be read, or 16 requests have failed and none
@@ -183,6 +227,15 @@ impl<'a> Users<'a> {
     ///
     /// The panel answers 500 to the deletion of a user without an owner although it deletes it, so after a 5xx, a
     /// time-out and a broken connection the user is read again before anything is said.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.users().delete("alice").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

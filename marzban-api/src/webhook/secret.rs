@@ -9,6 +9,16 @@ use super::Refusal;
 const HEADER: &str = "x-webhook-secret";
 
 /// What a POST must bring to be believed: the panel's setting `WEBHOOK_SECRET`.
+///
+/// # Examples
+///
+/// ```
+/// use http::HeaderMap;
+/// use marzban_api::webhook::WebhookSecret;
+///
+/// let secret = WebhookSecret::new("the word that the panel was given");
+/// assert!(secret.check(&HeaderMap::new()).is_err());
+/// ```
 #[derive(Clone)]
 pub struct WebhookSecret(Option<SecretString>);
 

@@ -138,6 +138,18 @@ async fn over_https_nothing_is_said_before_the_handshake() {
 }
 
 #[test]
+fn a_subscription_path_of_dots_is_refused_when_the_client_is_built() {
+    for path in ["..", "sub/../api", "./sub", "/../"] {
+        let built = builder("http://127.0.0.1:1").subscription_path(path).build();
+        assert_eq!(built.unwrap_err().kind(), ErrorKind::Build, "{path}");
+    }
+    for path in ["sub", "a.b", "...", "x/..y"] {
+        let built = builder("http://127.0.0.1:1").subscription_path(path).build();
+        assert_eq!(built.unwrap().subscription_path(), path);
+    }
+}
+
+#[test]
 fn the_subscription_path_has_no_slashes_around_it() {
     let client = builder("https://panel.example")
         .subscription_path("/my/sub/")

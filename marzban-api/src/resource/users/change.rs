@@ -31,6 +31,18 @@ impl Users<'_> {
     /// When the answer leaves open whether the user was made, it is read again. A user of this name that was made
     /// during this call, with this data, is the one that this call made.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::{NewUser, Proxies, Username, Vless};
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let name = Username::new("alice").expect("a name that the panel accepts");
+    /// let alice = NewUser::new(name, Proxies::new(Vless::default()));
+    /// let alice = client.users().create(&alice).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Conflict`](ErrorKind::Conflict) when a user of this name was there before.
@@ -64,6 +76,17 @@ impl Users<'_> {
     ///
     /// When the answer leaves open whether the change was made, the user is read again and compared with it.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::{Change, UserModification};
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let alice = client.users().get("alice").await?;
+    /// client.users().modify(&UserModification::of(&alice).expire(Change::Clear)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
@@ -94,6 +117,16 @@ impl Users<'_> {
     /// The panel does more than that: the next plan is dropped, and a limited, disabled or held user becomes active.
     /// An expired one stays expired.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let alice = client.users().reset("alice").await?;
+    /// assert_eq!(alice.used_traffic, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
@@ -112,6 +145,15 @@ impl Users<'_> {
     }
 
     /// Gives a user new passwords and ids and a new address of the subscription. The old ones end at once.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let alice = client.users().revoke_sub("alice").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -133,6 +175,15 @@ impl Users<'_> {
 
     /// Begins the next plan of a user now. It needs three requests, because the panel's 0.8 answers that there is no
     /// next plan also when it has just begun it: the user is read before and after.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let alice = client.users().active_next("alice").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,6 +219,15 @@ impl Users<'_> {
     ///
     /// When the answer leaves open whether it was done, the user is read again.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let alice = client.users().set_owner("alice", "seller").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user, or no such administrator; ask
@@ -196,6 +256,17 @@ impl Users<'_> {
     ///
     /// Limited users are among them when their time is over too. Without sudo rights it is the own users only.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let start = "2025-09-01T00:00:00Z".parse().expect("a time");
+    /// let end = "2025-09-30T00:00:00Z".parse().expect("a time");
+    /// let names = client.users().expired(start..=end).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Invalid`](ErrorKind::Invalid) for a range whose end is before its beginning, and the failures of every
@@ -214,6 +285,17 @@ impl Users<'_> {
     ///
     /// Limited users are deleted too when their time is over. Without sudo rights it is the own users only.
     /// Ask [`expired`](Self::expired) first: there is no other rehearsal.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let start = "2025-09-01T00:00:00Z".parse().expect("a time");
+    /// let end = "2025-09-30T00:00:00Z".parse().expect("a time");
+    /// let deleted = client.users().delete_expired(start..=end).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -236,6 +318,15 @@ impl Users<'_> {
     ///
     /// The traffic used ever is lost too. For the administrator of the panel's environment it is everybody's, for
     /// another one with sudo rights that of the own users.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// client.users().reset_all().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -4,6 +4,18 @@ use crate::request::Request;
 /// Which users to list; by default all of them.
 ///
 /// The conditions are combined: a user is listed when it meets all that are set.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::UserStatus;
+/// use marzban_api::resource::{ListUsers, UserSort, UserSortField};
+///
+/// let query = ListUsers::new()
+///     .status(UserStatus::Limited)
+///     .sort([UserSort::descending(UserSortField::UsedTraffic)])
+///     .limit(50);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListUsers {
     offset: Option<u64>,
@@ -114,6 +126,14 @@ impl ListUsers {
 }
 
 /// One key of an order of users.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::resource::{UserSort, UserSortField};
+///
+/// let latest_first = UserSort::descending(UserSortField::CreatedAt);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserSort {
     field: UserSortField,

@@ -17,6 +17,18 @@ struct Usages {
 impl Users<'_> {
     /// Reads what a user used in a time, for each node.
     ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::UsageRange;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// for node in client.users().usage("alice", UsageRange::last_30_days()).await? {
+    ///     println!("{} {}", node.node_name, node.used_traffic);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before
@@ -38,6 +50,16 @@ impl Users<'_> {
     /// Reads what all users together used in a time, for each node; of these owners only, if any are named.
     ///
     /// Without sudo rights it is the own users only.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use marzban_api::model::UsageRange;
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let usage = client.users().usage_of_all(UsageRange::last_30_days(), &["seller"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
