@@ -36,6 +36,11 @@ purity() {
     echo 'marzban-sync-core without features must not depend on these' >&2
     return 1
   fi
+  tree=$(cargo tree --locked -p marzban-sync-core --no-default-features --features schedule -e normal)
+  if grep -E '(tokio|reqwest|hyper|diesel|rand) v' <<<"$tree"; then
+    echo 'the schedules must not depend on these' >&2
+    return 1
+  fi
   tree=$(cargo tree --locked --workspace --all-features -e normal,build --prefix none)
   if grep -E '^(openssl-sys|native-tls|pq-sys) v' <<<"$tree"; then
     echo 'TLS is rustls, and PostgreSQL is spoken without libpq' >&2
@@ -45,7 +50,7 @@ purity() {
     echo 'only marzban-api/src/client/retry.rs may name backoff' >&2
     return 1
   fi
-  local pure=(account deletion observation plan policy reconcile report safety)
+  local pure=(account deletion observation plan policy reconcile report safety schedule)
   local module
   for module in "${pure[@]}"; do
     if grep -nE '\basync\b|\.await|::now\(|\bClock\b|tracing::|\bstd::(env|fs|io|net|time|thread)\b' \
@@ -70,7 +75,7 @@ step 'Lints'
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 step 'Each feature by itself'
-for features in '' jobs marzban memory sqlite postgres test-util; do
+for features in '' jobs marzban memory schedule sqlite postgres test-util; do
   cargo clippy --locked --quiet -p marzban-sync-core --no-default-features --features "$features" -- -D warnings
 done
 

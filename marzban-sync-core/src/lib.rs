@@ -15,6 +15,8 @@ pub mod policy;
 pub mod reconcile;
 pub mod report;
 pub mod safety;
+#[cfg(feature = "schedule")]
+pub mod schedule;
 pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;

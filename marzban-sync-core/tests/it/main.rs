@@ -18,5 +18,6 @@ mod jobs;
 mod jobs_failures;
 mod laws;
 mod safety_limits;
+mod schedules;
 mod scripted;
 mod store_sqlite;
