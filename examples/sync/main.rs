@@ -4,7 +4,6 @@
 //!
 //! The environment (and a `.env` file) says which panel and which database; `--help` lists the variables.
 
-mod config;
 mod output;
 mod progress;
 
@@ -17,9 +16,9 @@ use marzban_sync_core::report::Job;
 use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_core::{Context, jobs};
-use tokio_util::sync::CancellationToken;
+use marzban_sync_examples::environment::{self, Connected, Database, PanelName};
+use marzban_sync_examples::signals;
 
-use crate::config::{Connected, Database, PanelName};
 use crate::output::Format;
 use crate::progress::Progress;
 
@@ -114,8 +113,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Failure> {
-    config::load_dotenv().map_err(Failure::Configuration)?;
-    progress.install_logging(config::log_filter().map_err(Failure::Configuration)?);
+    environment::load_dotenv().map_err(Failure::Configuration)?;
+    progress.install_logging(environment::log_filter().map_err(Failure::Configuration)?);
     let format = arguments.format.unwrap_or_else(Format::for_stdout);
     let database = Database::from_environment().map_err(Failure::Configuration)?;
     if arguments.task == Task::Migrate {
@@ -133,7 +132,7 @@ async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Fai
         .limits(limits)
         .dry_run(arguments.dry_run)
         .observer(progress.clone())
-        .cancellation(cancelled_by_signal())
+        .cancellation(signals::cancelled_by_signal())
         .build();
     let mut complete = true;
     for job in arguments.task.jobs() {
@@ -189,31 +188,4 @@ async fn run_job(job: Job, context: &Context, format: Format, progress: &Progres
             false
         }
     }
-}
-
-/// A token that is cancelled by Ctrl-C or SIGTERM, so that a run ends between two requests.
-fn cancelled_by_signal() -> CancellationToken {
-    let cancellation = CancellationToken::new();
-    let token = cancellation.clone();
-    tokio::spawn(async move {
-        wait_for_signal().await;
-        token.cancel();
-    });
-    cancellation
-}
-
-#[cfg(unix)]
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-async fn wait_for_signal() {
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -1,4 +1,6 @@
 //! The environment, read once and checked: every message names the variable and what is wrong with it.
+//!
+//! Every function that reads a variable fails with one clear line, fit to be shown to whoever set it.
 
 use std::env::VarError;
 use std::str::FromStr;
@@ -12,7 +14,10 @@ use marzban_sync_core::store::{DEFAULT_PANEL, Migration, PostgresStore, SqliteSt
 use tracing_subscriber::EnvFilter;
 
 /// Adds the variables of a `.env` file, if there is one, to the environment; those that are set already win.
-pub(crate) fn load_dotenv() -> Result<(), String> {
+///
+/// # Errors
+/// When the file cannot be read, or has a line that is no assignment.
+pub fn load_dotenv() -> Result<(), String> {
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
@@ -22,20 +27,30 @@ pub(crate) fn load_dotenv() -> Result<(), String> {
     }
 }
 
-pub(crate) fn log_filter() -> Result<EnvFilter, String> {
+/// The log filter of `RUST_LOG`; `info` without it.
+///
+/// # Errors
+/// When it is no filter.
+pub fn log_filter() -> Result<EnvFilter, String> {
     let directives = variable("RUST_LOG")?.unwrap_or_else(|| "info".to_owned());
     EnvFilter::try_new(directives).map_err(|error| format!("RUST_LOG is not a log filter: {error}"))
 }
 
 /// Where the bot's tables are.
 #[derive(Debug)]
-pub(crate) enum Database {
+pub enum Database {
+    /// A `postgres://` URL.
     Postgres(String),
+    /// A `sqlite://` URL.
     Sqlite(String),
 }
 
 impl Database {
-    pub(crate) fn from_environment() -> Result<Self, String> {
+    /// The database of `DATABASE_URL`.
+    ///
+    /// # Errors
+    /// When the variable is missing, or names no database of these kinds.
+    pub fn from_environment() -> Result<Self, String> {
         let url = required("DATABASE_URL")?;
         match url.split_once(':') {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
@@ -44,7 +59,11 @@ impl Database {
         }
     }
 
-    pub(crate) async fn connect(&self) -> Result<Connected, StoreError> {
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// `Invalid` when the URL makes no sense, `Unavailable` when the database does not answer.
+    pub async fn connect(&self) -> Result<Connected, StoreError> {
         Ok(match self {
             Self::Postgres(url) => Connected::Postgres(PostgresStore::connect(url).await?),
             Self::Sqlite(url) => Connected::Sqlite(SqliteStore::connect(url).await?),
@@ -54,20 +73,28 @@ impl Database {
 
 /// A store of either kind.
 #[derive(Debug)]
-pub(crate) enum Connected {
+pub enum Connected {
+    /// A PostgreSQL store.
     Postgres(PostgresStore),
+    /// A SQLite store.
     Sqlite(SqliteStore),
 }
 
 impl Connected {
-    pub(crate) async fn migrate(&self) -> Result<Migration, StoreError> {
+    /// Creates what is missing; only adds.
+    ///
+    /// # Errors
+    /// As the store's own migration.
+    pub async fn migrate(&self) -> Result<Migration, StoreError> {
         match self {
             Self::Postgres(store) => store.migrate().await,
             Self::Sqlite(store) => store.migrate().await,
         }
     }
 
-    pub(crate) fn into_store(self) -> Arc<dyn Store> {
+    /// The store, whatever its kind.
+    #[must_use]
+    pub fn into_store(self) -> Arc<dyn Store> {
         match self {
             Self::Postgres(store) => Arc::new(store),
             Self::Sqlite(store) => Arc::new(store),
@@ -77,7 +104,7 @@ impl Connected {
 
 /// The name of one of several panels, which is a part of the names of its variables.
 #[derive(Clone, Debug)]
-pub(crate) struct PanelName(String);
+pub struct PanelName(String);
 
 impl FromStr for PanelName {
     type Err = String;
@@ -98,7 +125,9 @@ impl Default for PanelName {
 }
 
 impl PanelName {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The name, as `vpn_configs.panel` has it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -111,7 +140,10 @@ impl PanelName {
     }
 
     /// The panel that the environment says.
-    pub(crate) fn panel_from_environment(&self) -> Result<MarzbanPanel, String> {
+    ///
+    /// # Errors
+    /// When a variable is missing, or its value cannot work.
+    pub fn panel_from_environment(&self) -> Result<MarzbanPanel, String> {
         let url = self.variable("URL");
         let signed_in = Client::builder(&required(&url)?)
             .credentials(
@@ -143,7 +175,11 @@ impl PanelName {
     }
 }
 
-fn flag(name: &str) -> Result<bool, String> {
+/// A variable that is true or false; false without it.
+///
+/// # Errors
+/// When it is neither.
+pub fn flag(name: &str) -> Result<bool, String> {
     match variable(name)?.as_deref() {
         Some("1" | "true" | "yes") => Ok(true),
         None | Some("0" | "false" | "no") => Ok(false),
@@ -171,16 +207,23 @@ fn pacing(name: &str) -> Result<Pacing, String> {
     }
 }
 
-fn required(name: &str) -> Result<String, String> {
+/// A variable that must be set.
+///
+/// # Errors
+/// When it is not.
+pub fn required(name: &str) -> Result<String, String> {
     variable(name)?.ok_or_else(|| format!("{name} is not set; `--help` lists the variables"))
 }
 
 /// A variable, where an empty one counts as not set.
+///
+/// # Errors
+/// When it is not UTF-8.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the program's edge, where its environment is read"
 )]
-fn variable(name: &str) -> Result<Option<String>, String> {
+pub fn variable(name: &str) -> Result<Option<String>, String> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),

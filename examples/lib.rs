@@ -1,0 +1,4 @@
+//! What several of the examples share.
+
+pub mod environment;
+pub mod signals;
