@@ -6,6 +6,7 @@ pub mod clock;
 pub mod deletion;
 pub mod error;
 pub mod event;
+pub mod history;
 #[cfg(feature = "jobs")]
 pub mod jobs;
 pub mod observation;

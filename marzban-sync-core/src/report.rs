@@ -42,6 +42,12 @@ impl Job {
             Self::GetMarzbanSystemStats => "get_marzban_system_stats",
         }
     }
+
+    /// The job of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|job| job.as_str() == name)
+    }
 }
 
 impl fmt::Display for Job {

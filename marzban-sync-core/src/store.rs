@@ -12,12 +12,12 @@ use crate::error::StoreError;
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod figures;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "memory")]
-pub use memory::{
-    MemoryRun, MemoryStore, MemorySubscription, MemorySystemStats, MemoryUser, MemoryVpnConfig,
-};
+pub use memory::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
@@ -133,6 +133,9 @@ pub trait Store: Send + Sync {
 
     /// Notes that a run has begun, in `marzban_sync_runs` with the outcome `running`.
     ///
+    /// The caller holds the lock of this job and panel, so a run of theirs that still is `running` is one whose
+    /// process died: it becomes `abandoned`, and has no end, as nobody knows when that was.
+    ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
     async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError>;
@@ -159,6 +162,13 @@ pub trait Store: Send + Sync {
         stats: &SystemStats,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError>;
+
+    /// Deletes the runs of a panel that began, and its figures that were collected, before this moment; returns how
+    /// many rows that were. Kept are runs under way, and of each job the last one that completed, however old.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid`.
+    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError>;
 }
 
 /// A lock that one run of a job holds; dropping it frees it as well.
@@ -207,30 +217,51 @@ pub struct Page {
 }
 
 /// The id of a row of `marzban_sync_runs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId(pub i64);
 
 /// How a run ended, as `marzban_sync_runs.outcome` holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
+    /// `running`: it is under way, or its process died and no later run has noticed.
+    Running,
     /// `completed`: everything in scope was looked at, and nothing was withheld.
     Completed,
     /// `stopped`: a safety limit, the deadline or a cancellation ended it early.
     Stopped,
     /// `failed`: the panel or the database failed.
     Failed,
+    /// `abandoned`: its process died, or lost its lock; what it had written stays, and the next run did the rest.
+    Abandoned,
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Completed,
+        Self::Stopped,
+        Self::Failed,
+        Self::Abandoned,
+    ];
+
     /// The text that the database holds.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Running => "running",
             Self::Completed => "completed",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
         }
+    }
+
+    /// The outcome of this text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
     }
 }
 
@@ -322,6 +353,10 @@ macro_rules! forward {
                 now: DateTime<Utc>,
             ) -> Result<(), StoreError> {
                 (**self).record_system_stats(panel, stats, now).await
+            }
+
+            async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+                (**self).forget_history(panel, before).await
             }
         }
     };

@@ -24,6 +24,7 @@ pub struct Context {
     pub(super) limits: SafetyLimits,
     pub(super) ended_for: TimeDelta,
     pub(super) deadline: TimeDelta,
+    pub(super) keep_history: Option<TimeDelta>,
     pub(super) cancellation: CancellationToken,
     pub(super) dry_run: bool,
 }
@@ -51,6 +52,7 @@ impl Context {
             limits: SafetyLimits::default(),
             ended_for: TimeDelta::days(7),
             deadline: TimeDelta::minutes(30),
+            keep_history: Some(TimeDelta::days(90)),
             cancellation: CancellationToken::new(),
             dry_run: false,
         })
@@ -79,6 +81,7 @@ impl fmt::Debug for Context {
             .field("limits", &self.limits)
             .field("ended_for", &self.ended_for)
             .field("deadline", &self.deadline)
+            .field("keep_history", &self.keep_history)
             .field("dry_run", &self.dry_run)
             .finish_non_exhaustive()
     }
@@ -125,6 +128,14 @@ impl ContextBuilder {
     /// How long a run may take, by the clock of the context; by default 30 minutes. It ends between two requests.
     pub fn deadline(mut self, deadline: TimeDelta) -> Self {
         self.0.deadline = deadline;
+        self
+    }
+
+    /// How long the rows of `marzban_sync_runs` and `marzban_system_stats` are kept; by default 90 days, and with none
+    /// for ever. The last good run of each job is always kept. Old rows are deleted by the job that adds the most,
+    /// [`get_marzban_system_stats`](super::get_marzban_system_stats).
+    pub fn keep_history(mut self, keep_history: Option<TimeDelta>) -> Self {
+        self.0.keep_history = keep_history;
         self
     }
 

@@ -11,8 +11,8 @@ use crate::error::{PanelError, StoreError, StoreErrorKind, SyncError, SyncErrorK
 use crate::report::{Job, Report, Stopped};
 use crate::store::{Outcome, RunId, RunLock};
 
-/// How many problems a row of history keeps; the report that is returned has them all.
-const MAX_RECORDED_PROBLEMS: usize = 100;
+/// How many problems, and how many changes of a plan, a row of history keeps; the report that is returned has them all.
+const MAX_RECORDED: usize = 100;
 
 /// The two halves of a run, which may work at the same time, and what holds them together.
 pub(super) struct Session<'a> {
@@ -155,9 +155,10 @@ fn for_history(report: Option<&Report>, error: Option<String>) -> Value {
         Ok(Value::Object(object)) => object,
         Ok(_) | Err(_) => Map::new(),
     };
-    object.remove("plan");
-    if let Some(problems) = object.get_mut("problems").and_then(Value::as_array_mut) {
-        problems.truncate(MAX_RECORDED_PROBLEMS);
+    for list in ["problems", "plan"] {
+        if let Some(entries) = object.get_mut(list).and_then(Value::as_array_mut) {
+            entries.truncate(MAX_RECORDED);
+        }
     }
     if let Some(error) = error {
         object.insert("error".to_owned(), Value::String(error));

@@ -1,9 +1,10 @@
 use super::Context;
 use super::session::{Failure, Session};
-use crate::error::SyncError;
-use crate::report::{Job, Report, SystemStats, SystemStatsReport};
+use crate::error::{StoreError, SyncError};
+use crate::report::{Job, Report, Run, SystemStats, SystemStatsReport};
 
-/// Collects the figures of the panel and its host, and stores them in `marzban_system_stats`.
+/// Collects the figures of the panel and its host, and stores them in `marzban_system_stats`; then forgets the
+/// panel's history beyond what [`keep_history`](super::ContextBuilder::keep_history) says.
 ///
 /// Default schedule: `*/15 * * * *`, UTC.
 ///
@@ -41,6 +42,26 @@ async fn collect(session: &Session<'_>) -> Result<SystemStats, Failure> {
             .record_system_stats(&run.panel, &stats, run.started_at)
             .await;
         recorded.map_err(Failure::Store)?;
+        forget(context, run).await.map_err(Failure::Store)?;
     }
     Ok(stats)
+}
+
+/// Deletes the history that is older than it is to be kept.
+async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
+    let Some(before) = context
+        .keep_history
+        .and_then(|keep| run.started_at.checked_sub_signed(keep))
+    else {
+        return Ok(());
+    };
+    let forgotten = context.store.forget_history(&run.panel, before).await?;
+    if forgotten > 0 {
+        tracing::debug!(
+            panel.name = run.panel,
+            history.rows = forgotten,
+            "old history was forgotten"
+        );
+    }
+    Ok(())
 }

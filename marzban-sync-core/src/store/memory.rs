@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use crate::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::history::{RunRecord, SystemStatsRecord};
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
 use crate::store::{Cursor, Outcome, Page, RunId, RunLock, Scope, Store};
 
+mod history;
 mod rows;
-pub use rows::{MemoryRun, MemorySubscription, MemorySystemStats, MemoryUser, MemoryVpnConfig};
+pub use rows::{MemorySubscription, MemoryUser, MemoryVpnConfig};
 
 /// A [`Store`] that holds the bot's tables in memory, with full semantics: paging, scopes, compare-and-set, locks.
 ///
@@ -100,13 +102,13 @@ impl MemoryStore {
 
     /// The run history, in the order in which the runs began.
     #[must_use]
-    pub fn runs(&self) -> Vec<MemoryRun> {
+    pub fn recorded_runs(&self) -> Vec<RunRecord> {
         self.tables().runs.clone()
     }
 
     /// The panels' figures, in the order in which they were recorded.
     #[must_use]
-    pub fn system_stats(&self) -> Vec<MemorySystemStats> {
+    pub fn recorded_system_stats(&self) -> Vec<SystemStatsRecord> {
         self.tables().system_stats.clone()
     }
 
@@ -121,8 +123,8 @@ struct Tables {
     users: BTreeMap<UserId, MemoryUser>,
     subscriptions: BTreeMap<SubscriptionId, MemorySubscription>,
     vpn_configs: BTreeMap<AccountId, MemoryVpnConfig>,
-    runs: Vec<MemoryRun>,
-    system_stats: Vec<MemorySystemStats>,
+    runs: Vec<RunRecord>,
+    system_stats: Vec<SystemStatsRecord>,
     locks: HashSet<(Job, String)>,
 }
 
@@ -397,14 +399,15 @@ impl Store for MemoryStore {
 
     async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
         let mut tables = self.tables();
+        tables.abandon(job, panel);
         let id = RunId(tables.runs.last().map_or(1, |run| run.id.0 + 1));
-        tables.runs.push(MemoryRun {
+        tables.runs.push(RunRecord {
             id,
-            job: job.to_string(),
+            job,
             panel: panel.to_owned(),
             started_at: stored(now),
             finished_at: None,
-            outcome: "running".to_owned(),
+            outcome: Outcome::Running,
             report: None,
         });
         Ok(id)
@@ -425,7 +428,7 @@ impl Store for MemoryStore {
             ));
         };
         row.finished_at = Some(stored(now));
-        outcome.as_str().clone_into(&mut row.outcome);
+        row.outcome = outcome;
         row.report = Some(report.clone());
         Ok(())
     }
@@ -436,12 +439,16 @@ impl Store for MemoryStore {
         stats: &SystemStats,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.tables().system_stats.push(MemorySystemStats {
+        self.tables().system_stats.push(SystemStatsRecord {
             panel: panel.to_owned(),
             collected_at: stored(now),
             stats: stats.clone(),
         });
         Ok(())
+    }
+
+    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        Ok(self.tables().forget(panel, before))
     }
 }
 

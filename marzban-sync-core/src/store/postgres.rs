@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::account::{Account, AccountId};
 use crate::error::StoreError;
+use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
 use crate::store::{Cursor, Migration, Outcome, Page, RunId, RunLock, Scope, Store};
@@ -18,10 +19,13 @@ mod accounts;
 mod apply;
 mod connect;
 mod connection;
+mod history;
 mod lock;
 mod records;
 mod schema;
 mod tls;
+
+use connection::patiently;
 
 /// A [`Store`] in the bot's PostgreSQL database, version 12 or later.
 ///
@@ -100,11 +104,11 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
-        schema::verify(&self.pool).await
+        patiently(schema::verify(&self.pool)).await
     }
 
     async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        accounts::count(&self.pool, panel, scope).await
+        patiently(accounts::count(&self.pool, panel, scope)).await
     }
 
     async fn page_accounts(
@@ -114,7 +118,7 @@ impl Store for PostgresStore {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page, StoreError> {
-        accounts::page(&self.pool, panel, scope, after, limit).await
+        patiently(accounts::page(&self.pool, panel, scope, after, limit)).await
     }
 
     async fn reload_accounts(
@@ -123,7 +127,7 @@ impl Store for PostgresStore {
         scope: Scope,
         ids: &[AccountId],
     ) -> Result<Vec<Account>, StoreError> {
-        accounts::reload(&self.pool, panel, scope, ids).await
+        patiently(accounts::reload(&self.pool, panel, scope, ids)).await
     }
 
     async fn apply(
@@ -132,11 +136,11 @@ impl Store for PostgresStore {
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
-        apply::apply(&self.pool, panel, changes, now).await
+        patiently(apply::apply(&self.pool, panel, changes, now)).await
     }
 
     async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        apply::unlink(&self.pool, panel, account, now).await
+        patiently(apply::unlink(&self.pool, panel, account, now)).await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -144,7 +148,7 @@ impl Store for PostgresStore {
     }
 
     async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
-        records::begin_run(&self.pool, job, panel, now).await
+        patiently(records::begin_run(&self.pool, job, panel, now)).await
     }
 
     async fn finish_run(
@@ -154,7 +158,7 @@ impl Store for PostgresStore {
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        records::finish_run(&self.pool, run, outcome, report, now).await
+        patiently(records::finish_run(&self.pool, run, outcome, report, now)).await
     }
 
     async fn record_system_stats(
@@ -163,6 +167,29 @@ impl Store for PostgresStore {
         stats: &SystemStats,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        records::record_system_stats(&self.pool, panel, stats, now).await
+        patiently(records::record_system_stats(&self.pool, panel, stats, now)).await
+    }
+
+    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        patiently(history::forget(&self.pool, panel, before)).await
+    }
+}
+
+#[async_trait]
+impl History for PostgresStore {
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
+        patiently(history::runs(&self.pool, query)).await
+    }
+
+    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+        patiently(history::latest_runs(&self.pool, outcome)).await
+    }
+
+    async fn system_stats(
+        &self,
+        panel: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<SystemStatsRecord>, StoreError> {
+        patiently(history::system_stats(&self.pool, panel, since)).await
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::account::{Account, AccountId};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
 use crate::store::{Cursor, Migration, Outcome, Page, RunId, RunLock, Scope, Store};
@@ -17,6 +18,7 @@ use crate::store::{Cursor, Migration, Outcome, Page, RunId, RunLock, Scope, Stor
 mod accounts;
 mod apply;
 mod connection;
+mod history;
 mod location;
 mod lock;
 mod records;
@@ -197,5 +199,28 @@ impl Store for SqliteStore {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         records::record_system_stats(&self.connection, panel, stats, now).await
+    }
+
+    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        history::forget(&self.connection, panel, before).await
+    }
+}
+
+#[async_trait]
+impl History for SqliteStore {
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
+        history::runs(&self.connection, query).await
+    }
+
+    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+        history::latest_runs(&self.connection, outcome).await
+    }
+
+    async fn system_stats(
+        &self,
+        panel: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<SystemStatsRecord>, StoreError> {
+        history::system_stats(&self.connection, panel, since).await
     }
 }

@@ -7,7 +7,8 @@
 //! use std::sync::Arc;
 //!
 //! use async_trait::async_trait;
-//! use marzban_sync_core::store::{MemoryRun, MemoryStore, MemorySystemStats, Store};
+//! use marzban_sync_core::history::History;
+//! use marzban_sync_core::store::{MemoryStore, Store};
 //! use marzban_sync_core::testing::conformance::{Bot, Fixture};
 //!
 //! struct Memory(MemoryStore);
@@ -32,12 +33,8 @@
 //!         }
 //!     }
 //!
-//!     async fn runs(&self) -> Vec<MemoryRun> {
-//!         self.0.runs()
-//!     }
-//!
-//!     async fn system_stats(&self) -> Vec<MemorySystemStats> {
-//!         self.0.system_stats()
+//!     fn history(&self) -> Arc<dyn History> {
+//!         Arc::new(self.0.clone())
 //!     }
 //! }
 //!
@@ -64,12 +61,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::store::{
-    Cursor, MemoryRun, MemorySubscription, MemorySystemStats, MemoryUser, MemoryVpnConfig, Scope, Store,
-};
+use crate::history::History;
+use crate::store::{Cursor, MemorySubscription, MemoryUser, MemoryVpnConfig, Scope, Store};
 
 mod accounts;
 mod conflicts;
+mod history;
 mod locks;
 mod pages;
 mod panels;
@@ -80,6 +77,7 @@ mod writes;
 
 pub use accounts::*;
 pub use conflicts::*;
+pub use history::*;
 pub use locks::*;
 pub use pages::*;
 pub use panels::*;
@@ -103,11 +101,8 @@ pub trait Fixture: Send + Sync {
     /// All rows of the three tables, each by id.
     async fn rows(&self) -> Bot;
 
-    /// All rows of `marzban_sync_runs`, by id.
-    async fn runs(&self) -> Vec<MemoryRun>;
-
-    /// All rows of `marzban_system_stats`, in the order in which they were recorded.
-    async fn system_stats(&self) -> Vec<MemorySystemStats>;
+    /// What the store has recorded of its runs.
+    fn history(&self) -> Arc<dyn History>;
 }
 
 /// Rows of the bot's three tables.
@@ -311,6 +306,10 @@ macro_rules! store_conformance {
             each_run_ends_as_itself
             a_run_that_never_began_cannot_end
             system_stats_are_recorded
+            a_run_left_running_is_abandoned_by_the_next
+            runs_are_read_the_latest_first_and_by_what_is_asked
+            the_latest_run_of_each_panel_and_job_is_found
+            old_history_is_forgotten_but_for_the_last_good_runs
         }
     };
     (@laws $fixture:expr; $($law:ident)+) => {

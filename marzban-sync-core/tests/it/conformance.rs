@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use marzban_sync_core::store::{MemoryRun, MemoryStore, MemorySystemStats, Store};
+use marzban_sync_core::history::History;
+use marzban_sync_core::store::{MemoryStore, Store};
 use marzban_sync_core::testing::conformance::{Bot, Fixture};
 
 /// A store in memory, reached by way of one of the pointers that forward the trait.
@@ -50,12 +51,8 @@ impl Fixture for Memory {
         }
     }
 
-    async fn runs(&self) -> Vec<MemoryRun> {
-        self.rows.runs()
-    }
-
-    async fn system_stats(&self) -> Vec<MemorySystemStats> {
-        self.rows.system_stats()
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(self.rows.clone())
     }
 }
 

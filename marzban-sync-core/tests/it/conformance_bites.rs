@@ -7,11 +7,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::error::StoreError;
+use marzban_sync_core::history::History;
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::store::{
-    Cursor, MemoryRun, MemoryStore, MemorySystemStats, Outcome, Page, RunId, RunLock, Scope, Store,
-};
+use marzban_sync_core::store::{Cursor, MemoryStore, Outcome, Page, RunId, RunLock, Scope, Store};
 use marzban_sync_core::testing::conformance::{self, Bot, Fixture};
 use serde_json::Value;
 
@@ -50,6 +49,12 @@ enum Fault {
     LosesFractions,
     /// Calls every end a success.
     AlwaysCompleted,
+    /// Takes a run of whatever panel for one whose process died.
+    AbandonsOtherPanels,
+    /// Says that it forgot, and keeps all.
+    ForgetsNothing,
+    /// Forgets the history of other panels too.
+    ForgetsAnyPanel,
 }
 
 /// A store in memory with a fault.
@@ -234,6 +239,12 @@ impl Store for Faulty {
     }
 
     async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
+        if self.is(Fault::AbandonsOtherPanels) {
+            let other = self.inner.begin_run(job, "second", now).await?;
+            self.inner
+                .finish_run(other, Outcome::Failed, &Value::Null, now)
+                .await?;
+        }
         self.inner.begin_run(job, panel, now).await
     }
 
@@ -259,6 +270,17 @@ impl Store for Faulty {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.inner.record_system_stats(panel, stats, now).await
+    }
+
+    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        match self.fault {
+            Fault::ForgetsNothing => Ok(3),
+            Fault::ForgetsAnyPanel => {
+                self.inner.forget_history("second", before).await?;
+                self.inner.forget_history(panel, before).await
+            }
+            _ => self.inner.forget_history(panel, before).await,
+        }
     }
 }
 
@@ -291,12 +313,8 @@ impl Fixture for Faulty {
         }
     }
 
-    async fn runs(&self) -> Vec<MemoryRun> {
-        self.inner.runs()
-    }
-
-    async fn system_stats(&self) -> Vec<MemorySystemStats> {
-        self.inner.system_stats()
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(self.inner.clone())
     }
 }
 
@@ -338,4 +356,7 @@ bites! {
     a_time_from_elsewhere_is_seen: IgnoresTheTime breaks a_change_writes_both_rows_together;
     lost_fractions_are_seen: LosesFractions breaks times_survive_to_the_microsecond;
     a_failure_called_success_is_seen: AlwaysCompleted breaks each_run_ends_as_itself;
+    an_abandoned_bystander_is_seen: AbandonsOtherPanels breaks a_run_left_running_is_abandoned_by_the_next;
+    a_kept_history_is_seen: ForgetsNothing breaks old_history_is_forgotten_but_for_the_last_good_runs;
+    a_forgotten_bystander_is_seen: ForgetsAnyPanel breaks old_history_is_forgotten_but_for_the_last_good_runs;
 }

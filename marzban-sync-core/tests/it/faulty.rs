@@ -41,6 +41,9 @@ pub(crate) fn over(mut mock: MockStore, store: &MemoryStore) -> MockStore {
     let inner = store.clone();
     mock.expect_record_system_stats()
         .returning(move |panel, stats, now| at_once(inner.record_system_stats(panel, stats, now)));
+    let inner = store.clone();
+    mock.expect_forget_history()
+        .returning(move |panel, before| at_once(inner.forget_history(panel, before)));
     mock
 }
 

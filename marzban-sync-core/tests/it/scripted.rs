@@ -273,9 +273,9 @@ impl World {
 
     pub(crate) fn outcomes(&self) -> Vec<String> {
         self.store
-            .runs()
+            .recorded_runs()
             .into_iter()
-            .map(|run| format!("{} {}", run.job, run.outcome))
+            .map(|run| format!("{} {}", run.job, run.outcome.as_str()))
             .collect()
     }
 }

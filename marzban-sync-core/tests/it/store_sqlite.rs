@@ -6,16 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::{BigInt, Bool, Double, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use marzban_sync_core::account::{AccountId, SubscriptionId, UserId};
 use marzban_sync_core::error::{StoreErrorKind, chain};
+use marzban_sync_core::history::History;
 use marzban_sync_core::plan::{Change, EndDate};
-use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::store::{
-    MemoryRun, MemorySubscription, MemorySystemStats, MemoryUser, MemoryVpnConfig, RunId, Scope, SqliteStore,
-    Store,
-};
+use marzban_sync_core::report::Job;
+use marzban_sync_core::store::{MemorySubscription, MemoryUser, MemoryVpnConfig, Scope, SqliteStore, Store};
 use marzban_sync_core::testing::conformance::{Bot, Fixture};
 use tempfile::TempDir;
 
@@ -160,18 +158,8 @@ impl Fixture for Sqlite {
         }
     }
 
-    async fn runs(&self) -> Vec<MemoryRun> {
-        let rows: Vec<RunRow> = sql_query("SELECT * FROM marzban_sync_runs ORDER BY id")
-            .load(&mut self.bot())
-            .unwrap();
-        rows.into_iter().map(RunRow::neutral).collect()
-    }
-
-    async fn system_stats(&self) -> Vec<MemorySystemStats> {
-        let rows: Vec<StatsRow> = sql_query("SELECT * FROM marzban_system_stats ORDER BY id")
-            .load(&mut self.bot())
-            .unwrap();
-        rows.into_iter().map(StatsRow::neutral).collect()
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(self.store.clone())
     }
 }
 
@@ -269,105 +257,6 @@ impl VpnConfigRow {
             traffic_used: self.traffic_used,
             last_connected_at: self.last_connected_at.as_deref().map(read),
             updated_at: self.updated_at.as_deref().map(read),
-        }
-    }
-}
-
-#[derive(QueryableByName)]
-struct RunRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Text)]
-    job: String,
-    #[diesel(sql_type = Text)]
-    panel: String,
-    #[diesel(sql_type = Text)]
-    started_at: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    finished_at: Option<String>,
-    #[diesel(sql_type = Text)]
-    outcome: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    report: Option<String>,
-}
-
-impl RunRow {
-    fn neutral(self) -> MemoryRun {
-        MemoryRun {
-            id: RunId(self.id),
-            job: self.job,
-            panel: self.panel,
-            started_at: self.started_at.parse().unwrap(),
-            finished_at: self.finished_at.map(|time| time.parse().unwrap()),
-            outcome: self.outcome,
-            report: self.report.map(|report| report.parse().unwrap()),
-        }
-    }
-}
-
-#[derive(QueryableByName)]
-struct StatsRow {
-    #[diesel(sql_type = Text)]
-    panel: String,
-    #[diesel(sql_type = Text)]
-    collected_at: String,
-    #[diesel(sql_type = Text)]
-    version: String,
-    #[diesel(sql_type = BigInt)]
-    mem_total: i64,
-    #[diesel(sql_type = BigInt)]
-    mem_used: i64,
-    #[diesel(sql_type = BigInt)]
-    cpu_cores: i64,
-    #[diesel(sql_type = Double)]
-    cpu_usage: f64,
-    #[diesel(sql_type = BigInt)]
-    total_user: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    online_users: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    users_active: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    users_on_hold: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    users_disabled: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    users_expired: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    users_limited: Option<i64>,
-    #[diesel(sql_type = BigInt)]
-    incoming_bandwidth: i64,
-    #[diesel(sql_type = BigInt)]
-    outgoing_bandwidth: i64,
-    #[diesel(sql_type = BigInt)]
-    incoming_bandwidth_speed: i64,
-    #[diesel(sql_type = BigInt)]
-    outgoing_bandwidth_speed: i64,
-}
-
-impl StatsRow {
-    fn neutral(self) -> MemorySystemStats {
-        MemorySystemStats {
-            panel: self.panel,
-            collected_at: self.collected_at.parse().unwrap(),
-            stats: SystemStats {
-                version: self.version,
-                mem_total: self.mem_total,
-                mem_used: self.mem_used,
-                cpu_cores: self.cpu_cores,
-                cpu_usage: self.cpu_usage,
-                total_user: self.total_user,
-                online_users: self.online_users,
-                users_active: self.users_active,
-                users_on_hold: self.users_on_hold,
-                users_disabled: self.users_disabled,
-                users_expired: self.users_expired,
-                users_limited: self.users_limited,
-                incoming_bandwidth: self.incoming_bandwidth,
-                outgoing_bandwidth: self.outgoing_bandwidth,
-                incoming_bandwidth_speed: self.incoming_bandwidth_speed,
-                outgoing_bandwidth_speed: self.outgoing_bandwidth_speed,
-            },
         }
     }
 }

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use marzban_sync_core::report::SystemStats;
-use marzban_sync_core::store::{
-    MemoryRun, MemorySubscription, MemorySystemStats, MemoryUser, MemoryVpnConfig, RunId, Store,
-};
+use marzban_sync_core::history::History;
+use marzban_sync_core::store::{MemorySubscription, MemoryUser, MemoryVpnConfig, Store};
 use marzban_sync_core::testing::conformance::{self, Fixture};
 use marzban_sync_tests::TestDatabase;
 
@@ -107,58 +105,8 @@ impl Fixture for Bot {
         }
     }
 
-    async fn runs(&self) -> Vec<MemoryRun> {
-        let rows = self
-            .client
-            .query(
-                "SELECT id, job, panel, started_at, finished_at, outcome, report FROM marzban_sync_runs ORDER BY id",
-                &[],
-            )
-            .await
-            .unwrap();
-        rows.iter()
-            .map(|row| MemoryRun {
-                id: RunId(row.get(0)),
-                job: row.get(1),
-                panel: row.get(2),
-                started_at: row.get(3),
-                finished_at: row.get(4),
-                outcome: row.get(5),
-                report: row.get(6),
-            })
-            .collect()
-    }
-
-    async fn system_stats(&self) -> Vec<MemorySystemStats> {
-        let rows = self
-            .client
-            .query("SELECT * FROM marzban_system_stats ORDER BY id", &[])
-            .await
-            .unwrap();
-        rows.iter()
-            .map(|row| MemorySystemStats {
-                panel: row.get("panel"),
-                collected_at: row.get("collected_at"),
-                stats: SystemStats {
-                    version: row.get("version"),
-                    mem_total: row.get("mem_total"),
-                    mem_used: row.get("mem_used"),
-                    cpu_cores: row.get("cpu_cores"),
-                    cpu_usage: row.get("cpu_usage"),
-                    total_user: row.get("total_user"),
-                    online_users: row.get("online_users"),
-                    users_active: row.get("users_active"),
-                    users_on_hold: row.get("users_on_hold"),
-                    users_disabled: row.get("users_disabled"),
-                    users_expired: row.get("users_expired"),
-                    users_limited: row.get("users_limited"),
-                    incoming_bandwidth: row.get("incoming_bandwidth"),
-                    outgoing_bandwidth: row.get("outgoing_bandwidth"),
-                    incoming_bandwidth_speed: row.get("incoming_bandwidth_speed"),
-                    outgoing_bandwidth_speed: row.get("outgoing_bandwidth_speed"),
-                },
-            })
-            .collect()
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(self.store.clone())
     }
 }
 

@@ -1,12 +1,10 @@
 //! The rows of the bot's tables and of the store's own, as data.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::stored;
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::report::SystemStats;
-use crate::store::{DEFAULT_PANEL, RunId};
+use crate::store::DEFAULT_PANEL;
 
 /// A row of `users`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,34 +84,4 @@ impl MemoryVpnConfig {
         self.updated_at = self.updated_at.map(stored);
         self
     }
-}
-
-/// A row of `marzban_sync_runs`, its texts as the columns hold them; the times are UTC.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MemoryRun {
-    /// `id`.
-    pub id: RunId,
-    /// `job`: [`Job::as_str`](crate::report::Job::as_str).
-    pub job: String,
-    /// `panel`.
-    pub panel: String,
-    /// `started_at`.
-    pub started_at: DateTime<Utc>,
-    /// `finished_at`; none while the run is under way.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// `outcome`: `running`, then [`Outcome::as_str`](crate::store::Outcome::as_str).
-    pub outcome: String,
-    /// `report`; none while the run is under way.
-    pub report: Option<Value>,
-}
-
-/// A row of `marzban_system_stats`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MemorySystemStats {
-    /// `panel`.
-    pub panel: String,
-    /// `collected_at`, UTC.
-    pub collected_at: DateTime<Utc>,
-    /// The figures, a column each.
-    pub stats: SystemStats,
 }

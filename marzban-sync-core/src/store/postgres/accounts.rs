@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamp};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 
-use super::connection::{Pool, connection, failed};
+use super::connection::{Lease, Pool};
 use crate::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::{Cursor, DEFAULT_PANEL, Page, Scope};
@@ -202,15 +202,16 @@ pub(super) async fn page(
             "a page of no users was asked for",
         ));
     }
-    let rows: Vec<AccountRow> = sql_query(accounts(scope, "config.id > $3 ORDER BY config.id LIMIT $4"))
+    let mut lease = Lease::take(pool).await?;
+    let rows = sql_query(accounts(scope, "config.id > $3 ORDER BY config.id LIMIT $4"))
         .bind::<Nullable<Timestamp>, _>(moment(scope))
         .bind::<Text, _>(panel)
         .bind::<BigInt, _>(after.map_or(i64::MIN, |Cursor(AccountId(id))| id))
         // One user more than asked for tells whether there is a next page.
         .bind::<BigInt, _>(i64::from(limit) + 1)
-        .load(&mut connection(pool).await?)
-        .await
-        .map_err(failed("cannot read accounts"))?;
+        .load::<AccountRow>(lease.connection()?)
+        .await;
+    let rows = lease.done(rows, "cannot read accounts")?;
     let mut users = rows
         .chunk_by(|one, next| one.leading_id == next.leading_id)
         .skip(limit as usize - 1);
@@ -238,13 +239,14 @@ pub(super) async fn reload(
 ) -> Result<Vec<Account>, StoreError> {
     const OF_THESE: &str =
         "config.user_id IN (SELECT these.user_id FROM vpn_configs AS these WHERE these.id = ANY ($3))";
-    let rows: Vec<AccountRow> = sql_query(accounts(scope, OF_THESE))
+    let mut lease = Lease::take(pool).await?;
+    let rows = sql_query(accounts(scope, OF_THESE))
         .bind::<Nullable<Timestamp>, _>(moment(scope))
         .bind::<Text, _>(panel)
         .bind::<Array<BigInt>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>())
-        .load(&mut connection(pool).await?)
-        .await
-        .map_err(failed("cannot read accounts again"))?;
+        .load::<AccountRow>(lease.connection()?)
+        .await;
+    let rows = lease.done(rows, "cannot read accounts again")?;
     Ok(rows.into_iter().map(Account::from).collect())
 }
 
@@ -255,7 +257,8 @@ struct CountRow {
 }
 
 pub(super) async fn count(pool: &Pool, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-    let row: CountRow = sql_query(format!(
+    let mut lease = Lease::take(pool).await?;
+    let row = sql_query(format!(
         "SELECT count(*) AS accounts FROM vpn_configs AS config JOIN users ON users.id = config.user_id
          WHERE config.marzban_user_id <> '' AND {} = $2 AND {}",
         panel_of("config"),
@@ -263,8 +266,8 @@ pub(super) async fn count(pool: &Pool, panel: &str, scope: Scope) -> Result<u64,
     ))
     .bind::<Nullable<Timestamp>, _>(moment(scope))
     .bind::<Text, _>(panel)
-    .get_result(&mut connection(pool).await?)
-    .await
-    .map_err(failed("cannot count accounts"))?;
+    .get_result::<CountRow>(lease.connection()?)
+    .await;
+    let row = lease.done(row, "cannot count accounts")?;
     Ok(row.accounts.unsigned_abs())
 }

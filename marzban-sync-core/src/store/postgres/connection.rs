@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::PoolError as ManagerError;
 use diesel_async::pooled_connection::deadpool::{self as pooled, PoolError};
@@ -15,7 +16,22 @@ pub(super) type Connection = pooled::Object<AsyncPgConnection>;
 /// How long to wait for a free connection, and for the answer to a question that takes no time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A free connection of the pool, for statements that stand alone.
+/// How long a call of the store may take, however many statements it is.
+///
+/// The largest take seconds; beyond this nobody is at the other end, although nothing says so.
+const CALL_PATIENCE: Duration = Duration::from_mins(2);
+
+/// Ends a call that takes too long; what it holds is closed.
+pub(super) async fn patiently<R>(call: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
+    tokio::time::timeout(CALL_PATIENCE, call)
+        .await
+        .unwrap_or_else(|elapsed| {
+            let message = "PostgreSQL does not answer";
+            Err(StoreError::new(StoreErrorKind::Unavailable, message).with_source(elapsed))
+        })
+}
+
+/// A free connection of the pool.
 pub(super) async fn connection(pool: &Pool) -> Result<Connection, StoreError> {
     let unavailable = |message| StoreError::new(StoreErrorKind::Unavailable, message);
     match tokio::time::timeout(PATIENCE, pool.get()).await {
@@ -31,10 +47,11 @@ pub(super) async fn connection(pool: &Pool) -> Result<Connection, StoreError> {
     }
 }
 
-/// A connection that holds something in its session: an open transaction, or a lock.
+/// A connection in use, whose session may hold an open transaction or a lock.
 ///
-/// It returns to the pool only when it is given back on purpose. Dropped otherwise, as when a future is dropped between
-/// two statements, it is closed, so that the server rolls back and frees at once what the session held.
+/// It returns to the pool only when it is given back on purpose. Dropped otherwise, as when a future is dropped in the
+/// middle of a statement or between two, it is closed: the server rolls back and frees at once what the session held,
+/// and nobody is given a connection on which an answer is still awaited.
 pub(super) struct Lease(Option<Connection>);
 
 impl Lease {
@@ -55,14 +72,30 @@ impl Lease {
     pub(super) fn give_back(mut self) {
         self.0 = None;
     }
+
+    /// Ends the use with a statement's result; after a failure of the connection itself it is closed.
+    pub(super) fn done<R>(self, result: QueryResult<R>, message: &'static str) -> Result<R, StoreError> {
+        let result = result.map_err(failed(message));
+        if !matches!(&result, Err(error) if error.kind() == StoreErrorKind::Unavailable) {
+            self.give_back();
+        }
+        result
+    }
+}
+
+impl Lease {
+    /// Closes the connection; what its session held is free then.
+    pub(super) fn close(&mut self) {
+        if let Some(connection) = self.0.take() {
+            tracing::debug!("closing a PostgreSQL connection whose session holds something");
+            drop(Connection::take(connection));
+        }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            tracing::debug!("closing a PostgreSQL connection in the middle of its work");
-            drop(Connection::take(connection));
-        }
+        self.close();
     }
 }
 
@@ -71,13 +104,15 @@ pub(super) struct Transaction(Lease);
 
 impl Transaction {
     /// Begins one in which each statement sees what was committed before it began, and in which a timestamp means UTC,
-    /// whatever the role's defaults are.
+    /// whatever the role's defaults are. Should this process be cut off in the middle of it, the server ends it within
+    /// a minute, so that no row stays locked.
     pub(super) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
         let mut lease = Lease::take(pool).await?;
         lease
             .connection()?
             .batch_execute(
-                "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL TIME ZONE 'UTC'",
+                "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL TIME ZONE 'UTC'; \
+                 SET LOCAL idle_in_transaction_session_timeout = '60s'",
             )
             .await
             .map_err(failed("cannot begin a transaction"))?;
@@ -95,6 +130,17 @@ impl Transaction {
             .map_err(failed("cannot commit a transaction"))?;
         self.0.give_back();
         Ok(())
+    }
+
+    /// Commits what was done; after a refusal it rolls back and waits for that, so that whoever tries again does not
+    /// find the rows still locked by a session that is about to end.
+    pub(super) async fn end<R>(mut self, result: Result<R, StoreError>) -> Result<R, StoreError> {
+        if result.is_ok() {
+            self.commit().await?;
+        } else if let Ok(()) = self.connection()?.batch_execute("ROLLBACK").await {
+            self.0.give_back();
+        }
+        result
     }
 }
 

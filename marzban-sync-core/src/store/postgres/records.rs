@@ -6,7 +6,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
-use super::connection::{Pool, connection, failed};
+use super::connection::{Lease, Pool};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::report::{Job, SystemStats};
 use crate::store::{Outcome, RunId};
@@ -23,16 +23,19 @@ pub(super) async fn begin_run(
     panel: &str,
     now: DateTime<Utc>,
 ) -> Result<RunId, StoreError> {
-    let row: RunRow = sql_query(
-        "INSERT INTO marzban_sync_runs (job, panel, started_at, outcome) VALUES ($1, $2, $3, 'running') RETURNING id",
+    let mut lease = Lease::take(pool).await?;
+    let row = sql_query(
+        "WITH abandoned AS (
+             UPDATE marzban_sync_runs SET outcome = 'abandoned' WHERE job = $1 AND panel = $2 AND outcome = 'running'
+         )
+         INSERT INTO marzban_sync_runs (job, panel, started_at, outcome) VALUES ($1, $2, $3, 'running') RETURNING id",
     )
     .bind::<Text, _>(job.as_str())
     .bind::<Text, _>(panel)
     .bind::<Timestamptz, _>(now)
-    .get_result(&mut connection(pool).await?)
-    .await
-    .map_err(failed("cannot note the beginning of the run"))?;
-    Ok(RunId(row.id))
+    .get_result::<RunRow>(lease.connection()?)
+    .await;
+    Ok(RunId(lease.done(row, "cannot note the beginning of the run")?.id))
 }
 
 pub(super) async fn finish_run(
@@ -42,16 +45,16 @@ pub(super) async fn finish_run(
     report: &Value,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    let mut lease = Lease::take(pool).await?;
     let written =
         sql_query("UPDATE marzban_sync_runs SET finished_at = $2, outcome = $3, report = $4 WHERE id = $1")
             .bind::<BigInt, _>(run.0)
             .bind::<Timestamptz, _>(now)
             .bind::<Text, _>(outcome.as_str())
             .bind::<Jsonb, _>(report)
-            .execute(&mut connection(pool).await?)
-            .await
-            .map_err(failed("cannot note the end of the run"))?;
-    if written == 0 {
+            .execute(lease.connection()?)
+            .await;
+    if lease.done(written, "cannot note the end of the run")? == 0 {
         return Err(StoreError::new(
             StoreErrorKind::Invalid,
             format!("marzban_sync_runs has no row {}", run.0),
@@ -66,7 +69,8 @@ pub(super) async fn record_system_stats(
     stats: &SystemStats,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    sql_query(
+    let mut lease = Lease::take(pool).await?;
+    let written = sql_query(
         "INSERT INTO marzban_system_stats (
              panel, collected_at, version, mem_total, mem_used, cpu_cores, cpu_usage,
              total_user, online_users, users_active, users_on_hold, users_disabled, users_expired, users_limited,
@@ -91,8 +95,9 @@ pub(super) async fn record_system_stats(
     .bind::<BigInt, _>(stats.outgoing_bandwidth)
     .bind::<BigInt, _>(stats.incoming_bandwidth_speed)
     .bind::<BigInt, _>(stats.outgoing_bandwidth_speed)
-    .execute(&mut connection(pool).await?)
-    .await
-    .map_err(failed("cannot store the system statistics"))?;
-    Ok(())
+    .execute(lease.connection()?)
+    .await;
+    lease
+        .done(written, "cannot store the system statistics")
+        .map(drop)
 }

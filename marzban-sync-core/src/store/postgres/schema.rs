@@ -7,7 +7,7 @@ use diesel::sql_types::{Bool, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use super::connection::{Pool, Transaction, connection, failed};
+use super::connection::{Lease, Pool, Transaction, failed};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::Migration;
 
@@ -196,7 +196,9 @@ impl Schema {
 }
 
 pub(super) async fn verify(pool: &Pool) -> Result<(), StoreError> {
-    let schema = Schema::read(&mut *connection(pool).await?).await?;
+    let mut lease = Lease::take(pool).await?;
+    let schema = Schema::read(lease.connection()?).await?;
+    lease.give_back();
     let mut problems = schema.lacks();
     for column in &COLUMNS_OF_THE_BOT {
         let Column {

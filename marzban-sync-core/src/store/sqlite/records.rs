@@ -27,6 +27,13 @@ pub(super) async fn begin_run(
     let begun = connection
         .write("cannot record the run", move |connection| {
             sql_query(
+                "UPDATE marzban_sync_runs SET outcome = 'abandoned' \
+                 WHERE job = ?1 AND panel = ?2 AND outcome = 'running'",
+            )
+            .bind::<Text, _>(job.as_str())
+            .bind::<Text, _>(&panel)
+            .execute(connection)?;
+            sql_query(
                 "INSERT INTO marzban_sync_runs (job, panel, started_at, outcome) VALUES (?1, ?2, ?3, 'running') \
                  RETURNING id",
             )

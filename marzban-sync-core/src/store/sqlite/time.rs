@@ -20,7 +20,7 @@ pub(super) fn register(connection: &mut SqliteConnection) -> QueryResult<()> {
 }
 
 /// Reads a time of day and date; without an offset it is UTC.
-fn parse(text: &str) -> Option<DateTime<Utc>> {
+pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
     let (date, time) = text.trim().split_once(['T', 't', ' '])?;
     let (time, offset) = match time.find(['Z', 'z', '+', '-']) {
         Some(at) => (time.get(..at)?, parse_offset(time.get(at..)?)?),

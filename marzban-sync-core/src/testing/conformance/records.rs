@@ -2,26 +2,31 @@
 
 use serde_json::json;
 
+use super::history::all_runs;
 use super::{Fixture, days, now};
 use crate::error::StoreErrorKind;
+use crate::history::{RunRecord, SystemStatsRecord};
 use crate::report::{Job, SystemStats};
-use crate::store::{MemoryRun, MemorySystemStats, Outcome, RunId};
+use crate::store::{Outcome, RunId};
 
 /// A run is recorded as `running` when it begins, and with its end, outcome and report when it ends.
 pub async fn a_run_is_recorded_from_begin_to_end(fixture: &dyn Fixture) {
     let store = fixture.store();
     let job = Job::SyncSubscriptionsFromMarzban;
     let id = store.begin_run(job, "main", now()).await.expect("the run begins");
-    let running = MemoryRun {
+    let running = RunRecord {
         id,
-        job: "sync_subscriptions_from_marzban".to_owned(),
+        job,
         panel: "main".to_owned(),
         started_at: now(),
         finished_at: None,
-        outcome: "running".to_owned(),
+        outcome: Outcome::Running,
         report: None,
     };
-    assert_eq!(fixture.runs().await, std::slice::from_ref(&running));
+    assert_eq!(
+        all_runs(&*fixture.history()).await,
+        std::slice::from_ref(&running)
+    );
 
     let report =
         json!({"synced": 15, "errors": 2, "names": ["Ünïcødé", "O'Brien", "new\nline"], "none": null});
@@ -29,13 +34,13 @@ pub async fn a_run_is_recorded_from_begin_to_end(fixture: &dyn Fixture) {
         .finish_run(id, Outcome::Completed, &report, days(1))
         .await
         .expect("the run ends");
-    let finished = MemoryRun {
+    let finished = RunRecord {
         finished_at: Some(days(1)),
-        outcome: "completed".to_owned(),
+        outcome: Outcome::Completed,
         report: Some(report),
         ..running
     };
-    assert_eq!(fixture.runs().await, [finished]);
+    assert_eq!(all_runs(&*fixture.history()).await, [finished]);
 }
 
 /// Runs have ids of their own, and each ends as itself.
@@ -52,17 +57,16 @@ pub async fn each_run_ends_as_itself(fixture: &dyn Fixture) {
             .await
             .expect("the run ends");
     }
-    let runs = fixture.runs().await;
+    let mut runs = all_runs(&*fixture.history()).await;
+    runs.sort_by_key(|run| run.id);
     assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), begun);
     assert_eq!(
-        runs.iter()
-            .map(|run| (run.job.as_str(), run.outcome.as_str()))
-            .collect::<Vec<_>>(),
+        runs.iter().map(|run| (run.job, run.outcome)).collect::<Vec<_>>(),
         [
-            ("sync_subscriptions_from_marzban", "completed"),
-            ("sync_user_status_from_marzban", "stopped"),
-            ("cleanup_expired_marzban_users", "failed"),
-            ("get_marzban_system_stats", "running"),
+            (Job::SyncSubscriptionsFromMarzban, Outcome::Completed),
+            (Job::SyncUserStatusFromMarzban, Outcome::Stopped),
+            (Job::CleanupExpiredMarzbanUsers, Outcome::Failed),
+            (Job::GetMarzbanSystemStats, Outcome::Running),
         ],
     );
 }
@@ -77,10 +81,11 @@ pub async fn a_run_that_never_began_cannot_end(fixture: &dyn Fixture) {
         ended.expect_err("there is no such run").kind(),
         StoreErrorKind::Invalid
     );
-    assert_eq!(fixture.runs().await, []);
+    assert_eq!(all_runs(&*fixture.history()).await, []);
 }
 
-/// The figures of a panel are recorded as they are, one row a collection; those that an old panel lacks are null.
+/// The figures of a panel are recorded as they are, one row a collection, and read for one panel, the earliest first;
+/// those that an old panel lacks are none.
 pub async fn system_stats_are_recorded(fixture: &dyn Fixture) {
     let store = fixture.store();
     let full = SystemStats {
@@ -110,27 +115,36 @@ pub async fn system_stats_are_recorded(fixture: &dyn Fixture) {
         users_limited: None,
         ..full.clone()
     };
-    store
-        .record_system_stats("main", &full, now())
-        .await
-        .expect("the figures are recorded");
-    store
-        .record_system_stats("second", &old, days(1))
-        .await
-        .expect("the figures are recorded");
-    assert_eq!(
-        fixture.system_stats().await,
-        [
-            MemorySystemStats {
-                panel: "main".to_owned(),
-                collected_at: now(),
-                stats: full
-            },
-            MemorySystemStats {
-                panel: "second".to_owned(),
-                collected_at: days(1),
-                stats: old
-            },
-        ],
-    );
+    let record = |panel: &str, day, stats: &SystemStats| SystemStatsRecord {
+        panel: panel.to_owned(),
+        collected_at: days(day),
+        stats: stats.clone(),
+    };
+    let records = [
+        record("main", 1, &old),
+        record("main", 0, &full),
+        record("second", 1, &old),
+    ];
+    for record in &records {
+        store
+            .record_system_stats(&record.panel, &record.stats, record.collected_at)
+            .await
+            .expect("the figures are recorded");
+    }
+    let [later, earlier, elsewhere] = records;
+    let history = fixture.history();
+    for (panel, since, expected) in [
+        ("main", days(-1), vec![earlier, later.clone()]),
+        ("main", days(1), vec![later]),
+        ("main", days(2), vec![]),
+        ("second", now(), vec![elsewhere]),
+        ("third", now(), vec![]),
+    ] {
+        let stats = history.system_stats(panel, since).await;
+        assert_eq!(
+            stats.expect("the figures are read"),
+            expected,
+            "{panel} since {since}"
+        );
+    }
 }

@@ -61,7 +61,7 @@ async fn the_plan_is_what_the_real_run_writes(job: Job) {
     let dry = run(job, &world.builder().dry_run(true).build()).await.unwrap();
 
     assert_eq!(world.rows(), rows);
-    assert_eq!(world.store.runs(), vec![]);
+    assert_eq!(world.store.recorded_runs(), vec![]);
     assert!(
         world
             .panel

@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, Mutex};
 
+use chrono::TimeDelta;
 use marzban_sync_core::error::SyncErrorKind;
+use marzban_sync_core::history::{RunRecord, in_line_at, last_in_line};
 use marzban_sync_core::jobs::run;
-use marzban_sync_core::report::Job;
-use marzban_sync_core::store::Store;
+use marzban_sync_core::observation::Observation;
+use marzban_sync_core::report::{Job, SystemStats};
+use marzban_sync_core::store::{Outcome, RunId, Scope, Store};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
-use crate::given::{day, now};
+use crate::given::{self, day, now, user};
 use crate::scripted::World;
+use serde_json::json;
 
 #[tokio::test]
 async fn a_second_run_of_the_same_job_does_nothing() {
@@ -33,7 +37,7 @@ async fn a_second_run_of_the_same_job_does_nothing() {
     );
     assert_eq!(error.report(), None);
     assert_eq!(world.panel.calls(), Vec::<String>::new());
-    assert_eq!(world.store.runs(), vec![]);
+    assert_eq!(world.store.recorded_runs(), vec![]);
 
     first.release().await.unwrap();
     let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
@@ -68,9 +72,9 @@ async fn every_run_is_noted_when_it_begins_and_when_it_ends() {
     world.move_to(2, "berlin");
     let during = Arc::new(Mutex::new(Vec::new()));
     let (store, seen) = (world.store.clone(), Arc::clone(&during));
-    world
-        .panel
-        .at_call("users ", move || seen.lock().unwrap().extend(store.runs()));
+    world.panel.at_call("users ", move || {
+        seen.lock().unwrap().extend(store.recorded_runs());
+    });
     let context = world.builder().panel_name("berlin").build();
 
     for job in Job::ALL {
@@ -80,8 +84,8 @@ async fn every_run_is_noted_when_it_begins_and_when_it_ends() {
     let during = during.lock().unwrap();
     assert_eq!(during.len(), 1);
     assert_eq!(
-        (during[0].outcome.as_str(), during[0].finished_at),
-        ("running", None)
+        (during[0].outcome, during[0].finished_at),
+        (Outcome::Running, None)
     );
     assert_eq!(
         (during[0].panel.as_str(), during[0].started_at),
@@ -99,18 +103,18 @@ async fn every_run_is_noted_when_it_begins_and_when_it_ends() {
     assert!(
         world
             .store
-            .runs()
+            .recorded_runs()
             .iter()
             .all(|run| run.finished_at == Some(now()))
     );
 }
 
 #[tokio::test]
-async fn the_history_holds_the_report_without_its_plan() {
+async fn the_history_holds_the_report_with_what_was_withheld() {
     let world = World::new();
     world.customer(1, "active", day(5));
     world.customer(2, "active", day(5));
-    world.panel.put("user1", crate::given::user("active", day(5)));
+    world.panel.put("user1", user("active", day(5)));
     let cancellation = world.cancellation.clone();
     world.panel.at_call("user user2", move || cancellation.cancel());
 
@@ -118,15 +122,14 @@ async fn the_history_holds_the_report_without_its_plan() {
         .await
         .unwrap();
 
-    let mut expected = serde_json::to_value(&report).unwrap();
-    let plan = expected.as_object_mut().unwrap().remove("plan");
-    assert_eq!(plan.and_then(|plan| plan.as_array().map(Vec::len)), Some(1));
+    let expected = serde_json::to_value(&report).unwrap();
+    assert_eq!(expected["plan"].as_array().map(Vec::len), Some(1));
     assert_eq!(expected["stopped"], "cancelled");
-    assert_eq!(world.store.runs()[0].report, Some(expected));
+    assert_eq!(world.store.recorded_runs()[0].report, Some(expected));
 }
 
 #[tokio::test]
-async fn the_history_keeps_a_hundred_problems_and_the_report_all() {
+async fn the_history_keeps_a_hundred_problems_and_changes_and_the_report_all() {
     let world = World::new();
     world.in_line(1, day(5));
     for id in 2..=150 {
@@ -136,7 +139,152 @@ async fn the_history_keeps_a_hundred_problems_and_the_report_all() {
     let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
 
     assert_eq!(report.run.problems.len(), 149);
-    let history = world.store.runs().remove(0).report.unwrap();
+    let history = world.store.recorded_runs().remove(0).report.unwrap();
     assert_eq!(history["problems"].as_array().map(Vec::len), Some(100));
     assert_eq!(history["errors"], 149);
+
+    for id in 2..=150 {
+        world.panel.put(&format!("user{id}"), user("expired", day(-1)));
+    }
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!((report.run.withheld, report.run.plan.len()), (149, 149));
+    let history = world.store.recorded_runs().remove(1).report.unwrap();
+    assert_eq!(history["plan"].as_array().map(Vec::len), Some(100));
+}
+
+#[tokio::test]
+async fn a_run_whose_process_died_is_found_abandoned_by_the_next() {
+    let world = World::new();
+    world.in_line(1, day(5));
+    let job = Job::SyncUserStatusFromMarzban;
+    world.store.begin_run(job, "default", day(-1)).await.unwrap();
+
+    sync_user_status_from_marzban(&world.context()).await.unwrap();
+
+    let outcomes: Vec<_> = world
+        .store
+        .recorded_runs()
+        .iter()
+        .map(|run| (run.outcome, run.finished_at.is_some()))
+        .collect();
+    assert_eq!(
+        outcomes,
+        [(Outcome::Abandoned, false), (Outcome::Completed, true)]
+    );
+}
+
+#[tokio::test]
+async fn history_is_kept_for_ninety_days_or_as_long_as_is_said() {
+    for (keep, expected) in [
+        (None, 1),
+        (Some(Some(TimeDelta::days(400))), 3),
+        (Some(None), 3),
+        (Some(Some(TimeDelta::MAX)), 3),
+        (Some(Some(TimeDelta::zero())), 1),
+    ] {
+        let world = World::new();
+        for age in [91, 365] {
+            let then = now() - TimeDelta::days(age);
+            let run = world
+                .store
+                .begin_run(Job::SyncUserStatusFromMarzban, "default", then)
+                .await
+                .unwrap();
+            world
+                .store
+                .finish_run(run, Outcome::Failed, &json!({}), then)
+                .await
+                .unwrap();
+            world
+                .store
+                .record_system_stats("default", &SystemStats::default(), then)
+                .await
+                .unwrap();
+        }
+        let builder = match keep {
+            None => world.builder(),
+            Some(keep) => world.builder().keep_history(keep),
+        };
+
+        run(Job::GetMarzbanSystemStats, &builder.build()).await.unwrap();
+
+        let kept = (
+            world.store.recorded_runs().len(),
+            world.store.recorded_system_stats().len(),
+        );
+        assert_eq!(kept, (expected, expected), "{keep:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_as_stale_as_the_last_run_that_had_it_in_line() {
+    let world = World::new();
+    for id in 1..=3 {
+        world.in_line(id, day(5));
+    }
+    world.customer(4, "pending", day(5));
+    world.panel.put("user4", user("active", day(5)));
+    let hour = |hours| now() + TimeDelta::hours(hours);
+    for (hours, job) in [
+        (0, Job::SyncUserStatusFromMarzban),
+        (1, Job::SyncSubscriptionsFromMarzban),
+        (2, Job::SyncSubscriptionsFromMarzban),
+        (3, Job::GetMarzbanSystemStats),
+    ] {
+        if hours == 2 {
+            world
+                .panel
+                .say("user2", Observation::Unreadable("no proxies".to_owned()));
+        }
+        world.clock.set(hour(hours));
+        run(job, &world.context()).await.unwrap();
+    }
+    let page = world.store.page_accounts("default", Scope::All, None, 10).await;
+    let mut found = Vec::new();
+    for account in page.unwrap().accounts {
+        let at = in_line_at(&world.store, "default", &account).await.unwrap();
+        found.push((account.name, at));
+    }
+    let expected = [
+        ("user1", Some(hour(2))),
+        ("user2", Some(hour(1))),
+        ("user3", Some(hour(2))),
+        ("user4", Some(hour(0))),
+    ];
+    assert_eq!(found, expected.map(|(name, at)| (name.to_owned(), at)));
+}
+
+#[test]
+fn a_run_that_proves_nothing_makes_no_account_fresh() {
+    let account = given::account(1);
+    let proof = json!({"errors": 0, "unreached": 0, "problems": []});
+    let problem = json!({"errors": 1, "unreached": 0, "problems": [{"name": "user1"}]});
+    let other = json!({"errors": 1, "unreached": 0, "problems": [{"name": "user2"}]});
+    let cut = json!({"errors": 101, "unreached": 0, "problems": []});
+    let early = json!({"errors": 0, "unreached": 1, "problems": []});
+    for (outcome, report, is_fresh) in [
+        (Outcome::Completed, Some(proof.clone()), true),
+        (Outcome::Stopped, Some(proof.clone()), true),
+        (Outcome::Completed, Some(other), true),
+        (Outcome::Completed, Some(problem), false),
+        (Outcome::Completed, Some(cut), false),
+        (Outcome::Stopped, Some(early), false),
+        (Outcome::Failed, Some(proof.clone()), false),
+        (Outcome::Running, None, false),
+        (Outcome::Abandoned, None, false),
+        (Outcome::Completed, Some(json!({})), false),
+    ] {
+        let run = RunRecord {
+            id: RunId(1),
+            job: Job::SyncUserStatusFromMarzban,
+            panel: "default".to_owned(),
+            started_at: now(),
+            finished_at: None,
+            outcome,
+            report,
+        };
+        let at = last_in_line(&account, std::slice::from_ref(&run));
+        assert_eq!(at.is_some(), is_fresh, "{run:?}");
+    }
 }

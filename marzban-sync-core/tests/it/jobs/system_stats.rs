@@ -15,7 +15,7 @@ async fn the_figures_are_stored_with_the_time_of_the_clock() {
     let report = get_marzban_system_stats(&context).await.unwrap();
 
     assert_eq!(report.stats, stats());
-    let rows = world.store.system_stats();
+    let rows = world.store.recorded_system_stats();
     assert_eq!(rows.len(), 1);
     assert_eq!(
         (rows[0].panel.as_str(), rows[0].collected_at, &rows[0].stats),
@@ -49,6 +49,6 @@ async fn a_dry_run_only_reads() {
     let report = get_marzban_system_stats(&context).await.unwrap();
 
     assert_eq!(report.stats, stats());
-    assert_eq!(world.store.system_stats(), vec![]);
-    assert_eq!(world.store.runs(), vec![]);
+    assert_eq!(world.store.recorded_system_stats(), vec![]);
+    assert_eq!(world.store.recorded_runs(), vec![]);
 }

@@ -71,7 +71,7 @@ async fn a_refused_login_ends_the_run_after_one_question() {
     assert_eq!(report.run.stopped, Some(Stopped::Failed));
     assert_eq!(world.rows(), rows);
     assert_eq!(world.outcomes(), ["sync_subscriptions_from_marzban failed"]);
-    let history = world.store.runs().remove(0).report.unwrap();
+    let history = world.store.recorded_runs().remove(0).report.unwrap();
     assert_eq!(history["error"], "the panel refuses the login");
     assert_eq!(history["job"], "sync_subscriptions_from_marzban");
     assert!(is_free(&world, Job::SyncSubscriptionsFromMarzban));
@@ -328,10 +328,10 @@ async fn figures_that_the_panel_does_not_give_are_not_stored() {
         "get_marzban_system_stats was ended by the panel: the panel does not answer: timed out"
     );
     assert_eq!(error.report(), None);
-    assert_eq!(world.store.system_stats(), vec![]);
+    assert_eq!(world.store.recorded_system_stats(), vec![]);
     assert_eq!(world.outcomes(), ["get_marzban_system_stats failed"]);
     assert_eq!(
-        world.store.runs()[0].report,
+        world.store.recorded_runs()[0].report,
         Some(serde_json::json!({"error": "the panel does not answer: timed out"}))
     );
     assert!(is_free(&world, Job::GetMarzbanSystemStats));

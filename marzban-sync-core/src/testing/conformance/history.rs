@@ -1,0 +1,164 @@
+//! Reading the history, and forgetting what is old.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{Fixture, days};
+use crate::history::{History, RunQuery, RunRecord};
+use crate::report::{Job, SystemStats};
+use crate::store::{Outcome, RunId, Store};
+
+const STATUS: Job = Job::SyncUserStatusFromMarzban;
+const SUBSCRIPTIONS: Job = Job::SyncSubscriptionsFromMarzban;
+
+/// A run that began so many days from now and ended an hour later, if it ended.
+async fn run(store: &dyn Store, job: Job, panel: &str, day: i64, outcome: Outcome) -> RunId {
+    let id = store
+        .begin_run(job, panel, days(day))
+        .await
+        .expect("the run begins");
+    if outcome != Outcome::Running {
+        store
+            .finish_run(id, outcome, &json!({"day": day}), days(day) + TimeDelta::hours(1))
+            .await
+            .expect("the run ends");
+    }
+    id
+}
+
+/// The ids of all runs, the latest first.
+pub(super) async fn all_runs(history: &dyn History) -> Vec<RunRecord> {
+    history
+        .runs(&RunQuery::latest(1_000))
+        .await
+        .expect("the history is read")
+}
+
+async fn ids(history: &dyn History, query: RunQuery) -> Vec<RunId> {
+    let runs = history.runs(&query).await.expect("the history is read");
+    runs.into_iter().map(|run| run.id).collect()
+}
+
+/// A run that is still `running` when the next of its job and panel begins is one whose process died: it becomes
+/// `abandoned`, without an end. Runs of other jobs and panels, and those that ended, stay as they are.
+pub async fn a_run_left_running_is_abandoned_by_the_next(fixture: &dyn Fixture) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let ended = run(&*store, STATUS, "main", 0, Outcome::Failed).await;
+    let died = run(&*store, STATUS, "main", 1, Outcome::Running).await;
+    let elsewhere = run(&*store, STATUS, "second", 1, Outcome::Running).await;
+    let other_job = run(&*store, SUBSCRIPTIONS, "main", 1, Outcome::Running).await;
+    let next = run(&*store, STATUS, "main", 2, Outcome::Completed).await;
+    let mut runs: Vec<_> = all_runs(&*history)
+        .await
+        .into_iter()
+        .map(|run| (run.id, run.outcome, run.finished_at.is_some()))
+        .collect();
+    runs.sort_by_key(|(id, ..)| *id);
+    assert_eq!(
+        runs,
+        [
+            (ended, Outcome::Failed, true),
+            (died, Outcome::Abandoned, false),
+            (elsewhere, Outcome::Running, false),
+            (other_job, Outcome::Running, false),
+            (next, Outcome::Completed, true),
+        ]
+    );
+}
+
+/// Runs are read the latest first, not more than were asked for, and of the panel, job and outcome that were asked
+/// for.
+pub async fn runs_are_read_the_latest_first_and_by_what_is_asked(fixture: &dyn Fixture) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let third = run(&*store, STATUS, "main", 3, Outcome::Completed).await;
+    let first = run(&*store, STATUS, "main", 1, Outcome::Failed).await;
+    let second = run(&*store, SUBSCRIPTIONS, "main", 2, Outcome::Stopped).await;
+    let same_moment = run(&*store, STATUS, "second", 3, Outcome::Completed).await;
+    let latest = RunQuery::latest(10);
+    assert_eq!(
+        ids(&*history, latest.clone()).await,
+        [same_moment, third, second, first]
+    );
+    assert_eq!(ids(&*history, RunQuery::latest(2)).await, [same_moment, third]);
+    assert_eq!(ids(&*history, RunQuery::latest(0)).await, []);
+    let of_main = RunQuery {
+        panel: Some("main".to_owned()),
+        ..latest.clone()
+    };
+    assert_eq!(ids(&*history, of_main.clone()).await, [third, second, first]);
+    let of_status = RunQuery {
+        job: Some(STATUS),
+        ..of_main.clone()
+    };
+    assert_eq!(ids(&*history, of_status).await, [third, first]);
+    let stopped = RunQuery {
+        outcome: Some(Outcome::Stopped),
+        ..of_main
+    };
+    assert_eq!(ids(&*history, stopped).await, [second]);
+    let nowhere = RunQuery {
+        panel: Some("Main".to_owned()),
+        ..latest
+    };
+    assert_eq!(ids(&*history, nowhere).await, []);
+}
+
+/// Of each panel and job the latest run is found, by panel and job; and given an outcome, the latest that ended so.
+pub async fn the_latest_run_of_each_panel_and_job_is_found(fixture: &dyn Fixture) {
+    let (store, history) = (fixture.store(), fixture.history());
+    assert_eq!(history.latest_runs(None).await.expect("the history is read"), []);
+    let good = run(&*store, STATUS, "main", 1, Outcome::Completed).await;
+    let failed = run(&*store, STATUS, "main", 2, Outcome::Failed).await;
+    let subscriptions = run(&*store, SUBSCRIPTIONS, "main", 1, Outcome::Completed).await;
+    let elsewhere = run(&*store, STATUS, "Second", 1, Outcome::Stopped).await;
+    let mut found = Vec::new();
+    for outcome in [None, Some(Outcome::Completed), Some(Outcome::Abandoned)] {
+        let runs = history.latest_runs(outcome).await.expect("the history is read");
+        found.push(runs.into_iter().map(|run| run.id).collect::<Vec<_>>());
+    }
+    assert_eq!(
+        found,
+        [
+            vec![elsewhere, subscriptions, failed],
+            vec![subscriptions, good],
+            vec![]
+        ]
+    );
+}
+
+/// What is older than a moment is forgotten, for one panel; but runs under way stay, and so does the last good run of
+/// each job, however old, so that it can always be told how stale a panel is.
+pub async fn old_history_is_forgotten_but_for_the_last_good_runs(fixture: &dyn Fixture) {
+    let (store, history) = (fixture.store(), fixture.history());
+    let stats = SystemStats {
+        version: "0.8.4".to_owned(),
+        ..SystemStats::default()
+    };
+    run(&*store, STATUS, "main", -30, Outcome::Completed).await;
+    let last_good = run(&*store, STATUS, "main", -20, Outcome::Completed).await;
+    run(&*store, STATUS, "main", -19, Outcome::Failed).await;
+    let under_way = run(&*store, SUBSCRIPTIONS, "main", -15, Outcome::Running).await;
+    let elsewhere = run(&*store, STATUS, "second", -30, Outcome::Failed).await;
+    let at_the_moment = run(&*store, STATUS, "main", -10, Outcome::Failed).await;
+    for (panel, day) in [("main", -11), ("main", -10), ("second", -11)] {
+        store
+            .record_system_stats(panel, &stats, days(day))
+            .await
+            .expect("the figures are recorded");
+    }
+    let forgotten = store.forget_history("main", days(-10)).await;
+    assert_eq!(forgotten.expect("the history is shortened"), 3);
+    let mut kept = ids(&*history, RunQuery::latest(10)).await;
+    kept.sort();
+    assert_eq!(kept, [last_good, under_way, elsewhere, at_the_moment]);
+    for (panel, kept) in [("main", days(-10)), ("second", days(-11))] {
+        let stats = history
+            .system_stats(panel, days(-365))
+            .await
+            .expect("the figures are read");
+        let collected: Vec<_> = stats.iter().map(|record| record.collected_at).collect();
+        assert_eq!(collected, [kept], "{panel}");
+    }
+    let again = store.forget_history("main", days(-10)).await;
+    assert_eq!(again.expect("the history is shortened"), 0);
+}
