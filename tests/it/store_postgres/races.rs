@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::store::Store;
 use marzban_sync_tests::TestDatabase;
 use tokio::sync::Notify;
@@ -202,4 +203,21 @@ async fn a_dropped_call_leaves_no_row_locked() {
     .await;
     assert_eq!(bot.text(ROWS).await, "1 active 2025-10-16; t 1");
     assert_eq!(bot.account().await.traffic_used, Some(1), "the pool goes on");
+}
+
+#[tokio::test]
+async fn a_refused_write_holds_no_row_when_its_error_is_returned() {
+    let Some(bot) = Bot::with_one_account().await else {
+        return;
+    };
+    bot.sql("ALTER TABLE subscriptions ADD CONSTRAINT kept CHECK (status <> 'expired')")
+        .await;
+    let account = bot.account().await;
+    for _ in 0..20 {
+        let refused = bot.store.apply(DEFAULT_PANEL, &[expiry(&account)], now()).await;
+        assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Invalid);
+        // NOWAIT fails where a session that is about to end still holds the row.
+        bot.sql("BEGIN; SELECT FROM subscriptions FOR UPDATE NOWAIT; COMMIT")
+            .await;
+    }
 }

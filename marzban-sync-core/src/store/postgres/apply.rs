@@ -34,14 +34,24 @@ pub(super) async fn apply(
     let mut applied = Vec::with_capacity(changes.len());
     for chunk in chunks(changes, CHUNK) {
         let mut transaction = Transaction::begin(pool).await?;
-        let locked = lock_rows(transaction.connection()?, chunk).await?;
-        let free: Vec<&Change> = chunk.iter().filter(|change| locked.hold(change)).collect();
-        if !free.is_empty() {
-            applied.extend(write(transaction.connection()?, panel, &free, now).await?);
-        }
-        transaction.commit().await?;
+        let written = lock_and_write(transaction.connection()?, panel, chunk, now).await;
+        applied.extend(transaction.end(written).await?);
     }
     Ok(applied)
+}
+
+async fn lock_and_write(
+    connection: &mut AsyncPgConnection,
+    panel: &str,
+    chunk: &[Change],
+    now: DateTime<Utc>,
+) -> Result<Vec<AccountId>, StoreError> {
+    let locked = lock_rows(connection, chunk).await?;
+    let free: Vec<&Change> = chunk.iter().filter(|change| locked.hold(change)).collect();
+    if free.is_empty() {
+        return Ok(Vec::new());
+    }
+    write(connection, panel, &free, now).await
 }
 
 /// Parts changes, in their order, into chunks in which each account and each patched subscription occurs once, as a
@@ -291,9 +301,8 @@ pub(super) async fn unlink(
     .bind::<Text, _>(panel)
     .execute(transaction.connection()?)
     .await
-    .map_err(failed("cannot part an account from its panel user"))?;
-    transaction.commit().await?;
-    Ok(written == 1)
+    .map_err(failed("cannot part an account from its panel user"));
+    Ok(transaction.end(written).await? == 1)
 }
 
 #[cfg(test)]

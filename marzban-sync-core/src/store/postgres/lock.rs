@@ -1,11 +1,16 @@
 //! The lock of a run: a session-level advisory lock on a connection of its own.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::{QueryableByName, sql_query};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 
 use super::connection::{Lease, PATIENCE, Pool, failed};
 use crate::error::{StoreError, StoreErrorKind};
@@ -33,10 +38,53 @@ struct Held {
     held: bool,
 }
 
-/// Dropping it closes the connection, unless [`release`](RunLock::release) gave it back: the server then frees the lock.
+/// The server ends the session of a lock that is not heard of for so long, and frees the lock: the network may be cut
+/// so that neither side learns of it. Servers before version 14 lack the setting, and rely on the keepalives of TCP.
+const BOUND_SESSION: &str = "SELECT set_config(name, CASE name
+        WHEN 'idle_session_timeout' THEN '60s'
+        WHEN 'tcp_user_timeout' THEN '30s'
+        WHEN 'tcp_keepalives_count' THEN '3'
+        ELSE '10'
+    END, false)
+    FROM pg_settings
+    WHERE name IN ('idle_session_timeout', 'tcp_user_timeout', 'tcp_keepalives_idle', 'tcp_keepalives_interval',
+        'tcp_keepalives_count')";
+
+/// How often the session of a lock is heard of, well within its limit.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Dropping it closes the connection, and the server frees the lock.
 struct PostgresRunLock {
-    lease: Lease,
+    lease: Arc<Mutex<Lease>>,
     key: i64,
+    heartbeat: AbortHandle,
+}
+
+impl Drop for PostgresRunLock {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+        // In the middle of a heartbeat the connection is closed with the task.
+        if let Ok(mut lease) = self.lease.try_lock() {
+            lease.close();
+        }
+    }
+}
+
+/// Lets the server hear of the session until the lock is dropped, or its connection fails, which
+/// [`verify`](RunLock::verify) then finds out.
+async fn beat(lease: Arc<Mutex<Lease>>) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let mut lease = lease.lock().await;
+        let Ok(connection) = lease.connection() else {
+            return;
+        };
+        let answer = tokio::time::timeout(PATIENCE, connection.batch_execute("SELECT 1")).await;
+        if !matches!(answer, Ok(Ok(()))) {
+            tracing::warn!("the connection that holds the lock of a run does not answer");
+            return;
+        }
+    }
 }
 
 impl fmt::Debug for PostgresRunLock {
@@ -62,7 +110,18 @@ pub(super) async fn lock(pool: &Pool, job: Job, panel: &str) -> Result<Box<dyn R
         .await
         .map_err(failed("cannot take the lock of the run"))?;
     if held {
-        return Ok(Box::new(PostgresRunLock { lease, key }));
+        lease
+            .connection()?
+            .batch_execute(BOUND_SESSION)
+            .await
+            .map_err(failed("cannot bound the session of the lock"))?;
+        let lease = Arc::new(Mutex::new(lease));
+        let heartbeat = tokio::spawn(beat(Arc::clone(&lease))).abort_handle();
+        return Ok(Box::new(PostgresRunLock {
+            lease,
+            key,
+            heartbeat,
+        }));
     }
     lease.give_back();
     Err(StoreError::new(
@@ -71,37 +130,43 @@ pub(super) async fn lock(pool: &Pool, job: Job, panel: &str) -> Result<Box<dyn R
     ))
 }
 
+impl PostgresRunLock {
+    /// Asks the server about the lock.
+    async fn ask(&self, question: &str) -> Result<bool, Source> {
+        let answer = async {
+            let mut lease = self.lease.lock().await;
+            let held = sql_query(question)
+                .bind::<BigInt, _>(self.key)
+                .get_result::<Held>(lease.connection()?)
+                .await?;
+            Ok(held.held)
+        };
+        tokio::time::timeout(PATIENCE, answer).await?
+    }
+}
+
+type Source = Box<dyn StdError + Send + Sync>;
+
 #[async_trait]
 impl RunLock for PostgresRunLock {
     async fn verify(&mut self) -> Result<(), StoreError> {
         let lost = || StoreError::new(StoreErrorKind::LockLost, "the lock of the run is no longer held");
-        let question = sql_query(IS_HELD)
-            .bind::<BigInt, _>(self.key)
-            .get_result::<Held>(self.lease.connection()?);
-        match tokio::time::timeout(PATIENCE, question).await {
-            Ok(Ok(Held { held: true, .. })) => Ok(()),
-            Ok(Ok(Held { held: false, .. })) => Err(lost()),
-            Ok(Err(error)) => Err(lost().with_source(error)),
-            Err(elapsed) => Err(lost().with_source(elapsed)),
+        match self.ask(IS_HELD).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost()),
+            Err(error) => Err(lost().with_source(error)),
         }
     }
 
-    async fn release(mut self: Box<Self>) -> Result<(), StoreError> {
-        const FAILED: &str = "cannot confirm that the lock of the run was freed";
-        let unlock = sql_query(UNLOCK)
-            .bind::<BigInt, _>(self.key)
-            .get_result::<Held>(self.lease.connection()?);
-        let freed = tokio::time::timeout(PATIENCE, unlock)
-            .await
-            .map_err(|elapsed| StoreError::new(StoreErrorKind::Unavailable, FAILED).with_source(elapsed))?
-            .map_err(|error| StoreError::new(StoreErrorKind::Unavailable, FAILED).with_source(error))?;
-        if !freed.held {
-            return Err(StoreError::new(
-                StoreErrorKind::Unavailable,
-                "the lock of the run had been lost before its end",
-            ));
+    async fn release(self: Box<Self>) -> Result<(), StoreError> {
+        let unavailable = |message| StoreError::new(StoreErrorKind::Unavailable, message);
+        // The connection is closed then: its session has settings that are nobody else's.
+        match self.ask(UNLOCK).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(unavailable("the lock of the run had been lost before its end")),
+            Err(error) => {
+                Err(unavailable("cannot confirm that the lock of the run was freed").with_source(error))
+            }
         }
-        self.lease.give_back();
-        Ok(())
     }
 }
