@@ -8,6 +8,7 @@
 )]
 
 mod bot;
+mod deploy;
 mod fake_panel_program;
 mod jobs_over_http;
 mod overlap;
