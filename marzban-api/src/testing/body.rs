@@ -10,6 +10,8 @@ use super::fields::{Fields, NOT_AN_OBJECT};
 use super::inbound::Inbounds;
 use super::user::{FakeNextPlan, FakeProtocol, FakeStatus};
 
+const FLOW_MESSAGE: &str = "Input should be '' or 'xtls-rprx-vision'";
+const METHOD_MESSAGE: &str = "Input should be 'aes-128-gcm', 'aes-256-gcm' or 'chacha20-ietf-poly1305'";
 const STRATEGIES: [&str; 5] = ["no_reset", "day", "week", "month", "year"];
 
 /// Whether a body is of `POST /api/user` or of `PUT /api/user/{name}`.
@@ -94,7 +96,7 @@ pub(super) fn read(json: Option<&Value>, purpose: Purpose, known: &Inbounds) -> 
         auto_delete_in_days: fields.integer("auto_delete_in_days"),
         next_plan: fields.next_plan(),
         proxies: fields.proxies(purpose),
-        inbounds: fields.inbounds(known),
+        inbounds: fields.inbounds(purpose, known),
     };
     fields.check_hold(&body);
     fields.finish(body)
@@ -151,7 +153,11 @@ impl Fields<'_> {
 
     /// The traffic limit is truncated where other integers must be whole, and may not be text.
     fn data_limit(&mut self) -> Option<i64> {
-        let Value::Number(number) = self.given("data_limit")? else {
+        let given = self.given("data_limit")?;
+        if given.is_boolean() {
+            return self.integer_of("data_limit", given);
+        }
+        let Value::Number(number) = given else {
             let message = "Value error, data_limit must be an integer or a float, not a string";
             self.problem("data_limit", message);
             return None;
@@ -195,7 +201,10 @@ impl Fields<'_> {
         let mut fields = Fields::new(plan);
         let data_limit = fields.integer("data_limit");
         let expire = fields.integer("expire");
-        let flag = |name: &str, default| plan.get(name).and_then(Value::as_bool).unwrap_or(default);
+        let mut flag = |name: &str, default| {
+            fields.not_null(name, "Input should be a valid boolean");
+            fields.flag(name).unwrap_or(default)
+        };
         let plan = FakeNextPlan {
             data_limit: data_limit.unwrap_or_default(),
             expire,
@@ -243,12 +252,18 @@ impl Fields<'_> {
             self.problem("proxies", "Input should be a valid dictionary");
             return None;
         };
-        let text = |name: &str| settings.get(name).and_then(Value::as_str).map(str::to_owned);
+        let mut text = |name: &str, message: &str| {
+            let value = settings.get(name).filter(|_| protocol.has_setting(name))?;
+            if !value.is_string() {
+                self.problem(name, message);
+            }
+            value.as_str().map(str::to_owned)
+        };
         let body = ProxyBody {
-            id: text("id"),
-            password: text("password"),
-            flow: text("flow"),
-            method: text("method"),
+            id: text("id", "UUID input should be a string, bytes or UUID object"),
+            password: text("password", "Input should be a valid string"),
+            flow: text("flow", FLOW_MESSAGE),
+            method: text("method", METHOD_MESSAGE),
         };
         if let Some(message) = body.id.as_deref().and_then(uuid_problem) {
             self.problem("id", message);
@@ -258,7 +273,7 @@ impl Fields<'_> {
             .as_deref()
             .is_some_and(|flow| !["", "xtls-rprx-vision"].contains(&flow))
         {
-            self.problem("flow", "Input should be '' or 'xtls-rprx-vision'");
+            self.problem("flow", FLOW_MESSAGE);
         }
         let methods = ["aes-128-gcm", "aes-256-gcm", "chacha20-ietf-poly1305"];
         if body
@@ -266,34 +281,47 @@ impl Fields<'_> {
             .as_deref()
             .is_some_and(|method| !methods.contains(&method))
         {
-            let message = "Input should be 'aes-128-gcm', 'aes-256-gcm' or 'chacha20-ietf-poly1305'";
-            self.problem("method", message);
+            self.problem("method", METHOD_MESSAGE);
         }
         Some((protocol, body))
     }
 
-    fn inbounds(&mut self, known: &Inbounds) -> Option<BTreeMap<FakeProtocol, BTreeSet<String>>> {
+    /// Looks for the tags among those of all protocols, and drops what is of a protocol that a new user lacks.
+    fn inbounds(
+        &mut self,
+        purpose: Purpose,
+        known: &Inbounds,
+    ) -> Option<BTreeMap<FakeProtocol, BTreeSet<String>>> {
         let Value::Object(inbounds) = self.object.get("inbounds")? else {
             self.problem("inbounds", "Input should be a valid dictionary");
             return None;
         };
+        let proxies = self.object.get("proxies").and_then(Value::as_object);
+        let is_wanted = |name: &str| {
+            purpose == Purpose::Edit || proxies.is_some_and(|proxies| proxies.contains_key(name))
+        };
         let mut wanted = BTreeMap::new();
-        for (name, tags) in inbounds {
-            let (Some(protocol), Some(tags)) = (FakeProtocol::parse(name), tags.as_array()) else {
-                self.problem(
-                    name,
-                    "Input should be 'vmess', 'vless', 'trojan' or 'shadowsocks'",
-                );
+        for (name, tags) in inbounds.iter().filter(|(name, _)| is_wanted(name)) {
+            let Some(tags) = tags.as_array() else {
+                self.problem(name, "Input should be a valid list");
                 continue;
             };
-            let tags: BTreeSet<String> = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            if let Some(unknown) = tags.iter().find(|tag| !known.has(protocol, tag)) {
-                self.problem(
-                    "inbounds",
-                    format!("Value error, Inbound {unknown} doesn't exist"),
-                );
+            let unknown = tags
+                .iter()
+                .find(|tag| !tag.as_str().is_some_and(|tag| known.has_tag(tag)));
+            if let Some(unknown) = unknown {
+                let tag = unknown
+                    .as_str()
+                    .map_or_else(|| unknown.to_string(), str::to_owned);
+                self.problem("inbounds", format!("Value error, Inbound {tag} doesn't exist"));
             }
-            wanted.insert(protocol, tags);
+            let Some(protocol) = FakeProtocol::parse(name) else {
+                let message = "Input should be 'vmess', 'vless', 'trojan' or 'shadowsocks'";
+                self.problem("[key]", message);
+                continue;
+            };
+            let tags = tags.iter().filter_map(Value::as_str).map(str::to_owned);
+            wanted.insert(protocol, tags.collect());
         }
         Some(wanted)
     }

@@ -35,6 +35,7 @@ pub(super) struct Call {
     /// The key of a request that asks for a websocket.
     pub(super) websocket_key: Option<String>,
     authorization: Option<String>,
+    is_preflight: bool,
     content_type: Option<String>,
     pub(super) body: Bytes,
 }
@@ -54,9 +55,17 @@ impl Call {
             user_agent: text_of(&head.headers, &header::USER_AGENT),
             websocket_key: text_of(&head.headers, &header::SEC_WEBSOCKET_KEY),
             authorization: text_of(&head.headers, &header::AUTHORIZATION),
+            is_preflight: head.method == "OPTIONS"
+                && head.headers.contains_key(header::ORIGIN)
+                && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD),
             content_type: text_of(&head.headers, &header::CONTENT_TYPE),
             body,
         }
+    }
+
+    /// Whether this is a browser's question before a request of another origin.
+    pub(super) const fn is_preflight(&self) -> bool {
+        self.is_preflight
     }
 
     pub(super) fn record(&self) -> RecordedRequest {
@@ -87,9 +96,17 @@ impl Call {
 
     /// `FastAPI` reads a body as JSON when it is called so, or not called anything.
     pub(super) fn claims_json(&self) -> bool {
-        self.content_type
-            .as_deref()
-            .is_none_or(|kind| kind.contains("json"))
+        let Some(kind) = &self.content_type else {
+            return true;
+        };
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        kind.strip_prefix("application/")
+            .is_some_and(|kind| kind == "json" || kind.ends_with("+json"))
     }
 
     /// Whether the path or the filter `username` names this user.

@@ -4,16 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::fields::naive_of_text;
+use super::moment::{Moment, Reader};
 use super::state::{FakeAdmin, World};
 use super::user::FakeStatus;
-
-/// A time of the query; the panel cannot compare one with an offset to one without.
-#[derive(Clone, Copy)]
-struct Bound {
-    time: DateTime<Utc>,
-    is_aware: bool,
-}
 
 /// Lists the names of expired and of limited users whose expiry lies in the range.
 pub(super) fn list(world: &World, admin: &FakeAdmin, call: &Call) -> Answer {
@@ -50,45 +43,34 @@ fn names(world: &World, admin: &FakeAdmin, call: &Call) -> Result<Vec<String>, A
     Ok(candidates.map(|user| user.username.clone()).collect())
 }
 
+/// The panel cannot compare a time with an offset to one without.
+///
 /// The range defaults to the last 30 days, and not to all time as the panel's documentation says.
 fn range(now: DateTime<Utc>, call: &Call) -> Result<(DateTime<Utc>, DateTime<Utc>), Answer> {
     let after = bound(call, "expired_after")?;
     let before = bound(call, "expired_before")?;
     let is_comparable = match (after, before) {
-        (Some(after), Some(before)) => after.is_aware == before.is_aware,
-        (None, Some(before)) => before.is_aware,
+        (Some(after), Some(before)) => after.is_aware() == before.is_aware(),
+        (None, Some(before)) => before.is_aware(),
         (_, None) => true,
     };
     if !is_comparable {
         return Err(Answer::internal_error());
     }
-    let after = after.map_or(now - TimeDelta::days(30), |bound| bound.time);
-    let before = before.map_or(now, |bound| bound.time);
+    let after = after.map_or(now - TimeDelta::days(30), |bound| bound.instant());
+    let before = before.map_or(now, |bound| bound.instant());
     if after > before {
         return Err(Answer::detail(400, "Start date must be before end date"));
     }
     Ok((after, before))
 }
 
-fn bound(call: &Call, name: &str) -> Result<Option<Bound>, Answer> {
+fn bound(call: &Call, name: &str) -> Result<Option<Moment>, Answer> {
     let Some(text) = call.query.last(name) else {
         return Ok(None);
     };
     // A `+` of an offset that was not percent-encoded arrives as a space.
-    let aware = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
-    let epoch = || {
-        text.parse()
-            .ok()
-            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-    };
-    let found = match aware.or_else(epoch) {
-        Some(time) => Some(Bound { time, is_aware: true }),
-        None => naive_of_text(text).map(|naive| Bound {
-            time: naive.and_utc(),
-            is_aware: false,
-        }),
-    };
-    found.map(Some).ok_or_else(|| {
+    Moment::read(text, Reader::Model).map(Some).ok_or_else(|| {
         let message = "Input should be a valid datetime or date, input is too short";
         Answer::invalid(&[(name.to_owned(), message.to_owned())])
     })

@@ -1,34 +1,34 @@
 //! The fields of a JSON body, read as pydantic reads them and refused with its messages.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::answer::Answer;
 use super::call::{Call, Query};
+use super::moment::{Moment, Reader};
+use super::syntax::{self, Fault};
 
 pub(super) const NOT_AN_OBJECT: &str = "Input should be a valid dictionary or object to extract fields from";
 
 /// Refuses a body that is no JSON, which the panel does before it looks at the token.
+///
+/// A body of null is none, and one that does not claim to be JSON is a text.
 pub(super) fn syntax(call: &Call) -> Result<Option<Value>, Answer> {
     if call.body.is_empty() {
         return Ok(None);
     }
     if !call.claims_json() {
-        return Ok(Some(Value::Null));
+        return Ok(Some(Value::String(String::new())));
     }
-    serde_json::from_slice(&call.body).map(Some).map_err(|error| {
-        let offset = call
-            .body
-            .split(|byte| *byte == b'\n')
-            .take(error.line().saturating_sub(1));
-        let before: usize = offset.map(|line| line.len() + 1).sum();
-        let column = if error.is_eof() {
-            error.column()
-        } else {
-            error.column().saturating_sub(1)
-        };
-        Answer::invalid(&[((before + column).to_string(), "JSON decode error".to_owned())])
-    })
+    match syntax::read(&call.body) {
+        Ok(Value::Null) => Ok(None),
+        Ok(body) => Ok(Some(body)),
+        Err(Fault::At(offset)) => Err(Answer::invalid(&[(
+            offset.to_string(),
+            "JSON decode error".to_owned(),
+        )])),
+        Err(Fault::Unreadable) => Err(Answer::detail(400, "There was an error parsing the body")),
+    }
 }
 
 /// The fields of one object, and what is wrong with them so far.
@@ -82,6 +82,13 @@ impl<'a> Fields<'a> {
     /// The value of a field, where null counts as omitted.
     pub(super) fn given(&self, name: &str) -> Option<&'a Value> {
         self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Refuses null where the panel has a default, which stands for what is absent only.
+    pub(super) fn not_null(&mut self, name: &str, message: &str) {
+        if self.object.get(name).is_some_and(Value::is_null) {
+            self.problem(name, message);
+        }
     }
 
     /// A text that may be absent.
@@ -187,6 +194,7 @@ impl<'a> Fields<'a> {
                     None
                 }
             },
+            Value::Bool(flag) => Some(i64::from(*flag)),
             _ => {
                 self.problem(name, "Input should be a valid integer");
                 None
@@ -213,12 +221,11 @@ impl<'a> Fields<'a> {
     /// The panel drops an offset instead of converting by it; a number is Unix time.
     pub(super) fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
         let moment = match self.given(name)? {
-            Value::Number(number) => number
-                .as_i64()
-                .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-            Value::String(text) => naive_of_text(text).map(|naive| naive.and_utc()),
+            Value::Number(number) => number.as_f64().and_then(Moment::of_number),
+            Value::String(text) => Moment::read(text, Reader::Model),
             _ => None,
         };
+        let moment = moment.map(|moment| moment.naive.and_utc());
         if moment.is_none() {
             self.problem(
                 name,
@@ -254,14 +261,4 @@ pub(super) fn integer_of_query(
             None
         }
     }
-}
-
-/// Reads an ISO time, whatever its separator, and drops its offset.
-pub(super) fn naive_of_text(text: &str) -> Option<NaiveDateTime> {
-    let text = text.replacen(' ', "T", 1);
-    text.parse::<NaiveDateTime>().ok().or_else(|| {
-        DateTime::parse_from_rfc3339(&text)
-            .ok()
-            .map(|zoned| zoned.naive_local())
-    })
 }

@@ -81,6 +81,11 @@ impl Inbounds {
         self.of(protocol).any(|inbound| inbound.tag == tag)
     }
 
+    /// Whether any inbound has the tag, of whatever protocol.
+    pub(super) fn has_tag(&self, tag: &str) -> bool {
+        self.all().any(|inbound| inbound.tag == tag)
+    }
+
     /// The panel stores what is not wanted, so that inbounds added later reach everybody.
     pub(super) fn all_but(&self, protocol: FakeProtocol, wanted: &BTreeSet<String>) -> BTreeSet<String> {
         self.of(protocol)
@@ -164,23 +169,38 @@ impl Default for Core {
 }
 
 fn default_config() -> Value {
-    let reality = |names: &[&str], short_ids: &[&str]| json!({ "dest": "example.com:443", "privateKey": "", "serverNames": names, "shortIds": short_ids });
+    let reality = |names: &[&str], short_ids: &[&str]| {
+        json!({
+            "show": false, "dest": "example.com:443", "xver": 0, "privateKey": "",
+            "serverNames": names, "shortIds": short_ids,
+        })
+    };
     let inbound = |protocol: &str, tag: &str, port: u16, stream: Value| {
+        let settings = match protocol {
+            "vless" => json!({ "clients": [], "decryption": "none" }),
+            _ => json!({ "clients": [] }),
+        };
         json!({
             "tag": tag, "listen": "0.0.0.0", "port": port, "protocol": protocol,
-            "settings": { "clients": [] }, "streamSettings": stream,
+            "settings": settings, "streamSettings": stream,
         })
     };
     json!({
         "log": { "loglevel": "warning" },
-        "routing": { "rules": [] },
+        "routing": { "rules": [{ "ip": ["geoip:private"], "outboundTag": "BLOCK", "type": "field" }] },
         "inbounds": [
-            inbound("vmess", "VMess TCP", 8081, json!({ "network": "tcp", "security": "none" })),
+            inbound("vmess", "VMess TCP", 8081, json!({
+                "network": "tcp", "security": "none",
+                "tcpSettings": { "header": {
+                    "type": "http",
+                    "request": { "method": "GET", "path": ["/"], "headers": { "Host": ["example.com"] } },
+                } },
+            })),
             inbound("vmess", "VMess Websocket", 8080, json!({
                 "network": "ws", "security": "none", "wsSettings": { "path": "/vmess" },
             })),
             inbound("vless", "VLESS TCP REALITY", 8443, json!({
-                "network": "tcp", "security": "reality",
+                "network": "tcp", "security": "reality", "tcpSettings": {},
                 "realitySettings": reality(&["one.example.com", "two.example.com"], &["", "00000000000000a1"]),
             })),
             inbound("vless", "VLESS GRPC REALITY", 2053, json!({
@@ -189,8 +209,15 @@ fn default_config() -> Value {
             })),
             inbound("trojan", "Trojan Websocket TLS", 2083, json!({
                 "network": "ws", "security": "tls", "wsSettings": { "path": "/trojan" },
+                "tlsSettings": {
+                    "serverName": "example.com",
+                    "certificates": [{ "certificateFile": "/fake/cert.pem", "keyFile": "/fake/key.pem" }],
+                },
             })),
-            inbound("shadowsocks", "Shadowsocks TCP", 1080, json!({})),
+            json!({
+                "tag": "Shadowsocks TCP", "listen": "0.0.0.0", "port": 1080, "protocol": "shadowsocks",
+                "settings": { "clients": [], "network": "tcp,udp" },
+            }),
         ],
         "outbounds": [
             { "protocol": "freedom", "tag": "DIRECT" },

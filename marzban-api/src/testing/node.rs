@@ -151,6 +151,10 @@ pub(super) fn create(world: &mut World, json: Option<&Value>) -> Result<Answer, 
         fields.problem("usage_coefficient", "Input should be greater than 0");
     }
     let is_host = fields.flag("add_as_new_host").unwrap_or(true);
+    fields.not_null("port", "Input should be a valid integer");
+    fields.not_null("api_port", "Input should be a valid integer");
+    fields.not_null("usage_coefficient", "Input should be a valid number");
+    fields.not_null("add_as_new_host", "Input should be a valid boolean");
     fields.finish(())?;
     if world.nodes.values().any(|node| node.name == name) {
         return Err(Answer::detail(409, &format!("Node \"{name}\" already exists")));

@@ -74,7 +74,7 @@ impl<'a> Route<'a> {
             ["admin", name, "users", "activate"] => Self::Admin(name, admin::Deed::ActivateUsers),
             ["admin", name] if method == "DELETE" => Self::Admin(name, admin::Deed::Delete),
             ["admin", name] => Self::Admin(name, admin::Deed::Modify),
-            ["node", "settings"] => Self::NodeSettings,
+            ["node", "settings"] if !matches!(method, "PUT" | "DELETE") => Self::NodeSettings,
             ["node", id] => Self::Node(id),
             ["node", id, "reconnect"] => Self::Reconnect(id),
             ["nodes", "usage"] => Self::NodesUsage,
@@ -150,10 +150,9 @@ impl<'a> Route<'a> {
             | Self::UsersUsage
             | Self::Admin(_, Deed::ShowUsage)
             | Self::User(_, UserDeed::Usage) => &["GET"],
-            Self::CurrentAdmin => &["GET", "POST"],
             Self::Admin(_, Deed::Modify | Deed::Delete) => &["PUT", "DELETE"],
             Self::CoreConfig | Self::Hosts => &["GET", "PUT"],
-            Self::Templates => &["POST", "GET"],
+            Self::CurrentAdmin | Self::Templates => &["POST", "GET"],
             Self::Expired => &["GET", "DELETE"],
             Self::Node(_) | Self::Template(_) | Self::User(_, UserDeed::Itself) => &["GET", "PUT", "DELETE"],
             Self::User(_, UserDeed::SetOwner) => &["PUT"],
@@ -200,6 +199,9 @@ impl<'a> Route<'a> {
 /// Answers a request, as far as the panel itself is concerned.
 pub(super) fn answer(world: &mut World, call: &Call) -> Answer {
     world.settle_nodes();
+    if call.is_preflight() {
+        return preflight();
+    }
     let Some(route) = Route::find(&call.method, &call.path) else {
         return unknown(call);
     };
@@ -217,17 +219,29 @@ pub(super) fn answer(world: &mut World, call: &Call) -> Answer {
     operation::perform(world, route, call).unwrap_or_else(|refusal| refusal)
 }
 
+/// A browser asks whether it may ask, before any route is looked for.
+fn preflight() -> Answer {
+    Answer::text(200, "OK")
+        .with_header("access-control-allow-origin", "*")
+        .with_header(
+            "access-control-allow-methods",
+            "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
+        )
+        .with_header("access-control-max-age", "600")
+}
+
 /// The slash too many is answered by a redirect to an absolute URL, always of plain HTTP.
 fn unknown(call: &Call) -> Answer {
     let shorter = call
         .path
         .strip_suffix('/')
-        .and_then(|path| Route::find(&call.method, path));
-    match (shorter, call.raw_path.strip_suffix('/')) {
-        (Some(_), Some(path)) => {
+        .and_then(|path| Route::find(&call.method, path.trim_end_matches('/')));
+    let path = call.raw_path.trim_end_matches('/');
+    match shorter {
+        Some(_) => {
             let query = if call.raw_query.is_empty() { "" } else { "?" };
             Answer::redirect(format!("http://{}{path}{query}{}", call.host, call.raw_query))
         }
-        _ => Answer::detail(404, "Not Found"),
+        None => Answer::detail(404, "Not Found"),
     }
 }

@@ -12,6 +12,9 @@ use super::user::{FakeStatus, FakeUser, Proxy};
 
 const DAY: i64 = 86_400;
 
+/// The key of the inbounds that need one: nobody connects to this panel's.
+pub(super) const PUBLIC_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// One way to connect, as every format of a subscription tells it.
 pub(super) struct Share<'a> {
     pub(super) remark: String,
@@ -149,7 +152,7 @@ impl Share<'_> {
             let path = if network == "grpc" { "serviceName" } else { "path" };
             format!(
                 "security={}&type={network}&headerType=&{path}={}&host=&sni={}&fp=chrome\
-                 &pbk=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA&sid={}",
+                 &pbk={PUBLIC_KEY}&sid={}",
                 self.security,
                 utf8_percent_encode(self.path, NON_ALPHANUMERIC),
                 self.server_name,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::call::Call;
 use super::render::View;
-use super::share::{Share, links, shares};
+use super::share::{PUBLIC_KEY, Share, links, shares};
 use super::state::World;
 use super::token;
 use super::usage;
@@ -259,16 +259,29 @@ fn sing_box(user: &FakeUser, view: View<'_>) -> Value {
         "log": { "level": "warn" },
         "dns": {
             "servers": [{ "tag": "dns-remote", "address": "1.1.1.1", "detour": "proxy" }],
-            "rules": [], "final": "dns-remote", "strategy": "prefer_ipv4",
+            "rules": [{ "outbound": "any", "server": "dns-remote" }], "final": "dns-remote", "strategy": "prefer_ipv4",
         },
         "inbounds": [{
             "type": "tun", "tag": "tun-in", "interface_name": "sing-tun", "address": ["172.19.0.1/30"],
             "auto_route": true, "route_exclude_address": [], "sniff": true, "domain_strategy": "prefer_ipv4",
         }],
         "outbounds": outbounds,
-        "route": { "rules": [], "final": "proxy", "auto_detect_interface": true, "override_android_vpn": true },
+        "route": {
+            "rules": [
+                { "protocol": "dns", "outbound": "direct" },
+                { "ip_is_private": true, "outbound": "direct" },
+            ],
+            "final": "proxy", "auto_detect_interface": true, "override_android_vpn": true,
+        },
         "experimental": { "cache_file": { "enabled": true, "store_rdrc": true } },
     })
+}
+
+/// Adds an entry to an object.
+fn add(object: &mut Value, key: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(key.to_owned(), value);
+    }
 }
 
 fn sing_box_outbound(share: &Share<'_>) -> Value {
@@ -277,24 +290,40 @@ fn sing_box_outbound(share: &Share<'_>) -> Value {
         "server": share.address, "server_port": share.port,
         "multiplex": { "enabled": false, "protocol": "h2mux", "max_streams": 8 },
     });
-    let mut add = |key: &str, value: Value| {
-        if let Some(outbound) = outbound.as_object_mut() {
-            outbound.insert(key.to_owned(), value);
-        }
-    };
-    add(credential(share.proxy), secret(share.proxy).into());
+    add(&mut outbound, credential(share.proxy), secret(share.proxy).into());
     if let Proxy::Shadowsocks { method, .. } = share.proxy {
-        add("method", method.as_str().into());
+        add(&mut outbound, "method", method.as_str().into());
     }
     if share.security != "none" {
-        add(
-            "tls",
-            json!({ "enabled": true, "server_name": share.server_name }),
-        );
+        let mut tls = json!({ "enabled": true, "server_name": share.server_name });
+        if share.security == "reality" {
+            let mut reality = json!({ "enabled": true, "public_key": PUBLIC_KEY });
+            if !share.short_id.is_empty() {
+                add(&mut reality, "short_id", share.short_id.into());
+            }
+            add(&mut tls, "reality", reality);
+            add(
+                &mut tls,
+                "utls",
+                json!({ "enabled": true, "fingerprint": "chrome" }),
+            );
+        }
+        add(&mut outbound, "tls", tls);
     }
     match share.inbound.network.as_str() {
-        "grpc" => add("transport", json!({ "type": "grpc", "service_name": share.path })),
-        "ws" => add("transport", json!({ "type": "ws", "path": share.path })),
+        "grpc" => add(
+            &mut outbound,
+            "transport",
+            json!({
+                "type": "grpc", "service_name": share.path,
+                "idle_timeout": "15s", "ping_timeout": "15s", "permit_without_stream": false,
+            }),
+        ),
+        "ws" => add(
+            &mut outbound,
+            "transport",
+            json!({ "type": "ws", "path": share.path }),
+        ),
         _ => {}
     }
     outbound
@@ -304,28 +333,83 @@ fn v2ray(share: &Share<'_>) -> Value {
     let inbound = |protocol: &str, port: u16| {
         json!({
             "tag": protocol, "port": port, "listen": "0.0.0.0", "protocol": protocol,
-            "sniffing": { "enabled": true }, "settings": { "auth": "noauth", "udp": true },
+            "sniffing": { "enabled": true, "destOverride": ["http", "tls"], "routeOnly": false },
+            "settings": { "auth": "noauth", "udp": true, "allowTransparent": false },
         })
     };
-    let mut server = json!({ "address": share.address, "port": share.port });
-    if let Some(server) = server.as_object_mut() {
-        let key = match credential(share.proxy) {
-            "uuid" => "id",
-            key => key,
-        };
-        server.insert(key.to_owned(), secret(share.proxy).into());
-    }
     json!({
         "log": { "access": "", "error": "", "loglevel": "warning" },
         "inbounds": [inbound("socks", 10_808), inbound("http", 10_809)],
         "outbounds": [{
-            "tag": "proxy", "protocol": share.inbound.protocol.as_str(), "settings": { "servers": [server] },
-            "streamSettings": { "network": share.inbound.network, "security": share.security },
+            "tag": "proxy", "protocol": share.inbound.protocol.as_str(),
+            "settings": v2ray_server(share), "streamSettings": v2ray_stream(share),
         }],
-        "dns": { "servers": [] },
+        "dns": { "servers": ["1.1.1.1"] },
         "routing": { "domainStrategy": "AsIs", "rules": [] },
         "remarks": share.remark,
     })
+}
+
+fn v2ray_server(share: &Share<'_>) -> Value {
+    let secret = secret(share.proxy);
+    let with_users =
+        |user: Value| json!({ "vnext": [{ "address": share.address, "port": share.port, "users": [user] }] });
+    match share.proxy {
+        Proxy::Vmess { .. } => {
+            with_users(json!({ "id": secret, "alterId": 0, "security": "auto", "email": "fake@example.com" }))
+        }
+        Proxy::Vless { flow, .. } => with_users(json!({
+            "id": secret, "alterId": 0, "security": "auto", "email": "fake@example.com",
+            "encryption": "none", "flow": flow,
+        })),
+        Proxy::Trojan { .. } => json!({
+            "servers": [{ "address": share.address, "port": share.port, "password": secret }],
+        }),
+        Proxy::Shadowsocks { method, .. } => json!({
+            "servers": [{
+                "address": share.address, "port": share.port, "password": secret, "method": method,
+            }],
+        }),
+    }
+}
+
+fn v2ray_stream(share: &Share<'_>) -> Value {
+    let mut stream = json!({ "network": share.inbound.network, "security": share.security });
+    match share.security {
+        "reality" => {
+            add(
+                &mut stream,
+                "realitySettings",
+                json!({
+                    "serverName": share.server_name, "fingerprint": "chrome", "show": false,
+                    "publicKey": PUBLIC_KEY, "shortId": share.short_id,
+                }),
+            );
+        }
+        "tls" => {
+            add(
+                &mut stream,
+                "tlsSettings",
+                json!({ "serverName": share.server_name, "show": false }),
+            );
+        }
+        _ => {}
+    }
+    match share.inbound.network.as_str() {
+        "grpc" => {
+            add(
+                &mut stream,
+                "grpcSettings",
+                json!({
+                    "serviceName": share.path, "multiMode": false, "idle_timeout": 60,
+                    "health_check_timeout": 20, "permit_without_stream": false, "initial_windows_size": 0,
+                }),
+            );
+        }
+        "ws" => add(&mut stream, "wsSettings", json!({ "path": share.path })),
+        _ => {}
+    }
+    stream
 }
 
 /// Outline takes one Shadowsocks server and nothing else.

@@ -84,7 +84,11 @@ fn inbounds(fields: &mut Fields<'_>) -> BTreeMap<FakeProtocol, BTreeSet<String>>
             );
             continue;
         };
-        let tags = tags.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let Some(tags) = tags.as_array() else {
+            fields.problem(name, "Input should be a valid list");
+            continue;
+        };
+        let tags = tags.iter().filter_map(Value::as_str);
         wanted.insert(protocol, tags.map(str::to_owned).collect());
     }
     wanted

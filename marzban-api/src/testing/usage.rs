@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, DurationRound as _, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::call::Call;
-use super::fields::naive_of_text;
+use super::moment::{Moment, Reader};
 use super::state::{FakeAdmin, World};
 use super::user::FakeUser;
 
@@ -37,17 +37,8 @@ fn range(world: &World, call: &Call) -> Result<(DateTime<Utc>, DateTime<Utc>), A
 
 /// A time without an offset is the panel's own, and this panel's is UTC; a date is its midnight.
 fn moment(text: &str) -> Result<DateTime<Utc>, Answer> {
-    let zoned = DateTime::parse_from_rfc3339(text)
-        .map(|zoned| zoned.to_utc())
-        .ok();
-    let naive = || naive_of_text(text).map(|naive| naive.and_utc());
-    let date = || {
-        let date = text.parse::<NaiveDate>().ok()?;
-        Some(date.and_hms_opt(0, 0, 0)?.and_utc())
-    };
-    zoned
-        .or_else(naive)
-        .or_else(date)
+    Moment::read(text, Reader::Plain)
+        .map(|moment| moment.instant())
         .ok_or_else(|| Answer::detail(400, "Invalid date range or format"))
 }
 

@@ -108,6 +108,17 @@ impl FakeProtocol {
     pub(super) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
     }
+
+    /// Whether a user of this protocol has a setting of this name; the panel ignores all others.
+    pub(super) fn has_setting(self, name: &str) -> bool {
+        let settings: &[&str] = match self {
+            Self::Vmess => &["id"],
+            Self::Vless => &["id", "flow"],
+            Self::Trojan => &["password", "flow"],
+            Self::Shadowsocks => &["password", "method"],
+        };
+        settings.contains(&name)
+    }
 }
 
 /// The settings of one protocol of a user, as they appear under `proxies`.

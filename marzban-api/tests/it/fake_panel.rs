@@ -16,6 +16,7 @@ mod panel;
 mod recorded;
 mod status;
 mod subscription;
+mod unseen;
 mod webhook;
 
 use chrono::{DateTime, Utc};
@@ -83,7 +84,11 @@ impl Wire {
     }
 
     async fn send(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).await.expect("the panel reads");
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.expect("the panel reads");
     }
 
     /// Reads an answer; `Err` holds what came until the connection ended too early.
