@@ -11,8 +11,8 @@ use clap::Parser;
 use marzban_api::testing::FakePanel;
 use tokio::time::interval;
 
-/// How often the panel runs its jobs, as the real one by default.
-const REVIEW: Duration = Duration::from_secs(10);
+/// How often the panel runs its jobs, as the real one by default; only who waits for a review waits less.
+const REVIEW: Duration = Duration::from_secs(1);
 const NOTIFICATIONS: Duration = Duration::from_secs(30);
 const RESETS: Duration = Duration::from_hours(1);
 const DELETIONS: Duration = Duration::from_hours(6);
