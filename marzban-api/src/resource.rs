@@ -20,20 +20,61 @@ pub use system::System;
 pub use templates::Templates;
 pub use users::{Deletion, ListUsers, Listed, NamedUsers, UserSort, UserSortField, Users, UsersPage};
 
-use crate::client::Answer;
+use http::StatusCode;
+
+use crate::client::{Answer, Client};
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
 
-/// A change is done when the panel says so, in whatever words: a proxy's friendly page with status 200 is no word of
-/// the panel.
+/// A change is done when the panel says so, in whatever words or by a bare `null`: a proxy's friendly page with
+/// status 200 is no word of the panel.
 fn confirmed(answer: &Answer, request: &Request) -> Result<(), Error> {
     #[derive(serde::Deserialize)]
     struct Confirmation {}
-    if answer.status == http::StatusCode::NO_CONTENT {
+    if answer.status == StatusCode::NO_CONTENT {
         return Ok(());
     }
-    let Confirmation {} = answer.decode(request)?;
+    let _: Option<Confirmation> = answer.decode(request)?;
     Ok(())
+}
+
+/// Performs a deletion. When its answer leaves open whether it happened, `look` reads what was to be deleted, which
+/// is gone when the panel says so by `is_gone`.
+async fn delete<T, Look>(
+    client: &Client,
+    request: &Request,
+    is_gone: impl Fn(&Error) -> bool + Send,
+    look: impl FnOnce() -> Look + Send,
+) -> Result<Deletion, Error>
+where
+    Look: Future<Output = Result<T, Error>> + Send,
+{
+    let error = match client.execute(request).await {
+        Ok(answer) => return confirmed(&answer, request).map(|()| Deletion::Deleted),
+        Err(error) if is_gone(&error) => return Ok(Deletion::AlreadyGone),
+        Err(error) if error.leaves_open(request) => error,
+        Err(error) => return Err(error),
+    };
+    match look().await {
+        Err(gone) if is_gone(&gone) => Ok(Deletion::Deleted),
+        Ok(_) if is_final(&error) => {
+            Err(error.turned_into(ErrorKind::Server, "the deletion failed and nothing is deleted"))
+        }
+        Ok(_) => Err(error.turned_into(ErrorKind::Unclear, "nothing is deleted, but it may yet be")),
+        Err(unknown) => {
+            tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
+            Err(error.turned_into(ErrorKind::Unclear, "the deletion may have happened or not"))
+        }
+    }
+}
+
+/// Whether the panel is done with the request: it has answered itself. After a time-out, or a failure of a proxy
+/// before it, it may still be at work.
+fn is_final(error: &Error) -> bool {
+    let by_panel = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND];
+    by_panel
+        .iter()
+        .any(|status| error.status() == Some(status.as_u16()))
 }
 
 /// Puts a number into the path.

@@ -2,7 +2,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::model::{Admin, AdminModification, NewAdmin};
 use crate::request::Request;
-use crate::resource::{Deletion, confirmed, named};
+use crate::resource::{Deletion, confirmed, delete, named};
 
 const ADMINS: &str = "/api/admin";
 const ADMIN: &str = "/api/admin/{username}";
@@ -190,6 +190,8 @@ impl<'a> Admins<'a> {
 
     /// Deletes an administrator. Its users stay, without an owner.
     ///
+    /// When the answer is unclear, the usage of the administrator is read before anything is said.
+    ///
     /// # Examples
     ///
     /// ```no_run
@@ -203,17 +205,16 @@ impl<'a> Admins<'a> {
     ///
     /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and for another administrator who has them.
     /// [`NotFound`](crate::ErrorKind::NotFound) when the address is unknown, which proves nothing about the administrator.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the administrator is still there.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened or may yet. And the failures of every operation.
     ///
     /// # Cancel safety
     ///
     /// When it is dropped, the administrator may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
         let request = named(Request::delete("admins.delete", ADMIN), username)?;
-        match self.client.change(&request).await {
-            Err(error) if error.says(ADMIN_NOT_FOUND) => Ok(Deletion::AlreadyGone),
-            outcome => confirmed(&outcome?, &request).map(|()| Deletion::Deleted),
-        }
+        let is_gone = |error: &Error| error.says(ADMIN_NOT_FOUND);
+        delete(self.client, &request, is_gone, || self.usage(username)).await
     }
 
     /// Switches off all active users of an administrator and those on hold, and restarts the core: every user's

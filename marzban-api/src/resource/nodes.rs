@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{Deletion, confirmed, numbered};
+use super::{Deletion, confirmed, delete, numbered};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::model::{NewNode, Node, NodeChange, NodeSettings, NodeUsage, UsageRange};
 use crate::request::Request;
 
@@ -15,7 +15,7 @@ const NODE_NOT_FOUND: &str = "Node not found";
 
 /// Operations on nodes, all of them for administrators with sudo rights; made by [`Client::nodes`].
 ///
-/// The panel looks for the node before it looks at the token: a [`NotFound`](ErrorKind::NotFound) does not show that
+/// The panel looks for the node before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not show that
 /// the administrator is signed in.
 #[derive(Clone, Copy, Debug)]
 pub struct Nodes<'a> {
@@ -41,7 +41,7 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
     ///
     /// # Cancel safety
     ///
@@ -67,7 +67,7 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
     ///
     /// # Cancel safety
     ///
@@ -89,7 +89,7 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such node, [`Forbidden`](ErrorKind::Forbidden) without sudo
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node, [`Forbidden`](crate::ErrorKind::Forbidden) without sudo
     /// rights, and the failures of every operation.
     ///
     /// # Cancel safety
@@ -114,8 +114,8 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) when there is a node of this name. [`Invalid`](ErrorKind::Invalid) for what
-    /// the panel does not accept. [`Unclear`](ErrorKind::Unclear) when the node may have been made: look for its name
+    /// [`Conflict`](crate::ErrorKind::Conflict) when there is a node of this name. [`Invalid`](crate::ErrorKind::Invalid) for what
+    /// the panel does not accept. [`Unclear`](crate::ErrorKind::Unclear) when the node may have been made: look for its name
     /// in [`list`](Self::list) before trying again. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -140,8 +140,8 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such node. [`Invalid`](ErrorKind::Invalid) for what the
-    /// panel does not accept. [`Unclear`](ErrorKind::Unclear) with status 500 for the name of another node, which
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node. [`Invalid`](crate::ErrorKind::Invalid) for what the
+    /// panel does not accept. [`Unclear`](crate::ErrorKind::Unclear) with status 500 for the name of another node, which
     /// the panel does not check, and whenever the outcome is unknown. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -165,7 +165,7 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such node, [`Unclear`](ErrorKind::Unclear) when the outcome
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node, [`Unclear`](crate::ErrorKind::Unclear) when the outcome
     /// is unknown, and the failures of every operation.
     ///
     /// # Cancel safety
@@ -192,8 +192,8 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) when the deletion failed and the node is still there.
-    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be. [`NotFound`](ErrorKind::NotFound) when the address
+    /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the node is still there.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when it may or may not be. [`NotFound`](crate::ErrorKind::NotFound) when the address
     /// is unknown, which proves nothing about the node. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -201,27 +201,7 @@ impl<'a> Nodes<'a> {
     /// When it is dropped, the node may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
         let request = numbered(Request::delete("nodes.delete", NODE), id)?;
-        let error = match self.client.change(&request).await {
-            Ok(answer) => return confirmed(&answer, &request).map(|()| Deletion::Deleted),
-            Err(error) => error,
-        };
-        if is_absent(&error) {
-            return Ok(Deletion::AlreadyGone);
-        }
-        if error.kind() != ErrorKind::Unclear {
-            return Err(error);
-        }
-        match self.get(id).await {
-            Err(gone) if is_absent(&gone) => Ok(Deletion::Deleted),
-            Ok(_) => Err(error.turned_into(
-                ErrorKind::Server,
-                "the deletion failed and the node is still there",
-            )),
-            Err(unknown) => {
-                tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
-                Err(error)
-            }
-        }
+        delete(self.client, &request, is_absent, || self.get(id)).await
     }
 
     /// Reads what each node carried in a time, the panel's own core among them.
@@ -240,7 +220,7 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
     ///
     /// # Cancel safety
     ///

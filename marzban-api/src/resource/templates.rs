@@ -1,12 +1,10 @@
 //! Operations on templates for users.
 
-use serde::de::IgnoredAny;
-
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::model::{NewUserTemplate, UserTemplate, UserTemplateChange};
 use crate::request::Request;
-use crate::resource::{Deletion, numbered};
+use crate::resource::{Deletion, delete, numbered};
 
 const TEMPLATES: &str = "/api/user_template";
 const TEMPLATE: &str = "/api/user_template/{template_id}";
@@ -16,7 +14,7 @@ const TEMPLATE_NOT_FOUND: &str = "User Template not found";
 
 /// Operations on templates for users; made by [`Client::templates`]. Changes need sudo rights.
 ///
-/// The panel looks for the template before it looks at the token: a [`NotFound`](ErrorKind::NotFound) does not show
+/// The panel looks for the template before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not show
 /// that the client is signed in.
 #[derive(Clone, Copy, Debug)]
 pub struct Templates<'a> {
@@ -92,7 +90,7 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such template, and the failures of every operation.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such template, and the failures of every operation.
     ///
     /// # Cancel safety
     ///
@@ -118,9 +116,9 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) when there is one of this name. [`Invalid`](ErrorKind::Invalid) for what the
-    /// panel does not accept. [`Forbidden`](ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
+    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Invalid`](crate::ErrorKind::Invalid) for what the
+    /// panel does not accept. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -145,9 +143,9 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such template. [`Conflict`](ErrorKind::Conflict) for the name
-    /// of another one. [`Invalid`](ErrorKind::Invalid) for what the panel does not accept.
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights. [`Unclear`](ErrorKind::Unclear) when it may have
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such template. [`Conflict`](crate::ErrorKind::Conflict) for the name
+    /// of another one. [`Invalid`](crate::ErrorKind::Invalid) for what the panel does not accept.
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have
     /// happened. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -171,8 +169,8 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) when the deletion failed and the template is still there.
-    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be. [`Forbidden`](ErrorKind::Forbidden) without sudo
+    /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the template is still there.
+    /// [`Unclear`](crate::ErrorKind::Unclear) when it may or may not be. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo
     /// rights. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -180,27 +178,12 @@ impl<'a> Templates<'a> {
     /// When it is dropped, the template may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
         let request = numbered(Request::delete("templates.delete", TEMPLATE), id)?;
-        let error = match self.client.change(&request).await {
-            // The panel confirms it with a bare `null`.
-            Ok(answer) => return answer.decode::<IgnoredAny>(&request).map(|_| Deletion::Deleted),
-            Err(error) => error,
-        };
-        if error.says(TEMPLATE_NOT_FOUND) {
-            return Ok(Deletion::AlreadyGone);
-        }
-        if error.kind() != ErrorKind::Unclear {
-            return Err(error);
-        }
-        match self.get(id).await {
-            Err(gone) if gone.says(TEMPLATE_NOT_FOUND) => Ok(Deletion::Deleted),
-            Ok(_) => Err(error.turned_into(
-                ErrorKind::Server,
-                "the deletion failed and the template is still there",
-            )),
-            Err(unknown) => {
-                tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
-                Err(error)
-            }
-        }
+        delete(
+            self.client,
+            &request,
+            |error: &Error| error.says(TEMPLATE_NOT_FOUND),
+            || self.get(id),
+        )
+        .await
     }
 }

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User};
 use crate::paging::{Bisection, Refusal, Walk, take_batch};
 use crate::request::{Repeat, Request};
-use crate::resource::{confirmed, named};
+use crate::resource::{delete, named};
 
 const USER: &str = "/api/user/{username}";
 
@@ -240,7 +240,7 @@ impl<'a> Users<'a> {
     /// # Errors
     ///
     /// [`Server`](ErrorKind::Server) when the deletion failed and the user is still there.
-    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be: read before acting.
+    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be, or may yet be deleted: read before acting.
     /// [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
     /// [`NotFound`](ErrorKind::NotFound) when the address is unknown, which proves nothing about the user.
     /// [`Request`](ErrorKind::Request) for an empty name, `.` and `..`. And the failures of every operation.
@@ -250,32 +250,8 @@ impl<'a> Users<'a> {
     /// When it is dropped, the user may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
         let request = named(Request::delete("users.delete", USER), username)?;
-        let error = match self.client.execute(&request).await {
-            Ok(answer) => return confirmed(&answer, &request).map(|()| Deletion::Deleted),
-            Err(error) => error,
-        };
-        if error.is_user_not_found() {
-            Ok(Deletion::AlreadyGone)
-        } else if error.leaves_open(&request) {
-            self.look_after(username, error).await
-        } else {
-            Err(error)
-        }
-    }
-
-    /// Finds out what a deletion did that ended with `error`.
-    async fn look_after(&self, username: &str, error: Error) -> Result<Deletion, Error> {
-        match self.get(username).await {
-            Err(gone) if gone.is_user_not_found() => Ok(Deletion::Deleted),
-            Ok(_) => Err(error.turned_into(
-                ErrorKind::Server,
-                "the deletion failed and the user is still there",
-            )),
-            Err(unknown) => {
-                tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
-                Err(error.turned_into(ErrorKind::Unclear, "the user may be deleted or not"))
-            }
-        }
+        let is_gone = Error::is_user_not_found;
+        delete(self.client, &request, is_gone, || self.get(username)).await
     }
 
     async fn next_page(&self, query: &ListUsers, walk: &mut Walk) -> Result<Vec<Listed>, Error> {

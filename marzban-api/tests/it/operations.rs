@@ -191,10 +191,6 @@ async fn a_change_without_a_second_look_that_breaks_off_is_unclear() {
             })
             .await,
             perform(reply.clone(), async |client| {
-                kind(client.admins().delete("ali").await)
-            })
-            .await,
-            perform(reply.clone(), async |client| {
                 kind(client.admins().disable_users("ali").await)
             })
             .await,
@@ -307,6 +303,23 @@ async fn an_administrator_is_deleted_once() {
         let (outcome, request) = perform(reply, async |client| client.admins().delete("ali").await).await;
         assert_eq!(outcome.map_err(|error| error.kind()), expected);
         sent(&request, "DELETE /api/admin/ali", "");
+    }
+}
+
+#[tokio::test]
+async fn an_unclear_deletion_of_an_administrator_is_looked_into() {
+    for (reply, expected) in [
+        (detail(404, "Admin not found"), Ok(Deletion::Deleted)),
+        (json(200, "0"), Err(ErrorKind::Server)),
+        (html(404), Err(ErrorKind::Unclear)),
+    ] {
+        let wire = Wire::script([internal_error(), reply]).await;
+        let outcome = wire.client().admins().delete("ali").await;
+        assert_eq!(outcome.map_err(|error| error.kind()), expected);
+        assert_eq!(
+            wire.lines(),
+            ["DELETE /api/admin/ali", "GET /api/admin/usage/ali"]
+        );
     }
 }
 

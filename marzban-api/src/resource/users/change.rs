@@ -6,7 +6,6 @@
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::StatusCode;
 use tokio::time::Instant;
 
 use super::outcome::{Creation, began, creation};
@@ -15,7 +14,7 @@ use crate::client::wall_clock;
 use crate::error::{Error, ErrorKind};
 use crate::model::{NewUser, User, UserModification};
 use crate::request::Request;
-use crate::resource::{confirmed, named};
+use crate::resource::{confirmed, is_final, named};
 
 const EXPIRED: &str = "/api/users/expired";
 
@@ -405,15 +404,6 @@ impl Users<'_> {
             Err(unknown) => Err(unclear(error, &unknown)),
         }
     }
-}
-
-/// Whether the panel is done with the request: it has answered itself. After a time-out, or a failure of a proxy
-/// before it, it may still be at work.
-fn is_final(error: &Error) -> bool {
-    let by_panel = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND];
-    by_panel
-        .iter()
-        .any(|status| error.status() == Some(status.as_u16()))
 }
 
 fn unclear(error: Error, unknown: &Error) -> Error {
