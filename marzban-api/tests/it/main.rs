@@ -6,6 +6,7 @@
     reason = "clippy takes only functions marked as tests for tests"
 )]
 
+mod batches;
 mod building;
 mod core;
 mod creating;
@@ -23,9 +24,11 @@ mod modifying;
 mod nodes;
 mod observing;
 mod operations;
+mod pages;
 mod peers;
 mod reading;
 mod redaction;
+mod streams;
 mod subscription;
 mod together;
 mod typed;

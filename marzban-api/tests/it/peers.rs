@@ -35,7 +35,7 @@ const LINES: [(&str, &[&str]); 19] = [
         "requests come without pause and side by side",
         &[
             "failures::there_is_a_pause_between_requests_across_clones",
-            "reading::one_batch_is_under_way_at_a_time",
+            "batches::one_batch_is_under_way_at_a_time",
         ],
     ),
     (
@@ -55,17 +55,17 @@ const LINES: [(&str, &[&str]); 19] = [
     (
         "pages have no order, repeat users and hide others",
         &[
-            "reading::a_stream_reads_every_page_in_a_fixed_order",
-            "reading::a_user_deleted_during_a_stream_hides_nobody",
-            "reading::an_absence_is_never_taken_from_a_page_of_somebody_else",
+            "streams::a_stream_reads_every_page_in_a_fixed_order",
+            "streams::a_user_deleted_during_a_stream_hides_nobody",
+            "batches::an_absence_is_never_taken_from_a_page_of_somebody_else",
         ],
     ),
     (
         "names of a batch are sent as username[], which the panel ignores",
         &[
-            "reading::usernames_are_repeated_without_brackets",
-            "reading::a_batch_has_at_most_100_names_and_4_kib",
-            "reading::no_names_ask_for_nobody_and_not_for_everybody",
+            "batches::usernames_are_repeated_without_brackets",
+            "batches::a_batch_has_at_most_100_names_and_4_kib",
+            "batches::no_names_ask_for_nobody_and_not_for_everybody",
         ],
     ),
     (

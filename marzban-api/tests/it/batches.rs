@@ -1,0 +1,212 @@
+//! Many users by their names: who is found, who cannot be read, and who is proved to be absent.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use marzban_api::ErrorKind;
+use marzban_api::resource::{ListUsers, Listed, NamedUsers};
+
+use crate::pages::{numbered, panel};
+use crate::wire::{Reply, Wire, builder, granted, html, internal_error, json, user, users};
+
+fn names_of(result: &NamedUsers) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
+    (
+        result.found.keys().map(String::as_str).collect(),
+        result.unreadable.keys().map(String::as_str).collect(),
+        result.absent.iter().map(String::as_str).collect(),
+    )
+}
+
+#[tokio::test]
+async fn usernames_are_repeated_without_brackets() {
+    let wire = panel(numbered(3), &[]).await;
+    wire.client()
+        .users()
+        .by_names(&["user_0001", "a@b", "user_0001"])
+        .await
+        .unwrap();
+    assert_eq!(wire.lines(), ["GET /api/users?username=a%40b&username=user_0001"]);
+}
+
+#[tokio::test]
+async fn no_names_ask_for_nobody_and_not_for_everybody() {
+    let wire = panel(numbered(3), &[]).await;
+    let result = wire.client().users().by_names::<&str>(&[]).await.unwrap();
+    assert_eq!(names_of(&result), (vec![], vec![], vec![]));
+    assert_eq!(wire.lines(), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn every_name_is_found_unreadable_or_absent() {
+    let answer = r#"{"users":[
+        {"username":"alice","status":"active","used_traffic":1},
+        {"username":"broken","status":"active","used_traffic":-1},
+        {"username":"double","status":"active","used_traffic":1},
+        {"username":"double","status":"active","used_traffic":2},
+        {"username":"casey","status":"active","used_traffic":1},
+        {"username":"stranger","status":"active","used_traffic":1}],"total":6}"#;
+    let wire = Wire::script([json(200, answer)]).await;
+    let asked = ["alice", "broken", "double", "Casey", "missing"];
+    let result = wire.client().users().by_names(&asked).await.unwrap();
+    assert_eq!(
+        names_of(&result),
+        (vec!["alice"], vec!["broken", "double"], vec!["Casey", "missing"])
+    );
+    assert!(
+        result.unreadable["double"]
+            .to_string()
+            .contains("the answer has this user twice")
+    );
+}
+
+#[tokio::test]
+async fn nobody_is_absent_while_somebody_cannot_be_recognised() {
+    let wire = Wire::script([users(&[user("alice"), r#"{"username":null}"#.to_owned()], 2)]).await;
+    let result = wire
+        .client()
+        .users()
+        .by_names(&["alice", "bobby", "carol"])
+        .await
+        .unwrap();
+    assert_eq!(names_of(&result), (vec!["alice"], vec!["bobby", "carol"], vec![]));
+}
+
+#[tokio::test]
+async fn a_batch_has_at_most_100_names_and_4_kib() {
+    let names = numbered(250);
+    let wire = panel(names.clone(), &[]).await;
+    let result = wire.client().users().by_names(&names).await.unwrap();
+    assert_eq!((result.found.len(), result.absent.len()), (250, 0));
+    assert_eq!(
+        wire.requests()
+            .iter()
+            .map(|request| request.usernames().len())
+            .collect::<Vec<_>>(),
+        [100, 100, 50]
+    );
+
+    let long: Vec<_> = (0..60)
+        .map(|number| format!("{number:03}{}", "@".repeat(50)))
+        .collect();
+    let wire = panel(Vec::new(), &[]).await;
+    let client = builder(&format!("{}/{}", wire.url, "prefix".repeat(100)))
+        .build()
+        .unwrap();
+    let result = client.users().by_names(&long).await.unwrap();
+    assert_eq!(result.absent.len(), 60);
+    for line in wire.lines() {
+        assert!(line.len() - "GET ".len() <= 4096, "{} bytes", line.len());
+    }
+    assert!(wire.lines().len() > 1);
+}
+
+#[tokio::test]
+async fn a_poison_user_is_searched_out_and_everybody_else_is_found() {
+    let names = numbered(100);
+    let wire = panel(names.clone(), &["user_0041", "user_0077"]).await;
+    let result = wire.client().users().by_names(&names).await.unwrap();
+    let (found, unreadable, absent) = names_of(&result);
+    assert_eq!(
+        (found.len(), unreadable, absent.len()),
+        (98, vec!["user_0041", "user_0077"], 0)
+    );
+    let error = &result.unreadable["user_0041"];
+    assert_eq!(
+        (error.kind(), error.status(), error.attempts()),
+        (ErrorKind::Server, Some(500), 3)
+    );
+    assert!(wire.requests().len() <= 40, "{}", wire.requests().len());
+}
+
+#[tokio::test]
+async fn a_panel_that_fails_on_everything_is_given_up() {
+    let wire = Wire::script(vec![internal_error(); 1000]).await;
+    let error = wire.client().users().by_names(&numbered(300)).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Server, Some(500)));
+    assert!(wire.requests().len() <= 16 * 3, "{}", wire.requests().len());
+}
+
+#[tokio::test]
+async fn a_small_batch_of_which_nothing_can_be_read_is_a_panel_that_is_down() {
+    for count in 2..=8 {
+        let wire = Wire::script(vec![internal_error(); 100]).await;
+        let error = wire
+            .client()
+            .users()
+            .by_names(&numbered(count))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.status()),
+            (ErrorKind::Server, Some(500)),
+            "{count} users"
+        );
+    }
+    let wire = panel(numbered(1), &["user_0000"]).await;
+    let result = wire.client().users().by_names(&numbered(1)).await.unwrap();
+    assert_eq!(result.unreadable.len(), 1, "a single user may well be broken");
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_otherwise_fails_whole() {
+    let wire = Wire::script(vec![html(502); 9]).await;
+    let error = wire
+        .client()
+        .users()
+        .by_names(&["alice", "bobby"])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.attempts(), error.operation()),
+        (ErrorKind::Server, 3, "users.by_names")
+    );
+}
+
+#[tokio::test]
+async fn an_absence_is_never_taken_from_a_page_of_somebody_else() {
+    let wire = Wire::script([html(200)]).await;
+    let error = wire
+        .client()
+        .users()
+        .by_names(&["alice", "bobby"])
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotPanel);
+}
+
+#[tokio::test]
+async fn one_batch_is_under_way_at_a_time() {
+    let wire = Wire::with_logins(
+        |_| granted("token"),
+        [Reply::Hang(Vec::new()), users(&[user("bobby")], 1)],
+    )
+    .await;
+    let client = wire.client();
+    let hanging = tokio::spawn({
+        let client = client.clone();
+        async move { client.users().by_names(&["alice"]).await }
+    });
+    while wire.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let second = tokio::time::timeout(Duration::from_millis(50), client.users().by_names(&["bobby"])).await;
+    assert!(second.is_err(), "the second batch did not wait");
+    hanging.abort();
+    let result = client.users().by_names(&["bobby"]).await.unwrap();
+    assert_eq!(names_of(&result).0, ["bobby"]);
+}
+
+#[tokio::test]
+async fn a_login_that_fails_is_no_poison_user() {
+    let wire = Wire::with_logins(|_| internal_error(), []).await;
+    let names = ["alice", "bobby"];
+    let error = wire.client().users().by_names(&names).await.unwrap_err();
+    assert_eq!(
+        (error.operation(), error.kind()),
+        ("admins.token", ErrorKind::Server)
+    );
+    assert_eq!(wire.logins().len(), 3);
+    let listed: Result<Vec<Listed>, _> = wire.client().users().stream(ListUsers::new()).try_collect().await;
+    assert_eq!(listed.unwrap_err().operation(), "admins.token");
+    assert_eq!((wire.logins().len(), wire.requests().len()), (6, 0));
+}
