@@ -61,6 +61,25 @@ struct Inner {
 /// What went wrong, in the terms that a caller acts upon.
 ///
 /// "Retried" means by the client itself, as its [`RetryPolicy`](crate::RetryPolicy) allows.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::ErrorKind;
+///
+/// match client.users().get("alice").await {
+///     Ok(alice) => println!("{}", alice.status),
+///     Err(error) if error.is_user_not_found() => println!("does not exist"),
+///     Err(error) => match error.kind() {
+///         ErrorKind::Forbidden => println!("belongs to another administrator"),
+///         ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Server => println!("later, perhaps"),
+///         _ => return Err(error),
+///     },
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -106,6 +125,23 @@ pub enum ErrorKind {
 ///
 /// The panel answers with a string, and to an invalid request with an object of field names and messages
 /// (its own handler replaces the framework's list form).
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::Detail;
+///
+/// if let Err(error) = client.users().get("alice").await {
+///     match error.detail() {
+///         Some(Detail::Message(message)) => println!("the panel says: {message}"),
+///         Some(Detail::Fields(fields)) => println!("not accepted: {fields:?}"),
+///         Some(Detail::Other(_)) | None => println!("{error}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Detail {

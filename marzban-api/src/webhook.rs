@@ -67,6 +67,16 @@ pub struct Notification {
 /// What has happened, with the user as it was then.
 ///
 /// `by` is the administrator who did it; `None` when the panel did it on its own.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::webhook::Event;
+///
+/// fn is_over(event: &Event) -> bool {
+///     matches!(event, Event::UserExpired { .. } | Event::UserLimited { .. })
+/// }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Event {

@@ -5,6 +5,16 @@ use serde::Deserialize;
 /// An administrator of the panel.
 ///
 /// `Debug` leaves the Discord webhook out: whoever knows it can post there.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let admin = client.admins().current().await?;
+/// println!("{} has sudo rights: {}", admin.username, admin.is_sudo);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Admin {

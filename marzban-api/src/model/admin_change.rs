@@ -25,6 +25,20 @@ pub struct NewAdmin {
 /// A change of an administrator, made from the administrator as it was read.
 ///
 /// What is not set stays as it is. The panel takes nothing away: neither sudo rights nor the addresses of reports.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::model::AdminModification;
+/// use marzban_api::resource::ListAdmins;
+///
+/// for admin in client.admins().list(&ListAdmins::new()).await? {
+///     client.admins().modify(&AdminModification::of(&admin).telegram_id(42)).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct AdminModification {

@@ -1,6 +1,16 @@
 use serde::Deserialize;
 
 /// The state of the panel's own Xray core.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let core = client.core().stats().await?;
+/// println!("Xray {} runs: {}", core.version, core.started);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct CoreStats {

@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 use super::null_as_default;
 
 /// An inbound of the panel's core, as users may be given it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// for inbound in client.system().inbounds().await?.values().flatten() {
+///     println!("{} ({}, {})", inbound.tag, inbound.protocol, inbound.network);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Inbound {
@@ -44,6 +55,19 @@ impl fmt::Display for InboundPort {
 /// A host: one address under which an inbound appears in subscriptions.
 ///
 /// It can be read, changed and written back without losing anything that this version knows.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let mut hosts = client.system().hosts().await?;
+/// for host in hosts.values_mut().flatten() {
+///     host.is_disabled = host.address == "old.example.com";
+/// }
+/// client.system().replace_hosts(&hosts).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the panel's own switches, which do not depend on each other"

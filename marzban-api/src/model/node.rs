@@ -3,6 +3,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// A node: another host whose core the panel controls.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// for node in client.nodes().list().await? {
+///     println!("{} at {}: {:?}", node.name, node.address, node.status);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Node {

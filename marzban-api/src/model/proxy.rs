@@ -24,6 +24,15 @@ pub struct Proxies(BTreeMap<String, Value>);
 /// The settings of one protocol.
 ///
 /// What is left out of a new user's settings, the panel makes up.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Proxy, Trojan, Vless};
+///
+/// let proxies = [Proxy::Vless(Vless::default()), Proxy::Trojan(Trojan::default())];
+/// assert_eq!(proxies.each_ref().map(Proxy::protocol), ["vless", "trojan"]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Proxy {

@@ -18,6 +18,16 @@ const SECONDS_AN_HOUR: u64 = 3600;
 ///
 /// Each of them is optional, and one that cannot be read counts as absent: programs show them and decide nothing by
 /// them. `Debug` leaves the address of the page out, because it contains the token.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let content = client.subscription("token").content("v2rayNG/1.8").await?;
+/// println!("{:?} of {:?} bytes, until {:?}", content.info.download, content.info.total, content.info.expire);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct SubscriptionInfo {
@@ -71,6 +81,16 @@ impl SubscriptionInfo {
 /// What a program gets that fetches a subscription: a list of links, or a configuration in the program's own format.
 ///
 /// `Debug` leaves the content out, because it gives access.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let content = client.subscription("token").content("v2rayNG/1.8").await?;
+/// println!("{} links", content.links().map_or(0, |links| links.len()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SubscriptionContent {

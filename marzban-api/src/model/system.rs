@@ -4,6 +4,16 @@ use serde::Deserialize;
 ///
 /// For an administrator without sudo rights the numbers of users are those of its own users, but `online_users` and
 /// the bandwidth are always the whole panel's.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let stats = client.system().stats().await?;
+/// println!("{} of {} users are active", stats.users_active, stats.total_user);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct SystemStats {

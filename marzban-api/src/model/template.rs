@@ -7,6 +7,17 @@ use super::quantity::DataLimit;
 use super::{limit, null_as_default};
 
 /// A template for new users. The panel only keeps it: whoever makes users from it has to apply it.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// for template in client.templates().list().await? {
+///     println!("{:?}: {:?} bytes for {:?} s", template.name, template.data_limit, template.expire_duration);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserTemplate {

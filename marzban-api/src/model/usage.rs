@@ -61,6 +61,19 @@ impl UsageRange {
 }
 
 /// What one node carried.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::model::UsageRange;
+///
+/// for node in client.nodes().usage(UsageRange::last_30_days()).await? {
+///     println!("{}: {} bytes", node.node_name, node.uplink + node.downlink);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NodeUsage {
@@ -76,6 +89,19 @@ pub struct NodeUsage {
 }
 
 /// What a user used through one node.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::model::UsageRange;
+///
+/// for node in client.users().usage("alice", UsageRange::last_30_days()).await? {
+///     println!("{}: {} bytes", node.node_name, node.used_traffic);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserUsage {

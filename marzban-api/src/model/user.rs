@@ -15,6 +15,17 @@ use crate::error::Error;
 /// The panel shows no id: a user who was deleted and made again under the same name differs by `created_at` only.
 ///
 /// `Debug` leaves out what gives access: proxy settings, links and the subscription's address.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let alice = client.users().get("alice").await?;
+/// let left = alice.data_limit.map(|limit| limit.saturating_sub(alice.used_traffic));
+/// println!("{}: {left:?} bytes left, ends at {:?}", alice.username, alice.expire);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Deserialize)]
 #[non_exhaustive]
 pub struct User {
@@ -89,6 +100,15 @@ pub struct User {
 
 open_enum! {
     /// The status of a user.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::UserStatus;
+    ///
+    /// assert_eq!(UserStatus::from("on_hold"), UserStatus::OnHold);
+    /// assert_eq!(UserStatus::from("frozen").as_str(), "frozen", "a word of another panel is kept");
+    /// ```
     pub enum UserStatus {
         /// The user may connect.
         Active = "active",
@@ -105,6 +125,14 @@ open_enum! {
 
 open_enum! {
     /// When the used traffic of a user begins anew, counted from the last reset or the creation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::ResetStrategy;
+    ///
+    /// assert_eq!(ResetStrategy::Month.as_str(), "month");
+    /// ```
     pub enum ResetStrategy {
         /// Never.
         NoReset = "no_reset",
@@ -120,6 +148,17 @@ open_enum! {
 }
 
 /// The plan that follows the present one.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// if let Some(plan) = client.users().get("alice").await?.next_plan {
+///     println!("{:?} bytes until {:?}", plan.data_limit, plan.expire);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NextPlan {

@@ -11,6 +11,23 @@ use super::quantity::{DataLimit, Expiry, Note, OnHold, PanelTime};
 use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 
 /// What becomes of one field of what exists already.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use std::num::NonZeroU64;
+///
+/// use marzban_api::model::{Change, UserModification};
+///
+/// let alice = client.users().get("alice").await?;
+/// let change = UserModification::of(&alice)
+///     .expire(Change::Clear)
+///     .data_limit(Change::Set(const { NonZeroU64::new(10 << 30).unwrap() }));
+/// client.users().modify(&change).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Change<T> {
     /// It stays as it is.
@@ -59,6 +76,18 @@ pub struct UserModification {
 }
 
 /// What an administrator may make of a user's status; the panel finds out the others by itself.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::model::{UserModification, UserStatusChange};
+///
+/// let alice = client.users().get("alice").await?;
+/// client.users().modify(&UserModification::of(&alice).status(UserStatusChange::Disabled)).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserStatusChange {
     /// Switched on. The panel's next review ends it again when time or traffic are used up.

@@ -37,6 +37,18 @@ pub struct Users<'a> {
 }
 
 /// One page of users.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::resource::ListUsers;
+///
+/// let page = client.users().list(&ListUsers::new().limit(10)).await?;
+/// println!("{} of {} users, {} unreadable", page.users.len(), page.total, page.unreadable.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UsersPage {
@@ -49,6 +61,20 @@ pub struct UsersPage {
 }
 
 /// One entry of a list of users.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use futures_util::TryStreamExt;
+/// use marzban_api::resource::{Listed, ListUsers};
+///
+/// let users: Vec<Listed> = client.users().stream(ListUsers::new()).try_collect().await?;
+/// let readable = users.iter().filter(|listed| matches!(listed, Listed::User(_))).count();
+/// println!("{readable} of {} can be read", users.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub enum Listed {
     /// A user.
@@ -58,6 +84,17 @@ pub enum Listed {
 }
 
 /// What became of a deletion.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// use marzban_api::resource::Deletion;
+///
+/// let was_there = client.users().delete("alice").await? == Deletion::Deleted;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Deletion {
     /// The user was there and is gone.

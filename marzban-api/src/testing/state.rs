@@ -21,6 +21,15 @@ use super::user::{FakeProtocol, FakeUser, Proxy};
 use super::webhook::Webhooks;
 
 /// An admin of the fake panel.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::testing::FakeAdmin;
+///
+/// let admin = FakeAdmin::new("root2", "pass-w0rd").sudo();
+/// assert!(admin.is_sudo);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FakeAdmin {

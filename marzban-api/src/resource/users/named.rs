@@ -5,6 +5,16 @@ use crate::error::Error;
 use crate::model::User;
 
 /// The users that [`by_names`](super::Users::by_names) was asked for. Every name is in exactly one of the three.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// let users = client.users().by_names(&["alice", "bob"]).await?;
+/// println!("found {:?}, not answered {:?}", users.found.keys(), users.absent);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct NamedUsers {
