@@ -1,5 +1,6 @@
 //! A websocket of the panel, opened through the client's own connections: their TLS, proxies and time-outs hold.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -14,6 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::answer::Answer;
+use super::auth::Token;
 use super::retry::RetryPolicy;
 use super::transport::{Transport, wall_clock};
 use super::{Client, Inner};
@@ -27,31 +29,48 @@ impl Client {
         self.0.transport.retry()
     }
 
-    /// Opens a websocket as the signed-in administrator, in one try. The token travels in the header: a URL ends up
-    /// in logs.
+    /// Opens a websocket as the signed-in administrator. The token travels in the header: a URL ends up in logs.
+    ///
+    /// The panel answers 403 to a token that it has forgotten, as it does to one without rights. So a refused token is
+    /// shown to an ordinary operation, which replaces it if it is refused there too, and only a new one tries again.
     pub(crate) async fn open_socket(&self, request: &Request) -> Result<Socket, Error> {
         let Inner { transport, auth, .. } = &*self.0;
         let token = auth.token(transport, None).await?;
-        let started = Instant::now();
-        let key = generate_key();
-        let outgoing = transport
-            .fresh
-            .request(
-                request.method().clone(),
-                format!("{}{}", transport.base, request.target()),
-            )
-            .header(AUTHORIZATION, token.bearer().clone())
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_KEY, &key);
-        let _turn = transport.pacer.turn().await;
-        let outcome = match outgoing.send().await {
-            Ok(response) => accept(response, &key, transport).await,
-            Err(error) => Err(Error::transport(error)),
+        let refused = match try_socket(transport, request, &token).await {
+            Err(error) if error.kind() == ErrorKind::Forbidden => error,
+            outcome => return outcome,
         };
-        outcome.map_err(|error| error.at(request).after(1, started.elapsed()))
+        if self.admins().current().await.is_err() {
+            return Err(refused);
+        }
+        let present = auth.token(transport, None).await?;
+        if Arc::ptr_eq(&token, &present) {
+            return Err(refused);
+        }
+        try_socket(transport, request, &present).await
     }
+}
+
+async fn try_socket(transport: &Transport, request: &Request, token: &Token) -> Result<Socket, Error> {
+    let started = Instant::now();
+    let key = generate_key();
+    let outgoing = transport
+        .fresh
+        .request(
+            request.method().clone(),
+            format!("{}{}", transport.base, request.target()),
+        )
+        .header(AUTHORIZATION, token.bearer().clone())
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_KEY, &key);
+    let _turn = transport.pacer.turn().await;
+    let outcome = match outgoing.send().await {
+        Ok(response) => accept(response, &key, transport).await,
+        Err(error) => Err(Error::transport(error)),
+    };
+    outcome.map_err(|error| error.at(request).after(1, started.elapsed()))
 }
 
 async fn accept(mut response: reqwest::Response, key: &str, transport: &Transport) -> Result<Socket, Error> {

@@ -106,7 +106,7 @@ impl Core<'_> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights, and for a token that the panel has forgotten.
+    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights; a token that the panel has forgotten is replaced.
     /// [`TooLarge`](ErrorKind::TooLarge) for a batch of lines beyond
     /// [`max_body_bytes`](crate::ClientBuilder::max_body_bytes). [`Request`](ErrorKind::Request) for an interval of 0
     /// or more than 10 s. [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout) and
@@ -233,7 +233,8 @@ impl Follower {
         let open = match &mut self.open {
             Some(open) => open,
             closed => closed.insert(Open {
-                socket: self.client.open_socket(&self.request).await?,
+                // Boxed: it is rare, and would make every stream of lines large.
+                socket: Box::pin(self.client.open_socket(&self.request)).await?,
                 since: Instant::now(),
             }),
         };

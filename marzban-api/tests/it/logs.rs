@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use marzban_api::resource::LogOptions;
+use marzban_api::testing::{FakeAdmin, FakePanel};
 use marzban_api::{Error, ErrorKind, RetryPolicy};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::wire::{QUICK, Recorded, Reply, Wire, html, json, raw, refused};
+use crate::wire::{QUICK, Recorded, Reply, Wire, builder, html, json, raw, refused};
 
 /// A text of less than 126 bytes as a server sends it.
 fn text(text: &str) -> Vec<u8> {
@@ -99,7 +100,38 @@ async fn a_refused_log_is_forbidden_and_not_asked_for_again() {
         (error.kind(), error.operation()),
         (ErrorKind::Forbidden, "nodes.logs")
     );
-    assert_eq!(wire.lines().len(), 2);
+    // Whether it is the token that is refused is asked of an ordinary operation.
+    assert_eq!(
+        wire.lines(),
+        [
+            "GET /api/core/logs",
+            "GET /api/admin",
+            "GET /api/node/999/logs",
+            "GET /api/admin"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_log_whose_token_the_panel_has_forgotten_is_opened_with_a_new_one() {
+    let panel = FakePanel::start().await;
+    let client = builder(&panel.url())
+        .credentials("admin", "admin")
+        .build()
+        .unwrap();
+    client.admins().current().await.unwrap();
+    panel.revoke_tokens();
+    let mut lines = Box::pin(client.core().logs(LogOptions::default()));
+    assert!(lines.next().await.unwrap().is_ok());
+
+    // One who may not read it is refused with a good token, too, and no login is spent on that.
+    panel.insert_admin(FakeAdmin::new("ali", "pass"));
+    let ali = builder(&panel.url()).credentials("ali", "pass").build().unwrap();
+    let logins = panel.count("POST", "/api/admin/token");
+    let mut lines = Box::pin(ali.core().logs(LogOptions::default()));
+    let error = lines.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    assert_eq!(panel.count("POST", "/api/admin/token"), logins + 1);
 }
 
 #[tokio::test]
