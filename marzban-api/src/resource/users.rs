@@ -97,9 +97,9 @@ pub enum Listed {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Deletion {
-    /// The user was there and is gone.
+    /// What was to be deleted was there and is gone.
     Deleted,
-    /// The panel knew no such user.
+    /// The panel knew nothing of this name or number.
     AlreadyGone,
 }
 
