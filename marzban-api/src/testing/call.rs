@@ -84,14 +84,20 @@ impl Call {
         scheme.eq_ignore_ascii_case("bearer").then_some(token)
     }
 
-    /// The fields of an urlencoded form; any other body has none.
+    /// The fields of a form, urlencoded or in parts; any other body has none.
     pub(super) fn form(&self) -> Query {
-        match &self.content_type {
-            Some(kind) if kind.starts_with("application/x-www-form-urlencoded") => {
-                Query(form_urlencoded::parse(&self.body).into_owned().collect())
-            }
-            _ => Query(Vec::new()),
+        let kind = self.content_type.as_deref().unwrap_or_default();
+        if kind.starts_with("application/x-www-form-urlencoded") {
+            return Query(form_urlencoded::parse(&self.body).into_owned().collect());
         }
+        let boundary = kind
+            .strip_prefix("multipart/form-data")
+            .and_then(|rest| rest.split_once("boundary="));
+        let body = String::from_utf8_lossy(&self.body);
+        Query(boundary.map_or_else(Vec::new, |(_, boundary)| {
+            let boundary = format!("--{}", boundary.trim_matches('"'));
+            body.split(&boundary).filter_map(part).collect()
+        }))
     }
 
     /// `FastAPI` reads a body as JSON when it is called so, or not called anything.
@@ -119,6 +125,14 @@ impl Call {
         });
         in_path || self.query.all("username").any(|name| name == username)
     }
+}
+
+/// The name and the text of a part of a form.
+fn part(part: &str) -> Option<(String, String)> {
+    let (head, text) = part.split_once("\r\n\r\n")?;
+    let (_, name) = head.split_once("; name=\"")?;
+    let (name, _) = name.split_once('"')?;
+    Some((name.to_owned(), text.strip_suffix("\r\n")?.to_owned()))
 }
 
 fn text_of(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {

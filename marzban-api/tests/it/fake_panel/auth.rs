@@ -200,3 +200,33 @@ async fn the_users_of_a_removed_admin_stay_behind_ownerless_and_its_token_dies()
         .await
         .assert(401, REFUSED);
 }
+
+#[tokio::test]
+async fn a_login_may_come_in_parts_as_browsers_send_it() {
+    let setup = Setup::new().await;
+    let form = |password: &str| {
+        let field = |name: &str, value: &str| {
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        format!(
+            "{}{}--edge--\r\n",
+            field("username", "admin"),
+            field("password", password)
+        )
+    };
+    for (body, status) in [
+        (form("admin"), 200),
+        (form("nimda"), 401),
+        ("--edge--\r\n".to_owned(), 422),
+    ] {
+        let mut wire = Wire::open(&setup.panel).await;
+        wire.send(&format!(
+            "POST /api/admin/token HTTP/1.1\r\nhost: panel.example\r\n\
+             content-type: multipart/form-data; boundary=edge\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+        let reply = wire.read(true).await.expect("a whole answer");
+        assert_eq!(reply.status, status, "{}", reply.text());
+    }
+}
