@@ -94,7 +94,7 @@ fn fill(remark: &str, user: &FakeUser, view: View<'_>, inbound: &Inbound) -> Str
     let or_endless = |bytes: Option<i64>| bytes.map_or_else(|| "∞".to_owned(), gigabytes);
     let days = user
         .expire
-        .map(|expire| (expire - view.now.timestamp()).max(0) / DAY);
+        .map(|expire| expire.saturating_sub(view.now.timestamp()).max(0) / DAY);
     let mut text = remark
         .replace("{USERNAME}", &user.username)
         .replace("{PROTOCOL}", inbound.protocol.label())

@@ -12,6 +12,9 @@ use super::webhook::Reminded;
 /// The first second, as Unix time, that Python's `datetime` cannot hold: the year 10000.
 pub(super) const YEAR_10000: i64 = 253_402_300_800;
 
+/// The first second that it can hold: the year 1.
+const YEAR_1: i64 = -62_135_596_800;
+
 /// The five states that the panel knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -349,8 +352,9 @@ impl FakeUser {
 
     /// Whether the panel can show the user.
     ///
-    /// Marzban 0.8.4 fails at a user without proxies and at an expiry beyond the year 9999.
+    /// Marzban 0.8.4 fails at a user without proxies and at an expiry outside the years 1 to 9999.
     pub(super) fn is_presentable(&self) -> bool {
-        !self.poisoned && !self.proxies.is_empty() && self.expire.is_none_or(|expire| expire < YEAR_10000)
+        let is_date = |expire: i64| (YEAR_1..YEAR_10000).contains(&expire);
+        !self.poisoned && !self.proxies.is_empty() && self.expire.is_none_or(is_date)
     }
 }

@@ -322,3 +322,24 @@ async fn the_configuration_and_the_formats_of_apps_have_the_keys_of_the_panels_o
     );
     assert!(outbound["streamSettings"]["realitySettings"]["publicKey"].is_string());
 }
+
+#[tokio::test]
+async fn an_expiry_before_the_first_year_is_stored_though_it_cannot_be_shown() {
+    let setup = Setup::new().await;
+    for (name, expire, status) in [
+        ("first", -62_135_596_800, 200),
+        ("before", -62_135_596_801, 500),
+        ("least", i64::MIN, 500),
+    ] {
+        let body = format!(
+            r#"{{"username": "{name}", "proxies": {{"vless": {{}}}}, "inbounds": {{}}, "expire": {expire}}}"#
+        );
+        assert_eq!(setup.post("/api/user", &body).await.status, status, "{expire}");
+        let target = format!("/api/user/{name}");
+        assert_eq!(setup.get(&target).await.status, status, "{expire}");
+    }
+    for name in ["before", "least"] {
+        let repaired = setup.put(&format!("/api/user/{name}"), r#"{"expire": 0}"#).await;
+        assert_eq!(repaired.status, 200);
+    }
+}
