@@ -3,12 +3,14 @@
 //! Every function that reads a variable fails with one clear line, fit to be shown to whoever set it.
 
 use std::env::VarError;
+use std::fmt;
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use marzban_api::{Client, ClientBuilder, Pacing, SecretString};
-use marzban_sync_core::error::{StoreError, chain};
+use marzban_sync_core::error::{StoreError, StoreErrorKind, chain};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::{DEFAULT_PANEL, Migration, PostgresStore, SqliteStore, Store};
 use tracing_subscriber::EnvFilter;
@@ -27,12 +29,48 @@ pub fn load_dotenv() -> Result<(), String> {
     }
 }
 
+/// Why a program ends before its work: one clear line, and an exit code.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "there are two exit codes")]
+pub enum Failure {
+    /// Whoever set it up must look: exit code 2.
+    Configuration(String),
+    /// It could not run: exit code 1.
+    Run(String),
+}
+
+impl Failure {
+    /// The exit code.
+    #[must_use]
+    pub fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Configuration(_) => 2,
+            Self::Run(_) => 1,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Configuration(line) | Self::Run(line)) = self;
+        f.write_str(line)
+    }
+}
+
 /// The log filter of `RUST_LOG`; `info` without it.
 ///
 /// # Errors
 /// When it is no filter.
 pub fn log_filter() -> Result<EnvFilter, String> {
-    let directives = variable("RUST_LOG")?.unwrap_or_else(|| "info".to_owned());
+    log_filter_or("info")
+}
+
+/// The log filter of `RUST_LOG`, or this one without it.
+///
+/// # Errors
+/// When it is no filter.
+pub fn log_filter_or(default: &str) -> Result<EnvFilter, String> {
+    let directives = variable("RUST_LOG")?.unwrap_or_else(|| default.to_owned());
     EnvFilter::try_new(directives).map_err(|error| format!("RUST_LOG is not a log filter: {error}"))
 }
 
@@ -62,8 +100,15 @@ impl Database {
     /// Connects to it.
     ///
     /// # Errors
-    /// `Invalid` when the URL makes no sense, `Unavailable` when the database does not answer.
-    pub async fn connect(&self) -> Result<Connected, StoreError> {
+    /// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
+    pub async fn connect(&self) -> Result<Connected, Failure> {
+        self.open().await.map_err(|error| match error.kind() {
+            StoreErrorKind::Invalid => Failure::Configuration(format!("DATABASE_URL: {}", chain(&error))),
+            _ => Failure::Run(chain(&error)),
+        })
+    }
+
+    async fn open(&self) -> Result<Connected, StoreError> {
         Ok(match self {
             Self::Postgres(url) => Connected::Postgres(PostgresStore::connect(url).await?),
             Self::Sqlite(url) => Connected::Sqlite(SqliteStore::connect(url).await?),
@@ -85,11 +130,12 @@ impl Connected {
     ///
     /// # Errors
     /// As the store's own migration.
-    pub async fn migrate(&self) -> Result<Migration, StoreError> {
-        match self {
+    pub async fn migrate(&self) -> Result<Migration, Failure> {
+        let migrated = match self {
             Self::Postgres(store) => store.migrate().await,
             Self::Sqlite(store) => store.migrate().await,
-        }
+        };
+        migrated.map_err(|error| Failure::Run(chain(&error)))
     }
 
     /// The store, whatever its kind.

@@ -1,4 +1,7 @@
 //! What several of the examples share.
 
+pub mod bot;
 pub mod environment;
+pub mod run_metrics;
 pub mod signals;
+pub mod supervision;

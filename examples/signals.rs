@@ -7,27 +7,64 @@ use tokio_util::sync::CancellationToken;
 /// Must be called within a tokio runtime.
 #[must_use]
 pub fn cancelled_by_signal() -> CancellationToken {
-    let cancellation = CancellationToken::new();
-    let token = cancellation.clone();
+    cancelled_by_signals().0
+}
+
+/// Two such tokens: the first signal cancels the first, and the second the second, for somebody who will not wait.
+///
+/// Must be called within a tokio runtime.
+#[must_use]
+pub fn cancelled_by_signals() -> (CancellationToken, CancellationToken) {
+    let tokens = (CancellationToken::new(), CancellationToken::new());
+    let (first, second) = tokens.clone();
     tokio::spawn(async move {
-        wait_for_signal().await;
-        token.cancel();
+        // Made before the wait, so that a second signal that follows at once is not lost.
+        let mut signals = Signals::new();
+        signals.wait().await;
+        first.cancel();
+        signals.wait().await;
+        second.cancel();
     });
-    cancellation
+    tokens
 }
 
 #[cfg(unix)]
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
+struct Signals(Vec<tokio::signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Signals {
+    /// A signal that cannot be listened to keeps what the system does with it, which is to end the process.
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+        Self(kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect())
+    }
+
+    async fn wait(&mut self) {
+        std::future::poll_fn(|context| {
+            let is_received = |signal: &mut tokio::signal::unix::Signal| signal.poll_recv(context).is_ready();
+            if self.0.iter_mut().any(is_received) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
     }
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() {
-    let _ = tokio::signal::ctrl_c().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn wait(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

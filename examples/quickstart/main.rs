@@ -3,8 +3,6 @@
 //!
 //! stdout has one JSON line for each job, stderr the log and a table of every account before and after.
 
-mod bot;
-
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context as _;
@@ -18,8 +16,7 @@ use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::store::SqliteStore;
 use marzban_sync_core::{Context, jobs};
-
-use crate::bot::{Customer, Row};
+use marzban_sync_examples::bot::{Bot, Customer, Row};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -33,16 +30,14 @@ async fn main() -> anyhow::Result<()> {
 
     // A bot's database, and a panel that has drifted away from it.
     let folder = tempfile::tempdir()?;
-    let path = folder.path().join("bot.sqlite3");
-    let database = format!("sqlite://{}", path.display());
-    bot::create(&path, &customers(now))?;
+    let bot = Bot::create(&folder.path().join("bot.sqlite3"), &customers(now))?;
     let panel = FakePanel::start().await;
     for user in panel_users(now) {
         panel.insert_user(user);
     }
 
     // What a bot does once, when it starts.
-    let store = SqliteStore::connect(&database).await?;
+    let store = SqliteStore::connect(&bot.url()).await?;
     store.migrate().await?;
     let client = Client::builder(&panel.url())
         .credentials("admin", SecretString::from("admin"))
@@ -50,14 +45,14 @@ async fn main() -> anyhow::Result<()> {
     let context = Context::new(MarzbanPanel::new(client), store);
 
     // And what it does on schedule.
-    let before = bot::rows(&path)?;
+    let before = bot.rows()?;
     for job in Job::ALL {
         let report = jobs::run(job, &context)
             .await
             .with_context(|| format!("{job} failed"))?;
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;
     }
-    let after = bot::rows(&path)?;
+    let after = bot.rows()?;
     writeln!(std::io::stderr(), "{}", table(&before, &after))?;
     Ok(())
 }

@@ -11,12 +11,12 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use marzban_sync_core::error::{StoreErrorKind, chain};
+use marzban_sync_core::error::chain;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_core::{Context, jobs};
-use marzban_sync_examples::environment::{self, Connected, Database, PanelName};
+use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
 use marzban_sync_examples::signals;
 
 use crate::output::Format;
@@ -90,26 +90,14 @@ impl Task {
     }
 }
 
-/// Why the program ends without having run its task: one clear line, and an exit code.
-#[derive(Debug)]
-enum Failure {
-    /// Exit code 2.
-    Configuration(String),
-    /// Exit code 1.
-    Run(String),
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let progress = Progress::new(!arguments.no_progress && std::io::stderr().is_terminal());
-    let (message, code) = match run(&arguments, &progress).await {
-        Ok(code) => return code,
-        Err(Failure::Configuration(message)) => (message, 2),
-        Err(Failure::Run(message)) => (message, 1),
-    };
-    progress.println(&format!("error: {message}"));
-    ExitCode::from(code)
+    run(&arguments, &progress).await.unwrap_or_else(|failure| {
+        progress.println(&format!("error: {failure}"));
+        failure.code()
+    })
 }
 
 async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Failure> {
@@ -124,7 +112,7 @@ async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Fai
         .panel
         .panel_from_environment()
         .map_err(Failure::Configuration)?;
-    let store = connect(&database).await?.into_store();
+    let store = database.connect().await?.into_store();
     let mut limits = SafetyLimits::default();
     limits.allow_mass_changes = arguments.allow_mass_changes;
     let context = Context::builder(panel, store)
@@ -145,25 +133,13 @@ async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Fai
     })
 }
 
-/// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
-async fn connect(database: &Database) -> Result<Connected, Failure> {
-    database.connect().await.map_err(|error| match error.kind() {
-        StoreErrorKind::Invalid => Failure::Configuration(format!("DATABASE_URL: {}", chain(&error))),
-        _ => Failure::Run(chain(&error)),
-    })
-}
-
 async fn migrate(database: &Database, dry_run: bool, format: Format) -> Result<ExitCode, Failure> {
     if dry_run {
         let message = "migrate has no --dry-run; it only adds what is missing";
         return Err(Failure::Configuration(message.to_owned()));
     }
-    let store = connect(database).await?;
-    let migration = store
-        .migrate()
-        .await
-        .map_err(|error| Failure::Run(chain(&error)))?;
-    format.print_migration(&migration);
+    let store = database.connect().await?;
+    format.print_migration(&store.migrate().await?);
     Ok(ExitCode::SUCCESS)
 }
 
