@@ -1,0 +1,229 @@
+//! The command line.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use marzban_sync_core::error::chain;
+use marzban_sync_core::report::Job;
+use marzban_sync_core::schedule::Schedule;
+use marzban_sync_examples::environment::PanelName;
+
+const AFTER_HELP: &str = "\
+Environment (a .env file is read too):
+  MARZBAN_URL                            the panel, such as https://panel.example.com:8000
+  MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
+  DATABASE_URL                           postgres://user:password@host/database or sqlite://path
+  MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
+  MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
+  MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
+  MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
+  RUST_LOG                               log filter [default: info; error in a demo]
+With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
+those whose vpn_configs.panel is de-1; without any --panel there is one, whose accounts have a null there.
+
+Schedules (UTC), unless --schedule says otherwise; each run may take 30 minutes:
+  sync_subscriptions_from_marzban   0 */2 * * *
+  sync_user_status_from_marzban     30 * * * *
+  cleanup_expired_marzban_users     0 1 * * 1
+  get_marzban_system_stats          */15 * * * *
+
+HTTP: /live answers while the process does, /health says whether every job of every panel does what it should (503
+if not), /metrics is for Prometheus.
+
+Ctrl-C or SIGTERM: the runs finish their batch and free their locks; a second one ends the process at once.
+Exit code: 0 it was asked to stop, 1 it could not run or not stop in time, 2 bad usage or configuration.";
+
+/// Keeps a bot's database in step with its Marzban panels, on schedule.
+#[derive(Debug, Parser)]
+#[command(name = "scheduler", after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// One of several panels, by the name that `vpn_configs.panel` has; may be given several times.
+    #[arg(long = "panel", value_name = "NAME")]
+    panels: Vec<PanelName>,
+    /// Another schedule, such as `sync_user_status_from_marzban="30 * * * *"`; may be given several times.
+    #[arg(long = "schedule", value_name = "JOB=CRON")]
+    schedules: Vec<String>,
+    /// The longest random wait before each run, so that many bots do not ask at the same second.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600))]
+    jitter: u64,
+    /// Run every job once at the start, and not only when it is due.
+    #[arg(long)]
+    pub(crate) run_now: bool,
+    /// Create the library's own tables and missing columns first; only adds.
+    #[arg(long)]
+    pub(crate) migrate: bool,
+    /// Where /health, /live and /metrics are served; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9185")]
+    pub(crate) listen: SocketAddr,
+    /// How to log; by default text on a terminal, and JSON elsewhere.
+    #[arg(long, value_enum)]
+    pub(crate) log: Option<LogFormat>,
+    /// How long the runs may take to stop in order.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    stop_within: u64,
+    /// See it at work with nothing to set up: two fake panels, a bot's database, and a clock that hurries.
+    #[arg(long, conflicts_with_all = ["panels", "jitter", "migrate", "run_now"])]
+    pub(crate) demo: bool,
+    /// How many times as fast the demo's clock runs; at 3600 a day takes 24 seconds.
+    #[arg(long, requires = "demo", default_value_t = 3600.0, value_parser = speed)]
+    pub(crate) speed: f64,
+    /// End the demo after so many of its days.
+    #[arg(long, requires = "demo", value_parser = clap::value_parser!(u32).range(1..=3660))]
+    pub(crate) days: Option<u32>,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Lines to read.
+    Text,
+}
+
+impl Arguments {
+    /// The panels, of which no two are the same; the default one if none is named.
+    pub(crate) fn panels(&self) -> Result<Vec<PanelName>, String> {
+        if self.panels.is_empty() {
+            return Ok(vec![PanelName::default()]);
+        }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.panels.iter().find(|panel| !names.insert(panel.as_str())) {
+            return Err(format!("--panel {} is given twice", twice.as_str()));
+        }
+        Ok(self.panels.clone())
+    }
+
+    /// The schedules of the four jobs: the defaults, and what is said of them.
+    pub(crate) fn schedules(&self) -> Result<Vec<Schedule>, String> {
+        let mut schedules = Schedule::defaults();
+        let mut jobs = BTreeSet::new();
+        for text in &self.schedules {
+            let schedule = schedule(text)?;
+            let job = schedule.job();
+            if !jobs.insert(job) {
+                return Err(format!("--schedule of {job} is given twice"));
+            }
+            schedules.retain(|default| default.job() != job);
+            schedules.push(schedule);
+        }
+        Ok(schedules)
+    }
+
+    pub(crate) fn jitter(&self) -> Duration {
+        Duration::from_secs(self.jitter)
+    }
+
+    pub(crate) fn stop_within(&self) -> Duration {
+        Duration::from_secs(self.stop_within)
+    }
+}
+
+/// `sync_user_status_from_marzban=30 * * * *`, where a job may also be written with hyphens, as `sync` has it.
+fn schedule(text: &str) -> Result<Schedule, String> {
+    let (name, cron) = text
+        .split_once('=')
+        .ok_or_else(|| format!("--schedule {text:?} is not JOB=CRON"))?;
+    let name = name.trim().replace('-', "_");
+    let job = Job::ALL
+        .into_iter()
+        .find(|job| job.as_str() == name)
+        .ok_or_else(|| {
+            let jobs = Job::ALL.map(Job::as_str).join(", ");
+            format!("--schedule names no job with {name:?}; the jobs are {jobs}")
+        })?;
+    Schedule::new(job, cron.trim()).map_err(|error| format!("--schedule of {job}: {}", chain(&error)))
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1.0..=1_000_000.0).contains(&speed) {
+        Ok(speed)
+    } else {
+        Err("not between 1 and 1000000".to_owned())
+    }
+}
+
+/// What is wrong with the usage, in one line.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = paragraph.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, String> {
+        let name = std::iter::once(&"scheduler");
+        Arguments::try_parse_from(name.chain(arguments)).map_err(|error| one_line(&error))
+    }
+
+    #[test]
+    fn a_schedule_of_ones_own_replaces_the_default_of_its_job_alone() {
+        let arguments = parse(&["--schedule", "get-marzban-system-stats=*/5 * * * *"]).unwrap();
+        let mut schedules: Vec<String> = arguments
+            .schedules()
+            .unwrap()
+            .iter()
+            .map(Schedule::to_string)
+            .collect();
+        schedules.sort();
+        assert_eq!(
+            schedules,
+            [
+                "*/5 * * * * get_marzban_system_stats",
+                "0 */2 * * * sync_subscriptions_from_marzban",
+                "0 1 * * 1 cleanup_expired_marzban_users",
+                "30 * * * * sync_user_status_from_marzban",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_help_tells_the_default_schedules() {
+        for job in Job::ALL {
+            let line = format!("  {:<33} {}\n", job.as_str(), Schedule::default_cron(job));
+            assert!(AFTER_HELP.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_usage_is_one_line() {
+        let twice = "get_marzban_system_stats=* * * * *";
+        for (arguments, words) in [
+            (&["--schedule", "nonsense"][..], "\"nonsense\" is not JOB=CRON"),
+            (&["--schedule", "sync=* * * * *"], "names no job with \"sync\""),
+            (
+                &["--schedule", "get_marzban_system_stats=hourly"],
+                "\"hourly\" is not a cron expression",
+            ),
+            (
+                &["--schedule", "get_marzban_system_stats=0 0 30 2 *"],
+                "that comes true",
+            ),
+            (&["--schedule", twice, "--schedule", twice], "given twice"),
+            (&["--panel", "de", "--panel", "de"], "--panel de is given twice"),
+            (&["--panel", "d e"], "a panel's name is"),
+            (&["--listen", "everywhere"], "--listen"),
+            (&["--jitter", "3601"], "--jitter"),
+            (&["--speed", "5"], "--demo"),
+            (&["--demo", "--speed", "0.5"], "not between 1 and 1000000"),
+            (&["--demo", "--days", "0"], "--days"),
+            (&["--demo", "--panel", "de"], "cannot be used with"),
+            (&["--log", "xml"], "xml"),
+        ] {
+            let refused = parse(arguments).and_then(|arguments| {
+                arguments.panels()?;
+                arguments.schedules()
+            });
+            let line = refused.unwrap_err();
+            assert!(line.contains(words), "{arguments:?}: {line}");
+            assert!(!line.contains('\n') && !line.starts_with("error"), "{line}");
+        }
+    }
+}

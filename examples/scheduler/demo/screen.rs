@@ -1,0 +1,196 @@
+//! What a person sees of the demo: one line for each thing that is worth one.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Timelike, Utc};
+use clap::builder::styling::{AnsiColor, Style};
+use marzban_sync_core::event::{Event, Observer};
+use marzban_sync_core::plan::{Change, EndDate, Reason};
+use marzban_sync_core::report::{Job, Report};
+use marzban_sync_examples::environment;
+use marzban_sync_examples::supervision::Ended;
+
+use super::agreement::Agreement;
+use crate::health::Standings;
+
+const HAPPENED: Style = AnsiColor::Cyan.on_default();
+const GIVEN: Style = AnsiColor::Green.on_default();
+const TAKEN: Style = AnsiColor::Yellow.on_default();
+const FAILED: Style = AnsiColor::Red.on_default();
+const RUN: Style = Style::new().bold();
+
+/// Lines on stdout, in colour on a terminal unless `NO_COLOR` is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Screen {
+    is_coloured: bool,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        let is_unwanted = environment::variable("NO_COLOR").is_ok_and(|value| value.is_some());
+        Self {
+            is_coloured: std::io::stdout().is_terminal() && !is_unwanted,
+        }
+    }
+
+    /// Something happened in a panel.
+    pub(super) fn happened(self, panel: &str, now: DateTime<Utc>, words: &str) {
+        self.line(now, panel, HAPPENED, words);
+    }
+
+    /// A run ended, of which these notes were taken.
+    pub(crate) fn ended(self, panel: &str, job: Job, began: DateTime<Utc>, ended: &Ended, notes: &Notes) {
+        let notes = notes.take();
+        if ended.outcome.is_failure() {
+            let why = ended.error.as_deref().unwrap_or_default();
+            let words = format_args!("{job} failed ({}): {why}", ended.outcome);
+            self.line(began, panel, FAILED, words);
+        } else if let Some(report) = &ended.report
+            && (!notes.is_empty() || is_worth_a_line(report, began))
+        {
+            self.line(began, panel, RUN, format_args!("{job}: {}", figures(report)));
+        }
+        for (style, note) in notes {
+            self.print(style, format_args!("{:20} {note}", ""));
+        }
+    }
+
+    /// How often each job ran, at the end.
+    pub(super) fn summary(self, standings: &Standings) {
+        for ((panel, job), standing) in standings.snapshot() {
+            let runs: u64 = standing.runs.values().sum();
+            let outcomes: Vec<String> = standing
+                .runs
+                .iter()
+                .map(|(outcome, runs)| format!("{runs} {outcome}"))
+                .collect();
+            self.print(
+                RUN,
+                format_args!("{panel:<8} {job}: {runs} runs: {}", outcomes.join(", ")),
+            );
+        }
+    }
+
+    /// Whether bot and panels agree, at the end.
+    pub(super) fn agreement(self, agreement: &Agreement) {
+        for difference in &agreement.differences {
+            self.print(FAILED, difference);
+        }
+        let different = agreement.differences.len();
+        let style = if different == 0 { GIVEN } else { FAILED };
+        let accounts = agreement.accounts;
+        self.print(
+            style,
+            format_args!(
+                "in step: {} of {accounts} accounts",
+                accounts.saturating_sub(different)
+            ),
+        );
+    }
+
+    fn line(self, time: DateTime<Utc>, panel: &str, style: Style, words: impl Display) {
+        self.print(
+            style,
+            format_args!("{}  {panel:<8} {words}", time.format("%a %H:%M")),
+        );
+    }
+
+    /// That nobody looks any more is no reason to end.
+    fn print(self, style: Style, words: impl Display) {
+        let mut stdout = std::io::stdout().lock();
+        let _ = if self.is_coloured {
+            writeln!(stdout, "{style}{words}{style:#}")
+        } else {
+            writeln!(stdout, "{words}")
+        };
+    }
+}
+
+/// What a run writes, in words; a clone is the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes(Arc<Mutex<Vec<(Style, String)>>>);
+
+impl Notes {
+    fn take(&self) -> Vec<(Style, String)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Observer for Notes {
+    fn observe(&self, event: Event<'_>) {
+        let note = match event {
+            Event::Applied(change) => words(change).map(|words| {
+                let is_taking = change.reasons.iter().any(|reason| reason.is_destructive());
+                let style = if is_taking { TAKEN } else { GIVEN };
+                (style, format!("{}: {words}", change.account.name))
+            }),
+            Event::Cleaned(account) => Some((TAKEN, format!("{}: deleted from the panel", account.name))),
+            _ => None,
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(note);
+    }
+}
+
+/// A change in words; none when it is about traffic alone, as most are.
+fn words(change: &Change) -> Option<String> {
+    let new_end = match change.subscription.end_date {
+        Some(EndDate::At(end)) => end.format("%-d %b %H:%M").to_string(),
+        Some(EndDate::Never) | None => "never".to_owned(),
+    };
+    let phrases: Vec<String> = change
+        .reasons
+        .iter()
+        .filter_map(|reason| match reason {
+            Reason::Extended => Some(format!("subscription extended to {new_end}")),
+            Reason::Shortened => Some(format!("subscription shortened to {new_end}")),
+            Reason::Unlimited => Some("subscription without an end".to_owned()),
+            Reason::Reactivated => Some("subscription active again".to_owned()),
+            Reason::Expired => Some("subscription expired, access off".to_owned()),
+            Reason::Limited => Some("data used up, access off".to_owned()),
+            Reason::Disabled => Some("disabled, access off".to_owned()),
+            Reason::Works => Some("works, access on".to_owned()),
+            Reason::Missing => Some("gone from the panel, access off".to_owned()),
+            Reason::TrafficReset => Some("traffic counted anew".to_owned()),
+            _ => None,
+        })
+        .collect();
+    (!phrases.is_empty()).then(|| phrases.join(", "))
+}
+
+/// Whether a run is shown that changed nothing but traffic: the rarer ones, and of the statistics four a day.
+fn is_worth_a_line(report: &Report, began: DateTime<Utc>) -> bool {
+    match report {
+        Report::SyncSubscriptionsFromMarzban(_) | Report::CleanupExpiredMarzbanUsers(_) => true,
+        Report::SyncUserStatusFromMarzban(_) => false,
+        Report::GetMarzbanSystemStats(_) => began.hour().is_multiple_of(6) && began.minute() == 0,
+    }
+}
+
+fn figures(report: &Report) -> String {
+    match report {
+        Report::SyncSubscriptionsFromMarzban(report) => format!(
+            "{} of {} synced, {} errors, traffic of {}",
+            report.synced,
+            report.total,
+            report.errors,
+            report.run.changes.get(&Reason::TrafficUsed).unwrap_or(&0)
+        ),
+        Report::SyncUserStatusFromMarzban(report) => format!(
+            "{} updated, {} missing, {} errors",
+            report.updated, report.missing, report.errors
+        ),
+        Report::CleanupExpiredMarzbanUsers(report) => format!(
+            "{} cleaned, {} skipped, {} errors",
+            report.cleaned, report.skipped, report.errors
+        ),
+        Report::GetMarzbanSystemStats(report) => format!(
+            "{} users, {} active, {} online, {} MB sent",
+            report.stats.total_user,
+            report.stats.users_active,
+            report.stats.online_users.unwrap_or(0),
+            report.stats.outgoing_bandwidth / 1_000_000
+        ),
+    }
+}

@@ -1,0 +1,195 @@
+//! One panel's loop: it runs what is due, notes how it ended, and stops in order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use marzban_sync_core::clock::Clock;
+use marzban_sync_core::jobs::ContextBuilder;
+use marzban_sync_core::report::Job;
+use marzban_sync_core::schedule::{Agenda, Schedule, Tick};
+use marzban_sync_examples::run_metrics;
+use marzban_sync_examples::supervision::{self, Ended};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::demo::screen::{Notes, Screen};
+use crate::health::Standings;
+use crate::time::Time;
+
+/// How long a run may go on past its time limit before it is dropped: it heeds the limit between two requests only.
+const GRACE: Duration = Duration::from_mins(1);
+
+/// What the loops of all panels share.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) time: Time,
+    pub(crate) standings: Standings,
+    pub(crate) jitter: Duration,
+    /// After which tick to end; none goes on for ever.
+    pub(crate) until: Option<DateTime<Utc>>,
+    pub(crate) stop: CancellationToken,
+    /// Where a demo shows what happens.
+    pub(crate) screen: Option<Screen>,
+}
+
+/// When a run began, how it ended, and for a demo what it wrote; none if the process was to stop before it began.
+type Finished = Option<(DateTime<Utc>, Ended, Notes)>;
+
+/// The loop of one panel.
+#[derive(Debug)]
+pub(crate) struct PanelLoop {
+    panel: String,
+    context: ContextBuilder,
+    agenda: Agenda,
+    surroundings: Surroundings,
+    under_way: JoinSet<Finished>,
+    jobs: BTreeMap<Id, Job>,
+}
+
+/// What is due at first: the only place that decides what becomes of runs missed while the process was down.
+pub(crate) fn agenda(schedules: Vec<Schedule>, now: DateTime<Utc>, run_now: bool) -> Agenda {
+    if run_now {
+        return Agenda::resumed(schedules, now, |_| Some(DateTime::UNIX_EPOCH));
+    }
+    Agenda::new(schedules, now)
+}
+
+impl PanelLoop {
+    pub(crate) fn new(
+        panel: String,
+        context: ContextBuilder,
+        agenda: Agenda,
+        surroundings: Surroundings,
+    ) -> Self {
+        let context = context
+            .panel_name(panel.as_str())
+            .clock(surroundings.time.clone())
+            .cancellation(surroundings.stop.clone());
+        Self {
+            panel,
+            context,
+            agenda,
+            surroundings,
+            under_way: JoinSet::new(),
+            jobs: BTreeMap::new(),
+        }
+    }
+
+    /// Runs what is due until it is asked to stop, and then waits for what is under way.
+    pub(crate) async fn run(mut self) {
+        let Surroundings {
+            time, until, stop, ..
+        } = self.surroundings.clone();
+        while !stop.is_cancelled() {
+            let now = time.now();
+            let was_idle = self.jobs.is_empty();
+            let jobs: Vec<Job> = self.jobs.values().copied().collect();
+            for tick in self.agenda.take_due(now, |job| jobs.contains(&job)) {
+                self.start(tick);
+            }
+            let Some(next) = self.agenda.next(now) else { break };
+            if self.jobs.is_empty() && until.is_some_and(|until| next > until) {
+                break;
+            }
+            // Else a demo's clock could come to a tick before the run of the one before has ended.
+            if was_idle {
+                time.allow_until(&self.panel, next);
+            }
+            tokio::select! {
+                () = time.sleep_towards(next) => {}
+                Some(ended) = self.under_way.join_next_with_id() => self.finish(ended),
+                () = stop.cancelled() => {}
+            }
+        }
+        time.leave(&self.panel);
+        while let Some(ended) = self.under_way.join_next_with_id().await {
+            self.finish(ended);
+        }
+    }
+
+    fn start(&mut self, Tick { at, job }: Tick) {
+        let Surroundings {
+            time,
+            jitter,
+            stop,
+            screen,
+            ..
+        } = self.surroundings.clone();
+        let schedules = self.agenda.schedules();
+        let schedule = schedules.iter().find(|schedule| schedule.job() == job);
+        let limit = schedule.map_or(TimeDelta::zero(), Schedule::time_limit);
+        let notes = Notes::default();
+        let mut context = self.context.clone().deadline(limit);
+        if screen.is_some() {
+            context = context.observer(notes.clone());
+        }
+        let context = context.build();
+        let patience = limit.to_std().unwrap_or(Duration::ZERO) + GRACE;
+        let span = tracing::info_span!("run", panel = self.panel, %job, tick = %at);
+        let run = async move {
+            let wait = jitter.mul_f64(fastrand::f64());
+            if !wait.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = stop.cancelled() => return None,
+                }
+            }
+            let began = time.now();
+            Some((began, supervision::run(job, &context, patience).await, notes))
+        };
+        let handle = self.under_way.spawn(run.instrument(span));
+        self.jobs.insert(handle.id(), job);
+    }
+
+    fn finish(&mut self, ended: Result<(Id, Finished), JoinError>) {
+        let (id, finished) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(
+                    panel = self.panel,
+                    error = &error as &dyn std::error::Error,
+                    "a run was lost"
+                );
+                (error.id(), None)
+            }
+        };
+        let Some(job) = self.jobs.remove(&id) else { return };
+        let Some((began, ended, notes)) = finished else {
+            return;
+        };
+        let Surroundings {
+            time,
+            standings,
+            screen,
+            ..
+        } = &self.surroundings;
+        standings.record(&self.panel, job, began, &ended);
+        run_metrics::record(&self.panel, job, &ended, time.now());
+        if let Some(screen) = screen {
+            screen.ended(&self.panel, job, began, &ended, &notes);
+        }
+        let (panel, duration_ms) = (&self.panel, ended.duration.as_millis());
+        let (outcome, error) = (ended.outcome.as_str(), ended.error.as_deref());
+        if ended.outcome.is_failure() {
+            tracing::warn!(panel, %job, outcome, error, duration_ms, "the run failed");
+        } else {
+            tracing::info!(panel, %job, outcome, error, duration_ms, "the run ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_is_due_at_once_only_when_asked_for() {
+        let now: DateTime<Utc> = "2025-09-16T12:34:56Z".parse().unwrap();
+        let due = |run_now| agenda(Schedule::defaults(), now, run_now).take_due(now, |_| false);
+        assert_eq!(due(false), []);
+        let jobs: std::collections::BTreeSet<Job> = due(true).iter().map(|tick| tick.job).collect();
+        assert_eq!(jobs, Job::ALL.into());
+    }
+}
