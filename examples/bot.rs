@@ -120,26 +120,13 @@ impl Bot {
         let bot = Self {
             path: path.to_owned(),
         };
-        let mut connection = bot.connect()?;
-        connection.batch_execute(SCHEMA)?;
-        for (number, customer) in (1_i64..).zip(customers) {
-            diesel::sql_query("INSERT INTO users (id, telegram_id) VALUES (?, ?)")
-                .bind::<BigInt, _>(number)
-                .bind::<BigInt, _>(10_000 + number)
-                .execute(&mut connection)?;
-            diesel::sql_query("INSERT INTO subscriptions (user_id, status, end_date) VALUES (?, ?, ?)")
-                .bind::<BigInt, _>(number)
-                .bind::<Text, _>(&customer.status)
-                .bind::<Timestamp, _>(customer.end_date.naive_utc())
-                .execute(&mut connection)?;
-            diesel::sql_query(
-                "INSERT INTO vpn_configs (user_id, marzban_user_id, is_active) VALUES (?, ?, ?)",
-            )
-            .bind::<BigInt, _>(number)
-            .bind::<Text, _>(&customer.name)
-            .bind::<Bool, _>(customer.is_active)
-            .execute(&mut connection)?;
-        }
+        // One transaction, as each of its own would wait for the disk.
+        bot.connect()?.transaction(|connection| {
+            connection.batch_execute(SCHEMA)?;
+            (1_i64..)
+                .zip(customers)
+                .try_for_each(|(number, customer)| insert(connection, number, customer))
+        })?;
         Ok(bot)
     }
 
@@ -172,4 +159,22 @@ impl Bot {
     fn connect(&self) -> anyhow::Result<SqliteConnection> {
         Ok(SqliteConnection::establish(&self.path.to_string_lossy())?)
     }
+}
+
+fn insert(connection: &mut SqliteConnection, number: i64, customer: &Customer) -> anyhow::Result<()> {
+    diesel::sql_query("INSERT INTO users (id, telegram_id) VALUES (?, ?)")
+        .bind::<BigInt, _>(number)
+        .bind::<BigInt, _>(10_000 + number)
+        .execute(connection)?;
+    diesel::sql_query("INSERT INTO subscriptions (user_id, status, end_date) VALUES (?, ?, ?)")
+        .bind::<BigInt, _>(number)
+        .bind::<Text, _>(&customer.status)
+        .bind::<Timestamp, _>(customer.end_date.naive_utc())
+        .execute(connection)?;
+    diesel::sql_query("INSERT INTO vpn_configs (user_id, marzban_user_id, is_active) VALUES (?, ?, ?)")
+        .bind::<BigInt, _>(number)
+        .bind::<Text, _>(&customer.name)
+        .bind::<Bool, _>(customer.is_active)
+        .execute(connection)?;
+    Ok(())
 }

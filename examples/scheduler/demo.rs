@@ -67,13 +67,13 @@ pub(crate) async fn run(
     tokio::select! {
         // The world ends before its bot does, and is then waited with.
         () = async { world.run(&time, until, screen).await; std::future::pending().await } => {}
-        ended = crate::keep_in_step(arguments, &schedules, contexts, &surroundings) => ended?,
+        ended = crate::program::keep_in_step(arguments, &schedules, contexts, &surroundings) => ended?,
     }
     screen.summary(&standings);
-    if stop.is_cancelled() {
+    let Some(end) = until.filter(|_| !stop.is_cancelled()) else {
         return Ok(());
-    }
-    let agreement = world.agreement(time.now()).map_err(failed)?;
+    };
+    let agreement = world.agreement(end).map_err(failed)?;
     screen.agreement(&agreement);
     if agreement.differences.is_empty() {
         Ok(())

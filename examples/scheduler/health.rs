@@ -220,9 +220,9 @@ mod tests {
         check(status, &[("14T13:30", Completed)], "14T16:00", Verdict::Late);
         check(status, &[("14T13:29", Completed)], "14T15:00", Verdict::Late);
         // The statistics come every 15 minutes, and may take 30.
-        let stats = Job::GetMarzbanSystemStats;
-        check(stats, &[("14T13:15", Completed)], "14T14:14", Verdict::Healthy);
-        check(stats, &[("14T13:15", Completed)], "14T14:15", Verdict::Late);
+        let figures = Job::GetMarzbanSystemStats;
+        check(figures, &[("14T13:15", Completed)], "14T14:14", Verdict::Healthy);
+        check(figures, &[("14T13:15", Completed)], "14T14:15", Verdict::Late);
         // The cleanup is due on Mondays, the 15th and the 22nd.
         let cleanup = Job::CleanupExpiredMarzbanUsers;
         check(cleanup, &[], "21T23:59", Verdict::Healthy);

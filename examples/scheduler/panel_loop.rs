@@ -84,7 +84,6 @@ impl PanelLoop {
         } = self.surroundings.clone();
         while !stop.is_cancelled() {
             let now = time.now();
-            let was_idle = self.jobs.is_empty();
             let jobs: Vec<Job> = self.jobs.values().copied().collect();
             for tick in self.agenda.take_due(now, |job| jobs.contains(&job)) {
                 self.start(tick);
@@ -93,8 +92,8 @@ impl PanelLoop {
             if self.jobs.is_empty() && until.is_some_and(|until| next > until) {
                 break;
             }
-            // Else a demo's clock could come to a tick before the run of the one before has ended.
-            if was_idle {
+            // A demo's clock stands while a run is under way, lest a tick pass or the world change under it.
+            if self.jobs.is_empty() {
                 time.allow_until(&self.panel, next);
             }
             tokio::select! {

@@ -15,5 +15,6 @@ mod overlap;
 mod program;
 mod quickstart_program;
 mod scale;
+mod scheduler_program;
 mod store_postgres;
 mod sync_program;

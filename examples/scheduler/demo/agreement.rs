@@ -69,53 +69,51 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(row: &Row, user: Option<FakeUser>, expected: &[&str]) {
+    fn check(row: &Row, user: Option<&FakeUser>, expected: &[&str]) {
         let mut agreement = Agreement::default();
-        agreement.compare(row, user.as_ref(), DateTime::from_timestamp(NOW, 0).unwrap());
+        agreement.compare(row, user, DateTime::from_timestamp(NOW, 0).unwrap());
         assert_eq!(agreement.differences, expected);
     }
 
     #[test]
     fn every_kind_of_difference_is_found() {
         let user = |status, expire| {
-            Some(
-                FakeUser::new("anna")
-                    .status(status)
-                    .expire(expire)
-                    .used_traffic(7),
-            )
+            FakeUser::new("anna")
+                .status(status)
+                .expire(expire)
+                .used_traffic(7)
         };
         let active = row("active", NOW + 9, true, 7);
-        check(&active, user(FakeStatus::Active, NOW + 9), &[]);
+        check(&active, Some(&user(FakeStatus::Active, NOW + 9)), &[]);
         check(
             &active,
-            user(FakeStatus::Active, NOW + 10),
+            Some(&user(FakeStatus::Active, NOW + 10)),
             &["anna: end is Some(1757894409), and the panel says Some(1757894410)"],
         );
         check(
             &active,
-            user(FakeStatus::Limited, NOW + 9),
+            Some(&user(FakeStatus::Limited, NOW + 9)),
             &["anna: access is true, and the panel says false"],
         );
         check(&active, None, &["anna: access is true, and the panel says false"]);
         check(
             &row("active", NOW, false, 7),
-            user(FakeStatus::Expired, NOW),
+            Some(&user(FakeStatus::Expired, NOW)),
             &["anna: status is \"active\", and the panel says \"expired\""],
         );
         check(
             &row("expired", NOW + 9, true, 7),
-            user(FakeStatus::Active, NOW + 9),
+            Some(&user(FakeStatus::Active, NOW + 9)),
             &["anna: status is expired, and the user works"],
         );
         check(
             &row("active", NOW + 9, true, 6),
-            user(FakeStatus::Active, NOW + 9),
+            Some(&user(FakeStatus::Active, NOW + 9)),
             &["anna: traffic is 6, and the panel says 7"],
         );
         check(
             &active,
-            Some(FakeUser::new("anna").on_hold(9).used_traffic(7)),
+            Some(&FakeUser::new("anna").on_hold(9).used_traffic(7)),
             &[],
         );
     }

@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
@@ -73,17 +74,23 @@ impl World {
         Ok(())
     }
 
-    /// A client of a panel, without pauses and second tries: they take the host's time, of which the demo has little.
+    /// A client of a panel, whose pauses take no time to speak of: it is the host's, of which the demo has little.
     pub(super) fn client(&self, panel: &str) -> anyhow::Result<Client> {
         let (_, panel) = self
             .panels
             .iter()
             .find(|(name, _)| *name == panel)
             .context("no such panel")?;
+        let retry = RetryPolicy {
+            max_tries: 3,
+            initial_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(5),
+            max_retry_after: Duration::ZERO,
+        };
         let client = Client::builder(&panel.url())
             .credentials(USERNAME, SecretString::from(PASSWORD))
             .pacing(Pacing::none())
-            .retry(RetryPolicy::none())
+            .retry(retry)
             .build()?;
         Ok(client)
     }

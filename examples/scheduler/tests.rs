@@ -1,0 +1,12 @@
+//! The unit tests of the scheduler, which stand in its modules.
+
+#![expect(dead_code, reason = "nobody starts the process here")]
+
+mod arguments;
+mod demo;
+mod health;
+mod logging;
+mod panel_loop;
+mod program;
+mod server;
+mod time;

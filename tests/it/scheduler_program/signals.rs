@@ -1,0 +1,120 @@
+//! What a service manager does to the process.
+
+use std::process::Stdio;
+
+use marzban_api::testing::FakePanel;
+use marzban_sync_examples::bot::Bot;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::panels::{bot, extended, panel, text, with_panel};
+use super::{Scheduler, scheduler};
+use crate::program::{program, send_signal};
+
+const CUSTOMERS: usize = 2_000;
+
+const RUN: &str = "FROM marzban_sync_runs WHERE job = 'sync_subscriptions_from_marzban'";
+
+fn names() -> impl Iterator<Item = String> {
+    (1..=CUSTOMERS).map(|number| format!("user{number}"))
+}
+
+/// A process whose runs begin at once.
+fn start(folder: &TempDir, bot: &Bot, panel: &FakePanel, arguments: &[&str]) -> Scheduler {
+    let mut command = scheduler(folder.path(), &["--run-now", "--jitter", "0"]);
+    command.args(arguments).env("DATABASE_URL", bot.url());
+    with_panel(&mut command, "MARZBAN", &panel.url());
+    Scheduler::start(command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_terminated_finishes_its_batch_and_frees_its_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bot, panel) = (bot(folder.path(), names()).await, panel(names()).await);
+    // The first list is answered only after the signal is on its way.
+    let (tell, process) = watch::channel(None);
+    panel.on_request(move |panel, request| {
+        let mut process = process.clone();
+        async move {
+            if request.path == "/api/users" && panel.count("GET", "/api/users") == 1 {
+                let process = process.wait_for(Option::is_some).await.unwrap().unwrap();
+                send_signal("TERM", process);
+            }
+        }
+    });
+    let process = start(&folder, &bot, &panel, &[]);
+    tell.send_replace(Some(process.id()));
+    let (code, _, stderr) = process.wait();
+    assert_eq!(code, Some(0), "{stderr}");
+
+    let outcome = text(folder.path(), &format!("SELECT outcome AS line {RUN}"));
+    let unreached = format!("SELECT CAST(json_extract(report, '$.unreached') AS TEXT) AS line {RUN}");
+    let unreached: usize = text(folder.path(), &unreached).parse().unwrap();
+    assert_eq!(outcome, "stopped");
+    assert!(
+        (1..CUSTOMERS).contains(&unreached),
+        "{unreached} were not reached"
+    );
+    assert_eq!(extended(&bot), CUSTOMERS - unreached, "what was read is written");
+
+    panel.clear_hooks();
+    let mut sync = program("sync");
+    sync.arg("sync-subscriptions-from-marzban")
+        .current_dir(folder.path())
+        .env("DATABASE_URL", bot.url());
+    let status = with_panel(&mut sync, "MARZBAN", &panel.url())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0), "the lock is free");
+    assert_eq!(extended(&bot), CUSTOMERS);
+}
+
+/// A process that waits for an answer of a panel that never comes, and was asked to stop.
+struct Stuck {
+    process: Scheduler,
+    _panel: FakePanel,
+    _folder: TempDir,
+}
+
+async fn stuck(arguments: &[&str]) -> Stuck {
+    let folder = tempfile::tempdir().unwrap();
+    let anna = || ["anna".to_owned()];
+    let (bot, panel) = (bot(folder.path(), anna()).await, panel(anna()).await);
+    let (asked, mut is_asked) = watch::channel(false);
+    panel.on_request(move |_, _| {
+        asked.send_replace(true);
+        std::future::pending()
+    });
+    let mut process = start(&folder, &bot, &panel, arguments);
+    is_asked.wait_for(|asked| *asked).await.unwrap();
+    send_signal("TERM", process.id());
+    process.wait_for_log("stopping");
+    Stuck {
+        process,
+        _panel: panel,
+        _folder: folder,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_process_at_once() {
+    let stuck = stuck(&["--stop-within", "3600"]).await;
+    send_signal("INT", stuck.process.id());
+    let (code, _, stderr) = stuck.process.wait();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.ends_with("error: ended at once by a second signal\n"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_does_not_stop_is_dropped_after_the_time_limit() {
+    let stuck = stuck(&["--stop-within", "1"]).await;
+    let (code, _, stderr) = stuck.process.wait();
+    assert_eq!(code, Some(1), "{stderr}");
+    let line = "error: the runs did not stop within 1 seconds and were dropped\n";
+    assert!(stderr.ends_with(line), "{stderr}");
+}
