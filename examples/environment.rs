@@ -29,6 +29,18 @@ pub fn load_dotenv() -> Result<(), String> {
     }
 }
 
+/// What `--help` says of the variables that are read here, without `RUST_LOG`.
+pub const HELP: &str = "\
+Environment (a .env file is read too):
+  MARZBAN_URL                            the panel, such as https://panel.example.com:8000
+  MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
+  DATABASE_URL                           postgres://user:password@host/database or sqlite://path
+  MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
+  MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
+  MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
+  MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
+";
+
 /// Why a program ends before its work: one clear line, and an exit code.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "there are two exit codes")]

@@ -8,18 +8,9 @@ use clap::{Parser, ValueEnum};
 use marzban_sync_core::error::chain;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_examples::environment::PanelName;
+use marzban_sync_examples::environment::{HELP, PanelName};
 
-const AFTER_HELP: &str = "\
-Environment (a .env file is read too):
-  MARZBAN_URL                            the panel, such as https://panel.example.com:8000
-  MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
-  DATABASE_URL                           postgres://user:password@host/database or sqlite://path
-  MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
-  MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
-  MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
-  MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
-  RUST_LOG                               log filter [default: info; error in a demo]
+const AFTER_HELP: &str = "  RUST_LOG                               log filter [default: info; error in a demo]
 With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
 those whose vpn_configs.panel is de-1; without any --panel there is one, whose accounts have a null there.
 
@@ -37,7 +28,7 @@ Exit code: 0 it was asked to stop, 1 it could not run or not stop in time, 2 bad
 
 /// Keeps a bot's database in step with its Marzban panels, on schedule.
 #[derive(Debug, Parser)]
-#[command(name = "scheduler", after_help = AFTER_HELP)]
+#[command(name = "scheduler", after_help = format!("{HELP}{AFTER_HELP}"))]
 pub(crate) struct Arguments {
     /// One of several panels, by the name that `vpn_configs.panel` has; may be given several times.
     #[arg(long = "panel", value_name = "NAME")]

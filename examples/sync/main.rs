@@ -16,22 +16,13 @@ use marzban_sync_core::report::Job;
 use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_core::{Context, jobs};
-use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
+use marzban_sync_examples::environment::{self, Database, Failure, HELP, PanelName};
 use marzban_sync_examples::signals;
 
 use crate::output::Format;
 use crate::progress::Progress;
 
-const AFTER_HELP: &str = "\
-Environment (a .env file is read too):
-  MARZBAN_URL                            the panel, such as https://panel.example.com:8000
-  MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
-  DATABASE_URL                           postgres://user:password@host/database or sqlite://path
-  MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
-  MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
-  MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
-  MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
-  RUST_LOG                               log filter [default: info]
+const AFTER_HELP: &str = "  RUST_LOG                               log filter [default: info]
 With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
 those whose vpn_configs.panel is de-1; without it, those whose panel is null.
 
@@ -39,7 +30,7 @@ Exit code: 0 the job ran, 1 it could not run or was stopped, 2 bad usage or conf
 
 /// Brings a bot's database in step with its Marzban panel.
 #[derive(Debug, Parser)]
-#[command(name = "sync", after_help = AFTER_HELP)]
+#[command(name = "sync", after_help = format!("{HELP}{AFTER_HELP}"))]
 struct Arguments {
     /// What to run.
     #[arg(value_enum)]

@@ -44,7 +44,7 @@ impl Screen {
     pub(crate) fn ended(self, panel: &str, job: Job, began: DateTime<Utc>, ended: &Ended, notes: &Notes) {
         let notes = notes.take();
         if ended.outcome.is_failure() {
-            let why = ended.error.as_deref().unwrap_or_default();
+            let why = ended.error.as_deref().map(first_cause).unwrap_or_default();
             let words = format_args!("{job} failed ({}): {why}", ended.outcome);
             self.line(began, panel, FAILED, words);
         } else if let Some(report) = &ended.report
@@ -157,6 +157,11 @@ fn words(change: &Change) -> Option<String> {
         })
         .collect();
     (!phrases.is_empty()).then(|| phrases.join(", "))
+}
+
+/// What failed under a run, of a line that goes from the run to the last cause; the log has it all.
+fn first_cause(chain: &str) -> &str {
+    chain.split(": ").nth(1).unwrap_or(chain)
 }
 
 /// Whether a run is shown that changed nothing but traffic: the rarer ones, and of the statistics four a day.

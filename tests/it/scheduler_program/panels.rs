@@ -150,3 +150,37 @@ async fn a_panel_that_is_down_is_told_of_and_touches_nothing_of_the_other() {
         assert!(!stderr.contains(secret), "{secret} is shown: {stderr}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_on_postgresql_is_brought_in_step_too() {
+    let Some(bot) = crate::bot::Bot::new().await else {
+        return;
+    };
+    let panel = panel(["anna".to_owned()]).await;
+    bot.sql(
+        "INSERT INTO users VALUES (1, 1, 'fa', '2025-01-01');
+         INSERT INTO subscriptions VALUES (1, 1, 3, 4.99, 'active', NULL, '2025-01-01');
+         INSERT INTO vpn_configs VALUES (1, 1, 'vless', 'anna', false)",
+    )
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = scheduler(folder.path(), &["--migrate", "--run-now", "--jitter", "0"]);
+    command.env("DATABASE_URL", bot.database.url());
+    let process = Scheduler::start({
+        with_panel(&mut command, "MARZBAN", &panel.url());
+        command
+    });
+    wait_until("every job ran once", || {
+        let (status, health) = process.health();
+        assert_eq!(status, 200, "{health}");
+        let jobs = health["jobs"].as_array().unwrap();
+        jobs.iter().all(|job| job["outcome"] == "completed").then_some(())
+    });
+    assert_eq!(
+        bot.text("SELECT end_date::date::text FROM subscriptions").await,
+        day(20).format("%Y-%m-%d").to_string()
+    );
+    assert_eq!(process.stop().0, Some(0));
+    let runs = "SELECT string_agg(outcome, ',') FROM marzban_sync_runs";
+    assert_eq!(bot.text(runs).await, ["completed"; 4].join(","));
+}

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::panels::{bot, extended, panel, text, with_panel};
 use super::{Scheduler, scheduler};
-use crate::program::{program, send_signal};
+use crate::program::{program, send_signal, terminate_at_first_list};
 
 const CUSTOMERS: usize = 2_000;
 
@@ -31,17 +31,7 @@ fn start(folder: &TempDir, bot: &Bot, panel: &FakePanel, arguments: &[&str]) -> 
 async fn a_run_that_is_terminated_finishes_its_batch_and_frees_its_lock() {
     let folder = tempfile::tempdir().unwrap();
     let (bot, panel) = (bot(folder.path(), names()).await, panel(names()).await);
-    // The first list is answered only after the signal is on its way.
-    let (tell, process) = watch::channel(None);
-    panel.on_request(move |panel, request| {
-        let mut process = process.clone();
-        async move {
-            if request.path == "/api/users" && panel.count("GET", "/api/users") == 1 {
-                let process = process.wait_for(Option::is_some).await.unwrap().unwrap();
-                send_signal("TERM", process);
-            }
-        }
-    });
+    let tell = terminate_at_first_list(&panel);
     let process = start(&folder, &bot, &panel, &[]);
     tell.send_replace(Some(process.id()));
     let (code, _, stderr) = process.wait();

@@ -3,11 +3,10 @@
 use std::process::Stdio;
 
 use marzban_api::testing::FakeUser;
-use tokio::sync::watch;
 
 use super::{Sync, date, day, panel};
 use crate::bot::Bot;
-use crate::program::send_signal;
+use crate::program::terminate_at_first_list;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_terminated_ends_in_order_and_keeps_what_is_done() {
@@ -27,17 +26,7 @@ async fn a_run_that_is_terminated_ends_in_order_and_keeps_what_is_done() {
                 .used_traffic(id),
         );
     }
-    // The first list is answered only after the signal is on its way.
-    let (tell, process) = watch::channel(None);
-    panel.on_request(move |panel, request| {
-        let mut process = process.clone();
-        async move {
-            if request.path == "/api/users" && panel.count("GET", "/api/users") == 1 {
-                let process = process.wait_for(Option::is_some).await.unwrap().unwrap();
-                send_signal("TERM", process);
-            }
-        }
-    });
+    let tell = terminate_at_first_list(&panel);
     let sync = Sync::new(&panel, bot.database.url()).with("MARZBAN_PAUSE_MS", "20..20");
     let mut command = sync.command(&["sync-subscriptions-from-marzban", "--format", "json"]);
     let child = command
