@@ -175,6 +175,7 @@ fn record_panel(panel: &str, stats: &SystemStats) {
         ("sent", stats.outgoing_bandwidth, stats.outgoing_bandwidth_speed),
     ] {
         let labels = with("direction", direction);
+        // A counter never falls: of a panel that counts anew it stays until it is passed.
         counter!(NETWORK, &labels).absolute(u64::try_from(bytes).unwrap_or(0));
         gauge!(NETWORK_SPEED, &labels).set(float(speed));
     }

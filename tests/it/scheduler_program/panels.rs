@@ -19,11 +19,16 @@ pub(super) fn day(days: i64) -> chrono::DateTime<Utc> {
     SystemClock.now().date_naive().and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(days)
 }
 
+/// What the panel's users have used, in bytes.
+pub(super) const TRAFFIC: i64 = 7;
+
 /// A panel whose users are extended until the 20th day, where the bot still has the third.
 pub(super) async fn panel(names: impl IntoIterator<Item = String>) -> FakePanel {
-    let users = names
-        .into_iter()
-        .map(|name| FakeUser::new(name).expire(day(20).timestamp()));
+    let users = names.into_iter().map(|name| {
+        FakeUser::new(name)
+            .expire(day(20).timestamp())
+            .used_traffic(TRAFFIC)
+    });
     FakePanel::builder()
         .environment_admin(USERNAME, PASSWORD)
         .users(users)
