@@ -148,6 +148,10 @@ async fn finish(loops: &mut JoinSet<()>) -> Result<(), Failure> {
     while let Some(joined) = loops.join_next().await {
         // The others go on, and /health says that this one does not.
         if let Err(error) = joined {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the loop of a panel ended"
+            );
             ended = Err(Failure::Run(format!("the loop of a panel ended: {error}")));
         }
     }
