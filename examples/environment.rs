@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use marzban_api::{Client, ClientBuilder, Pacing, SecretString};
 use marzban_sync_core::error::{StoreError, StoreErrorKind, chain};
+use marzban_sync_core::history::History;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::{DEFAULT_PANEL, Migration, PostgresStore, SqliteStore, Store};
 use tracing_subscriber::EnvFilter;
@@ -148,6 +149,15 @@ impl Connected {
             Self::Sqlite(store) => store.migrate().await,
         };
         migrated.map_err(|error| Failure::Run(chain(&error)))
+    }
+
+    /// What the store has recorded of its runs.
+    #[must_use]
+    pub fn history(&self) -> Arc<dyn History> {
+        match self {
+            Self::Postgres(store) => Arc::new(store.clone()),
+            Self::Sqlite(store) => Arc::new(store.clone()),
+        }
     }
 
     /// The store, whatever its kind.

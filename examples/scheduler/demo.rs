@@ -24,6 +24,7 @@ use crate::demo::screen::Screen;
 use crate::demo::world::World;
 use crate::health::Standings;
 use crate::panel_loop::Surroundings;
+use crate::program::{self, LastRuns};
 use crate::time::Time;
 
 /// Runs the demo to its end: after its days, or when it is asked to stop.
@@ -64,10 +65,11 @@ pub(crate) async fn run(
         stop: stop.clone(),
         screen: Some(screen),
     };
+    let nothing_ran = LastRuns::new();
     tokio::select! {
         // The world ends before its bot does, and is then waited with.
         () = async { world.run(&time, until, screen).await; std::future::pending().await } => {}
-        ended = crate::program::keep_in_step(arguments, &schedules, contexts, &surroundings) => ended?,
+        ended = program::keep_in_step(arguments, &schedules, contexts, &nothing_ran, &surroundings) => ended?,
     }
     screen.summary(&standings);
     let Some(end) = until.filter(|_| !stop.is_cancelled()) else {

@@ -48,12 +48,18 @@ pub(crate) struct PanelLoop {
     jobs: BTreeMap<Id, Job>,
 }
 
-/// What is due at first: the only place that decides what becomes of runs missed while the process was down.
-pub(crate) fn agenda(schedules: Vec<Schedule>, now: DateTime<Utc>, run_now: bool) -> Agenda {
+/// What is due at first: a run missed while the process was down is made good, once; a job that never ran waits for
+/// its next tick, unless every job is to run now.
+pub(crate) fn agenda(
+    schedules: Vec<Schedule>,
+    now: DateTime<Utc>,
+    run_now: bool,
+    last_run: impl Fn(Job) -> Option<DateTime<Utc>>,
+) -> Agenda {
     if run_now {
         return Agenda::resumed(schedules, now, |_| Some(DateTime::UNIX_EPOCH));
     }
-    Agenda::new(schedules, now)
+    Agenda::resumed(schedules, now, last_run)
 }
 
 impl PanelLoop {
@@ -186,9 +192,28 @@ mod tests {
     #[test]
     fn every_job_is_due_at_once_only_when_asked_for() {
         let now: DateTime<Utc> = "2025-09-16T12:34:56Z".parse().unwrap();
-        let due = |run_now| agenda(Schedule::defaults(), now, run_now).take_due(now, |_| false);
+        let due = |run_now| agenda(Schedule::defaults(), now, run_now, |_| None).take_due(now, |_| false);
         assert_eq!(due(false), []);
         let jobs: std::collections::BTreeSet<Job> = due(true).iter().map(|tick| tick.job).collect();
         assert_eq!(jobs, Job::ALL.into());
+    }
+
+    #[test]
+    fn what_a_downtime_missed_is_due_once() {
+        let now: DateTime<Utc> = "2025-09-16T12:34:56Z".parse().unwrap();
+        let last = |job| {
+            let hours = if job == Job::SyncUserStatusFromMarzban {
+                5
+            } else {
+                0
+            };
+            Some(now - TimeDelta::hours(hours))
+        };
+        let due = agenda(Schedule::defaults(), now, false, last).take_due(now, |_| false);
+        let tick = Tick {
+            at: "2025-09-16T12:30:00Z".parse().unwrap(),
+            job: Job::SyncUserStatusFromMarzban,
+        };
+        assert_eq!(due, [tick]);
     }
 }

@@ -1,13 +1,17 @@
 //! The process from its arguments to its exit code.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use clap::Parser;
 use marzban_sync_core::Context;
 use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::chain;
+use marzban_sync_core::history::last_ended;
 use marzban_sync_core::jobs::ContextBuilder;
+use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::Store;
 use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
@@ -76,17 +80,23 @@ async fn run(arguments: &Arguments, stop: &CancellationToken) -> Result<(), Fail
         .map_err(Failure::Configuration)?;
     logging::install(arguments.log, filter);
     let mut contexts = Vec::new();
+    let mut last_runs = LastRuns::new();
     for (panel, adapter) in panels.iter().zip(adapters) {
         // A pool for each panel: the runs of one that hangs would hold the connections that another's need.
         let connected = database.connect().await?;
         if arguments.migrate && contexts.is_empty() {
             connected.migrate().await?;
         }
+        let history = connected.history();
         let store = connected.into_store();
         store
             .verify_schema()
             .await
             .map_err(|error| Failure::Run(format!("{}; --migrate adds what is missing", chain(&error))))?;
+        if contexts.is_empty() {
+            let read = last_ended(&*history).await;
+            last_runs = read.map_err(|error| Failure::Run(chain(&error)))?;
+        }
         contexts.push((panel.as_str().to_owned(), Context::builder(adapter, store)));
     }
     let time = Time::Host;
@@ -99,14 +109,18 @@ async fn run(arguments: &Arguments, stop: &CancellationToken) -> Result<(), Fail
         stop: stop.clone(),
         screen: None,
     };
-    keep_in_step(arguments, &schedules, contexts, &surroundings).await
+    keep_in_step(arguments, &schedules, contexts, &last_runs, &surroundings).await
 }
+
+/// When the jobs of each panel last ran.
+pub(crate) type LastRuns = BTreeMap<(String, Job), DateTime<Utc>>;
 
 /// Serves and runs the loops of all panels, until they are asked to stop or have come to their end.
 pub(crate) async fn keep_in_step(
     arguments: &Arguments,
     schedules: &[Schedule],
     contexts: Vec<(String, ContextBuilder)>,
+    last_runs: &LastRuns,
     surroundings: &Surroundings,
 ) -> Result<(), Failure> {
     let metrics = server::install_recorder().map_err(|error| Failure::Run(chain(&error)))?;
@@ -124,7 +138,8 @@ pub(crate) async fn keep_in_step(
     let now = surroundings.time.now();
     let mut loops = JoinSet::new();
     for (panel, context) in contexts {
-        let agenda = panel_loop::agenda(schedules.to_vec(), now, arguments.run_now);
+        let last_run = |job| last_runs.get(&(panel.clone(), job)).copied();
+        let agenda = panel_loop::agenda(schedules.to_vec(), now, arguments.run_now, last_run);
         loops.spawn(PanelLoop::new(panel, context, agenda, surroundings.clone()).run());
     }
     let stopped = async {

@@ -1,5 +1,6 @@
 //! What the runs of the past say: how a panel and an account are, and for how long nobody has looked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -127,6 +128,25 @@ impl<H: History + ?Sized> History for Arc<H> {
     ) -> Result<Vec<SystemStatsRecord>, StoreError> {
         (**self).system_stats(panel, since).await
     }
+}
+
+/// When the last run of each panel and job began that came to an end, good or bad: what
+/// `schedule::Agenda::resumed` asks for. A run whose process died has answered no tick.
+///
+/// # Errors
+/// `Unavailable` or `Invalid`.
+///
+/// # Cancel safety
+/// Reads only; may be dropped at any point.
+pub async fn last_ended(history: &dyn History) -> Result<BTreeMap<(String, Job), DateTime<Utc>>, StoreError> {
+    let mut last = BTreeMap::new();
+    for outcome in [Outcome::Completed, Outcome::Stopped, Outcome::Failed] {
+        for run in history.latest_runs(Some(outcome)).await? {
+            let began = last.entry((run.panel, run.job)).or_insert(run.started_at);
+            *began = run.started_at.max(*began);
+        }
+    }
+    Ok(last)
 }
 
 /// When an account was last found, or brought, in line with its panel: the age of what its row says.

@@ -14,6 +14,7 @@ use crate::program::{Running, program, send_signal};
 
 mod configuration;
 mod demo;
+mod downtime;
 mod exposition;
 mod panels;
 mod signals;

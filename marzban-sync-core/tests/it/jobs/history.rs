@@ -1,10 +1,11 @@
 //! Locks and the history of runs.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use marzban_sync_core::error::SyncErrorKind;
-use marzban_sync_core::history::{RunRecord, in_line_at, last_in_line};
+use marzban_sync_core::history::{RunRecord, in_line_at, last_ended, last_in_line};
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::report::{Job, SystemStats};
@@ -253,6 +254,30 @@ async fn an_account_is_as_stale_as_the_last_run_that_had_it_in_line() {
         ("user4", Some(hour(0))),
     ];
     assert_eq!(found, expected.map(|(name, at)| (name.to_owned(), at)));
+}
+
+#[tokio::test]
+async fn the_last_run_that_ended_is_what_an_agenda_goes_on_from() {
+    let world = World::new();
+    let job = Job::SyncUserStatusFromMarzban;
+    for (days, outcome) in [
+        (-5, Some(Outcome::Completed)),
+        (-4, Some(Outcome::Failed)),
+        (-3, Some(Outcome::Stopped)),
+        (-2, None),
+        (-1, None),
+    ] {
+        let run = world.store.begin_run(job, "default", day(days)).await.unwrap();
+        if let Some(outcome) = outcome {
+            world
+                .store
+                .finish_run(run, outcome, &json!({}), day(days))
+                .await
+                .unwrap();
+        }
+    }
+    let last = last_ended(&world.store).await.unwrap();
+    assert_eq!(last, BTreeMap::from([(("default".to_owned(), job), day(-3))]));
 }
 
 #[test]
