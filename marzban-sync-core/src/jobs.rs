@@ -1,5 +1,26 @@
 //! The four jobs: the shell that gathers, lets the pure functions decide, performs, and records.
 
+/// A call of the panel or the store, to be awaited, with a failpoint right before it and one right after it; each is
+/// listed in `failpoints.rs`.
+#[cfg(feature = "failpoints")]
+macro_rules! step {
+    ($phase:ident . $name:ident, $call:expr) => {
+        crate::failpoints::around(
+            concat!(stringify!($phase), ".before_", stringify!($name)),
+            $call,
+            concat!(stringify!($phase), ".after_", stringify!($name)),
+        )
+    };
+}
+
+/// A call of the panel or the store, to be awaited.
+#[cfg(not(feature = "failpoints"))]
+macro_rules! step {
+    ($phase:ident . $name:ident, $call:expr) => {
+        $call
+    };
+}
+
 mod cleanup_expired_users;
 mod context;
 mod inquiry;

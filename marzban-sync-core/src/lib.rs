@@ -6,6 +6,8 @@ pub mod clock;
 pub mod deletion;
 pub mod error;
 pub mod event;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 pub mod history;
 #[cfg(feature = "jobs")]
 pub mod jobs;

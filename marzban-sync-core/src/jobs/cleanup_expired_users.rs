@@ -104,8 +104,8 @@ impl Cleanup {
             panel_name,
             ..
         } = session.context;
-        let expected = store.count_accounts(panel_name, self.scope).await?;
-        self.accounts = store.count_accounts(panel_name, Scope::All).await?;
+        let expected = step!(cleanup.count, store.count_accounts(panel_name, self.scope)).await?;
+        self.accounts = step!(cleanup.count_all, store.count_accounts(panel_name, Scope::All)).await?;
         self.budget = limits.deletion_budget(self.accounts);
         self.is_known_panel = limits.allow_mass_changes;
         session.context.emit(Event::Started {
@@ -130,11 +130,11 @@ impl Cleanup {
         let mut after = None;
         loop {
             session.inquiry.check()?;
-            let page = session
-                .context
-                .store
-                .page_accounts(&session.context.panel_name, self.scope, after, PAGE_USERS)
-                .await?;
+            let Context {
+                store, panel_name, ..
+            } = session.context;
+            let page = store.page_accounts(panel_name, self.scope, after, PAGE_USERS);
+            let page = step!(cleanup.page, page).await?;
             let (observed, result) = session.inquiry.observe(page.accounts).await;
             self.know_the_panel(session, &observed).await?;
             for customer in customers(&observed) {
@@ -169,11 +169,11 @@ impl Cleanup {
         {
             return Ok(());
         }
-        let page = session
-            .context
-            .store
-            .page_accounts(&session.context.panel_name, Scope::Subscribed, None, PAGE_USERS)
-            .await?;
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let page = store.page_accounts(panel_name, Scope::Subscribed, None, PAGE_USERS);
+        let page = step!(cleanup.page_with_access, page).await?;
         let has_access = |account: &Account| {
             account
                 .subscription
@@ -278,7 +278,7 @@ impl Cleanup {
         }
         self.budget -= 1;
         if verdict == Verdict::Delete
-            && let Err(error) = session.context.panel.delete_user(&account.name).await
+            && let Err(error) = step!(cleanup.delete, session.context.panel.delete_user(&account.name)).await
         {
             let why = session.inquiry.note_failure(error)?;
             session.ledger.note_problem(
@@ -293,23 +293,26 @@ impl Cleanup {
 
     /// Whether the database still says that every subscription of the user ended long ago.
     async fn is_still_ended(&self, session: &Session<'_>, account: &Account) -> Result<bool, Interrupt> {
-        let fresh = session
-            .context
-            .store
-            .reload_accounts(&session.context.panel_name, self.scope, &[account.id])
-            .await?;
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let ids = [account.id];
+        let fresh = step!(
+            cleanup.read_again,
+            store.reload_accounts(panel_name, self.scope, &ids)
+        )
+        .await?;
         Ok(fresh
             .iter()
             .any(|fresh| fresh.id == account.id && fresh.name == account.name && !fresh.active_elsewhere))
     }
 
     async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
-        if session
-            .context
-            .store
-            .unlink(&session.context.panel_name, account, session.ledger.now())
-            .await?
-        {
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let unlink = store.unlink(panel_name, account, session.ledger.now());
+        if step!(cleanup.unlink, unlink).await? {
             self.cleaned += 1;
             let user = Shown(account.telegram_id);
             tracing::info!(

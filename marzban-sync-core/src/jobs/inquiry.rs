@@ -100,7 +100,7 @@ impl<'a> Inquiry<'a> {
 
     async fn ask(&mut self, accounts: &[Account]) -> Result<Vec<Observation>, Interrupt> {
         let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
-        match self.context.panel.users(&names).await {
+        match step!(inquiry.list, self.context.panel.users(&names)).await {
             Ok(mut observations) => {
                 self.note_answer();
                 observations.resize(
@@ -119,7 +119,7 @@ impl<'a> Inquiry<'a> {
     /// Asks the panel for one user, so that an absence can be believed.
     pub(super) async fn ask_for(&mut self, name: &str) -> Result<Observation, Interrupt> {
         self.check()?;
-        match self.context.panel.user(name).await {
+        match step!(inquiry.user, self.context.panel.user(name)).await {
             Ok(observation) => {
                 self.note_answer();
                 Ok(observation)

@@ -73,13 +73,11 @@ impl<'a> Ledger<'a> {
                 applied.extend(changes.iter().map(|change| change.account.id));
                 continue;
             }
-            match (
-                self.context
-                    .store
-                    .apply(&self.context.panel_name, changes, self.now())
-                    .await,
-                changes,
-            ) {
+            let Context {
+                store, panel_name, ..
+            } = self.context;
+            let apply = store.apply(panel_name, changes, self.now());
+            match (step!(ledger.apply, apply).await, changes) {
                 (Ok(ids), _) => applied.extend(ids),
                 (Err(error), _) if error.kind() != StoreErrorKind::Invalid => return Err(error),
                 (Err(error), [Change { account, .. }]) => {

@@ -73,15 +73,15 @@ impl<'a> Session<'a> {
     /// Checks the schema, takes the lock and notes the beginning; a dry run only checks the schema.
     pub(super) async fn begin(context: &'a Context, job: Job) -> Result<Self, SyncError> {
         let begun = async {
-            context.store.verify_schema().await?;
+            step!(session.verify_schema, context.store.verify_schema()).await?;
             if context.dry_run {
                 return Ok((None, None));
             }
-            let lock = context.store.lock(job, &context.panel_name).await?;
-            let id = context
+            let lock = step!(session.lock, context.store.lock(job, &context.panel_name)).await?;
+            let begin = context
                 .store
-                .begin_run(job, &context.panel_name, context.clock.now())
-                .await?;
+                .begin_run(job, &context.panel_name, context.clock.now());
+            let id = step!(session.begin_run, begin).await?;
             Ok((Some(lock), Some(id)))
         };
         let (lock, id) = begun.await.map_err(|error: StoreError| {
@@ -102,7 +102,7 @@ impl<'a> Session<'a> {
     /// Makes sure that no other run has begun, before something that takes away.
     pub(super) async fn verify_lock(&mut self) -> Result<(), Interrupt> {
         match &mut self.lock {
-            Some(lock) => Ok(lock.verify().await?),
+            Some(lock) => Ok(step!(session.verify_lock, lock.verify()).await?),
             None => Ok(()),
         }
     }
@@ -133,14 +133,12 @@ impl<'a> Session<'a> {
     async fn close(self, outcome: Outcome, report: Value) -> Result<(), StoreError> {
         let mut recorded = Ok(());
         if let Some(id) = self.id {
-            recorded = self
-                .context
-                .store
-                .finish_run(id, outcome, &report, self.context.clock.now())
-                .await;
+            let Context { store, clock, .. } = self.context;
+            let finish = store.finish_run(id, outcome, &report, clock.now());
+            recorded = step!(session.finish_run, finish).await;
         }
         if let Some(lock) = self.lock
-            && let Err(error) = lock.release().await
+            && let Err(error) = step!(session.release, lock.release()).await
         {
             // The lock is free all the same: its connection is closed.
             tracing::warn!(job = %self.job, error = chain(&error), "the lock was not released in order");

@@ -130,11 +130,12 @@ impl Look {
     /// Reads the next page, from the database and then from the panel, as far as it gets.
     async fn at(scope: Scope, after: Option<Cursor>, context: &Context, inquiry: &mut Inquiry<'_>) -> Self {
         let page = match inquiry.check() {
-            Ok(()) => context
-                .store
-                .page_accounts(&context.panel_name, scope, after, PAGE_USERS)
-                .await
-                .map_err(Interrupt::from),
+            Ok(()) => {
+                let page = context
+                    .store
+                    .page_accounts(&context.panel_name, scope, after, PAGE_USERS);
+                step!(sync.page, page).await.map_err(Interrupt::from)
+            }
             Err(interrupt) => Err(interrupt),
         };
         match page {
@@ -183,11 +184,10 @@ impl Sync {
 
     /// Observe, decide, write what is harmless; then, with everything seen, check and write the rest.
     async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let expected = session
-            .context
-            .store
-            .count_accounts(&session.context.panel_name, self.scope)
-            .await?;
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let expected = step!(sync.count, store.count_accounts(panel_name, self.scope)).await?;
         session.context.emit(Event::Started {
             job: self.job(),
             total: expected,
@@ -331,11 +331,11 @@ impl Sync {
             return Ok(());
         }
         let ids: Vec<AccountId> = conflicts.iter().copied().collect();
-        let accounts = ledger
-            .context
-            .store
-            .reload_accounts(&ledger.context.panel_name, self.scope, &ids)
-            .await?;
+        let Context {
+            store, panel_name, ..
+        } = ledger.context;
+        let read = store.reload_accounts(panel_name, self.scope, &ids);
+        let accounts = step!(sync.read_conflicts, read).await?;
         let fresh = with_observations(accounts, before);
         let mut harmless = Vec::new();
         for customer in customers(&fresh) {
@@ -368,11 +368,11 @@ impl Sync {
         session: &mut Session<'_>,
         ids: &[AccountId],
     ) -> Result<Vec<Observed>, Interrupt> {
-        let accounts = session
-            .context
-            .store
-            .reload_accounts(&session.context.panel_name, self.scope, ids)
-            .await?;
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let read = store.reload_accounts(panel_name, self.scope, ids);
+        let accounts = step!(sync.read_again, read).await?;
         let (answered, others): (Vec<Account>, Vec<Account>) = accounts
             .into_iter()
             .partition(|account| self.answers.contains_key(&account.name));

@@ -35,13 +35,14 @@ pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsRe
 async fn collect(session: &Session<'_>) -> Result<SystemStats, Failure> {
     let Session { context, ledger, .. } = session;
     let run = &ledger.run;
-    let stats = context.panel.system_stats().await.map_err(Failure::Panel)?;
+    let stats = step!(stats.read, context.panel.system_stats())
+        .await
+        .map_err(Failure::Panel)?;
     if !context.dry_run {
-        let recorded = context
+        let record = context
             .store
-            .record_system_stats(&run.panel, &stats, run.started_at)
-            .await;
-        recorded.map_err(Failure::Store)?;
+            .record_system_stats(&run.panel, &stats, run.started_at);
+        step!(stats.record, record).await.map_err(Failure::Store)?;
         forget(context, run).await.map_err(Failure::Store)?;
     }
     Ok(stats)
@@ -55,7 +56,7 @@ async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
     else {
         return Ok(());
     };
-    let forgotten = context.store.forget_history(&run.panel, before).await?;
+    let forgotten = step!(stats.forget, context.store.forget_history(&run.panel, before)).await?;
     if forgotten > 0 {
         tracing::debug!(
             panel.name = run.panel,

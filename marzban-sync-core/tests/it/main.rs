@@ -12,6 +12,8 @@ mod conformance;
 mod conformance_bites;
 mod decisions;
 mod deletions;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod faulty;
 mod given;
 mod jobs;

@@ -1,0 +1,55 @@
+//! Named places in the jobs where a test can stop a run, for the crate `fail`.
+//!
+//! There is one right before and one right after each question to the panel and each call of the store, such as
+//! `cleanup.before_unlink` and `cleanup.after_unlink`. Without the feature `failpoints` there is no code at any.
+
+macro_rules! failpoints {
+    ($($phase:ident . $call:ident),* $(,)?) => {
+        /// All of them, in the order in which a run may come by.
+        pub const ALL: &[&str] = &[
+            $(
+                concat!(stringify!($phase), ".before_", stringify!($call)),
+                concat!(stringify!($phase), ".after_", stringify!($call)),
+            )*
+        ];
+    };
+}
+
+failpoints![
+    session.verify_schema,
+    session.lock,
+    session.begin_run,
+    sync.count,
+    sync.page,
+    inquiry.list,
+    ledger.apply,
+    sync.read_conflicts,
+    inquiry.user,
+    sync.read_again,
+    cleanup.count,
+    cleanup.count_all,
+    cleanup.page,
+    cleanup.page_with_access,
+    session.verify_lock,
+    cleanup.read_again,
+    cleanup.delete,
+    cleanup.unlink,
+    stats.read,
+    stats.record,
+    stats.forget,
+    session.finish_run,
+    session.release,
+];
+
+/// Does what is configured for the failpoint of this name.
+fn reach(name: &str) {
+    fail::fail_point!(name);
+}
+
+/// Waits for a call, with a failpoint before it and one after it.
+pub(crate) async fn around<F: Future>(before: &str, call: F, after: &str) -> F::Output {
+    reach(before);
+    let output = call.await;
+    reach(after);
+    output
+}
