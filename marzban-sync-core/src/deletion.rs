@@ -1,10 +1,13 @@
 //! Which panel users may be deleted: pure, and asked twice, before and right before each deletion.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::observation::{Observation, PanelUser};
 use crate::reconcile::Observed;
 use crate::report::ProblemReason;
+
+/// For how long a second look is believed.
+const BELIEVED_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// What is to be done about one account whose subscriptions all ended long ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,13 @@ pub fn judge_again(
         (_, Observation::Unreadable(why)) => Verdict::Problem(ProblemReason::Unreadable, Some(why.clone())),
         (_, Observation::Unavailable(why)) => Verdict::Problem(ProblemReason::Unavailable, Some(why.clone())),
     }
+}
+
+/// Whether a second look that began at one moment is believed at another, when the deletion is due: between the two the
+/// database was asked, and while that takes long somebody may pay.
+#[must_use]
+pub fn is_believed(looked_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now - looked_at <= BELIEVED_FOR
 }
 
 /// Whether the panel agrees that the user's time was over before the cutoff; one that is held, has no `expire`, or a

@@ -114,7 +114,9 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<AccountId>, StoreError>;
 
     /// Parts an account from a panel user that no longer exists: `marzban_user_id` becomes null, `is_active` false.
-    /// Returns whether the account still had that name in that panel; if not, nothing was written.
+    /// Returns whether the account still had that name in that panel, and the subscription that governed when it was
+    /// read still governs and is as it was; if not, nothing was written. Who pays just then may have had the user made
+    /// anew under the same name.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.

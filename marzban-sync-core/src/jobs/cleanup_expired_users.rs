@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 use super::Context;
 use super::session::{Interrupt, Session};
 use crate::account::Account;
-use crate::deletion::{Verdict, judge, judge_again};
+use crate::deletion::{Verdict, is_believed, judge, judge_again};
 use crate::error::SyncError;
 use crate::event::Event;
 use crate::observation::Observation;
@@ -256,6 +256,7 @@ impl Cleanup {
         first: &Observed,
     ) -> Result<Option<Observation>, Interrupt> {
         let account = &first.account;
+        let looked_at = session.ledger.now();
         let second = session.inquiry.ask_for(&account.name).await?;
         let verdict = judge_again(&first.observation, &second, self.cutoff, session.ledger.now());
         match verdict {
@@ -272,9 +273,16 @@ impl Cleanup {
             Verdict::Delete | Verdict::AlreadyGone => {}
         }
         session.verify_lock().await?;
-        if !self.is_still_ended(session, account).await? {
+        let Some(account) = self.still_ended(session, account).await? else {
             self.skipped += 1;
             return Ok(Some(second));
+        };
+        if !is_believed(looked_at, session.ledger.now()) {
+            let why = Some("the second look took too long to be believed".to_owned());
+            session
+                .ledger
+                .note_problem(account.id, Problem::of(&account, ProblemReason::NotDeleted, why));
+            return Ok(None);
         }
         self.budget -= 1;
         if verdict == Verdict::Delete
@@ -283,16 +291,20 @@ impl Cleanup {
             let why = session.inquiry.note_failure(error)?;
             session.ledger.note_problem(
                 account.id,
-                Problem::of(account, ProblemReason::NotDeleted, Some(why)),
+                Problem::of(&account, ProblemReason::NotDeleted, Some(why)),
             );
             return Ok(None);
         }
-        self.unlink(session, account).await?;
+        self.unlink(session, &account).await?;
         Ok(None)
     }
 
-    /// Whether the database still says that every subscription of the user ended long ago.
-    async fn is_still_ended(&self, session: &Session<'_>, account: &Account) -> Result<bool, Interrupt> {
+    /// The account as the database has it now, if that still says that every subscription of the user ended long ago.
+    async fn still_ended(
+        &self,
+        session: &Session<'_>,
+        account: &Account,
+    ) -> Result<Option<Account>, Interrupt> {
         let Context {
             store, panel_name, ..
         } = session.context;
@@ -303,8 +315,8 @@ impl Cleanup {
         )
         .await?;
         Ok(fresh
-            .iter()
-            .any(|fresh| fresh.id == account.id && fresh.name == account.name && !fresh.active_elsewhere))
+            .into_iter()
+            .find(|fresh| fresh.id == account.id && fresh.name == account.name && !fresh.active_elsewhere))
     }
 
     async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
@@ -321,7 +333,8 @@ impl Cleanup {
             );
             session.context.emit(Event::Cleaned(account));
         } else {
-            let detail = Some("the panel user is gone, but its row names another by now".to_owned());
+            let detail =
+                Some("the panel user is gone, but its row names another by now, or somebody paid".to_owned());
             session
                 .ledger
                 .note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));

@@ -305,3 +305,56 @@ async fn a_run_whose_time_is_up_keeps_what_is_done_and_takes_nothing() {
     );
     assert_eq!(rows[200], "201 | 201 | vless | user201 | t | 0 | - | -");
 }
+
+/// Waits until a statement of a run waits for a row that a payment holds.
+async fn until_blocked(bot: &Bot) {
+    let waiting = "SELECT count(*)::text FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let blocked = async {
+        while bot.text(waiting).await == "0" {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), blocked)
+        .await
+        .expect("the run comes to the row that is held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_who_pays_while_the_row_of_a_vanished_user_is_written_keeps_name_and_access() {
+    let Some(bot) = bot_with_one_ended().await else {
+        return;
+    };
+    bot.panel.remove_user("ended");
+    // Another user whom the panel knows, or it would not be believed that this one is gone.
+    bot.add(2, "known", "active", "2025-09-30 00:00:00", true).await;
+    bot.panel
+        .insert_user(FakeUser::new("known").expire(epoch("2025-09-30 00:00:00")));
+    let payment = Arc::new(bot.database.connect().await);
+    let of_hook = Arc::clone(&payment);
+    bot.panel.on_request(move |_, request| {
+        let payment = Arc::clone(&of_hook);
+        async move {
+            if request.path == "/api/user/ended" {
+                let sql = "BEGIN; UPDATE vpn_configs SET is_active = true WHERE id = 1";
+                payment.batch_execute(sql).await.unwrap();
+            }
+        }
+    });
+    let context = bot.context().await;
+    let run = tokio::spawn(async move { cleanup_expired_marzban_users(&context).await });
+    until_blocked(&bot).await;
+    // The payment makes the panel user anew, under the same name, and ends.
+    bot.panel
+        .insert_user(FakeUser::new("ended").expire(epoch("2025-12-01 00:00:00")));
+    let paid = "UPDATE subscriptions SET status = 'active', end_date = '2025-12-01' WHERE id = 1; COMMIT";
+    payment.batch_execute(paid).await.unwrap();
+
+    let report = run.await.unwrap().unwrap();
+    assert_eq!((report.cleaned, report.errors, report.total), (0, 1, 1));
+    assert_eq!(conflicts(&report.run.problems), ["ended"]);
+    assert_eq!(
+        bot.rows("vpn_configs").await[0],
+        "1 | 1 | vless | ended | t | 0 | - | -"
+    );
+}

@@ -282,7 +282,9 @@ fn each<'a, T>(changes: &[&'a Change], value: impl Fn(&'a Change) -> T) -> Vec<T
     changes.iter().map(|change| value(change)).collect()
 }
 
-/// Parts an account from its panel user; a single row, so waiting for whoever holds it locked cannot deadlock.
+/// Parts an account from its panel user, if nobody has paid since it was read.
+///
+/// It waits for whoever holds the row of the account, and for nobody while it holds that row, so it cannot deadlock.
 pub(super) async fn unlink(
     pool: &Pool,
     panel: &str,
@@ -290,19 +292,56 @@ pub(super) async fn unlink(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let mut transaction = Transaction::begin(pool).await?;
+    let written = lock_and_unlink(transaction.connection()?, panel, account, now).await;
+    transaction.end(written).await
+}
+
+async fn lock_and_unlink(
+    connection: &mut AsyncPgConnection,
+    panel: &str,
+    account: &Account,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let subscription = account.subscription.as_ref();
+    // Row after row: the second statement's snapshot is taken when the first has waited for a payment's end.
+    sql_query("SELECT FROM vpn_configs WHERE id = $1 FOR NO KEY UPDATE")
+        .bind::<BigInt, _>(account.id.0)
+        .execute(connection)
+        .await
+        .map_err(failed("cannot lock the row of an account"))?;
+    let held = sql_query("SELECT FROM subscriptions WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED")
+        .bind::<Nullable<BigInt>, _>(subscription.map(|subscription| subscription.id.0))
+        .execute(connection)
+        .await
+        .map_err(failed("cannot lock the subscription of an account"))?;
+    if held != usize::from(subscription.is_some()) {
+        return Ok(false);
+    }
     let written = sql_query(format!(
-        "UPDATE vpn_configs AS config SET marzban_user_id = NULL, is_active = false, updated_at = $3
-         WHERE id = $1 AND marzban_user_id::text = $2 AND {} = $4",
-        panel_of("config")
+        "WITH governing AS ({governing})
+         UPDATE vpn_configs AS config SET marzban_user_id = NULL, is_active = false, updated_at = $3
+         WHERE config.id = $1 AND config.marzban_user_id::text = $2 AND {panel} = $4
+           AND (SELECT id FROM governing) IS NOT DISTINCT FROM $5
+           AND (SELECT status FROM governing) IS NOT DISTINCT FROM $6
+           AND (SELECT stored_end_date FROM governing) IS NOT DISTINCT FROM $7",
+        panel = panel_of("config"),
+        governing = governing("SELECT user_id FROM vpn_configs WHERE id = $1"),
     ))
     .bind::<BigInt, _>(account.id.0)
     .bind::<Text, _>(&account.name)
     .bind::<Timestamp, _>(column(now))
     .bind::<Text, _>(panel)
-    .execute(transaction.connection()?)
+    .bind::<Nullable<BigInt>, _>(subscription.map(|subscription| subscription.id.0))
+    .bind::<Nullable<Text>, _>(subscription.map(|subscription| subscription.status.as_str()))
+    .bind::<Nullable<Timestamp>, _>(
+        subscription
+            .and_then(|subscription| subscription.end_date)
+            .map(column),
+    )
+    .execute(connection)
     .await
-    .map_err(failed("cannot part an account from its panel user"));
-    Ok(transaction.end(written).await? == 1)
+    .map_err(failed("cannot part an account from its panel user"))?;
+    Ok(written == 1)
 }
 
 #[cfg(test)]

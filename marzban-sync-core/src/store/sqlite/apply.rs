@@ -39,16 +39,20 @@ pub(super) async fn apply(
         .await
 }
 
-/// Clears the name of an account, if it is that name still.
+/// Clears the name of an account, if it is that name still and nobody has paid since it was read.
 pub(super) async fn unlink(
     connection: &Connection,
     panel: &str,
     account: &Account,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let (id, name, panel) = (account.id.0, account.name.clone(), panel.to_owned());
+    let (account, panel) = (account.clone(), panel.to_owned());
     connection
         .write("cannot unlink the account", move |connection| {
+            let current = Current::of(accounts::current(connection, &panel, &[account.id])?);
+            if !current.is_unpaid_since(&account) {
+                return Ok(false);
+            }
             // The column may be declared to ignore case; the panel's names do not.
             let written = sql_query(
                 "UPDATE vpn_configs SET marzban_user_id = NULL, is_active = 0, updated_at = ?1 \
@@ -56,8 +60,8 @@ pub(super) async fn unlink(
                  AND COALESCE(NULLIF(CAST(panel AS TEXT), ''), 'default') COLLATE BINARY = ?4",
             )
             .bind::<Text, _>(naive(now))
-            .bind::<BigInt, _>(id)
-            .bind::<Text, _>(name)
+            .bind::<BigInt, _>(account.id.0)
+            .bind::<Text, _>(account.name)
             .bind::<Text, _>(panel)
             .execute(connection)?;
             Ok(written > 0)
@@ -91,6 +95,13 @@ impl Current {
             )
         });
         Self(current.collect())
+    }
+
+    /// Whether the subscription that governed when the account was read still governs, and is as it was.
+    fn is_unpaid_since(&self, account: &Account) -> bool {
+        self.0.get(&account.id).is_some_and(|current| {
+            current.is_subscription_readable && is_same_subscription(&current.account, account)
+        })
     }
 
     fn holds(&self, change: &Change) -> bool {

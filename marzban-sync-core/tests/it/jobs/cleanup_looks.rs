@@ -1,5 +1,6 @@
 //! The second looks of a cleanup: in the panel, and in the database, right before each deletion.
 
+use chrono::TimeDelta;
 use marzban_sync_core::account::{AccountId, UserId};
 use marzban_sync_core::cleanup_expired_marzban_users as cleanup;
 use marzban_sync_core::observation::{Observation, PanelUser};
@@ -125,7 +126,7 @@ async fn a_row_that_names_another_user_after_the_deletion_is_a_conflict_and_keep
     );
     assert_eq!(
         problems(&report.run),
-        ["1001 user1 Conflict: the panel user is gone, but its row names another by now"]
+        ["1001 user1 Conflict: the panel user is gone, but its row names another by now, or somebody paid"]
     );
     assert_eq!(world.config(1), "other on 100 null");
 }
@@ -247,4 +248,25 @@ async fn each_row_is_written_before_the_next_user_is_deleted() {
         world.panel.single_calls(),
         ["user user1", "delete user1", "user user2", "delete user2"]
     );
+}
+
+#[tokio::test]
+async fn a_second_look_that_took_too_long_deletes_nobody() {
+    for (seconds, deleted) in [(60, true), (61, false)] {
+        let world = World::new();
+        world.customer(1, "expired", day(-30));
+        world.panel.put("user1", user("expired", day(-30)));
+        let clock = world.clock.clone();
+        world
+            .panel
+            .at_call("user user1", move || clock.advance(TimeDelta::seconds(seconds)));
+
+        let report = cleanup(&world.context()).await.unwrap();
+
+        assert_eq!(world.panel.has("user1"), !deleted, "{seconds}");
+        assert_eq!(report.cleaned, u64::from(deleted), "{seconds}");
+        let late = "1001 user1 NotDeleted: the second look took too long to be believed";
+        let expected = [late].into_iter().filter(|_| !deleted).collect::<Vec<_>>();
+        assert_eq!(problems(&report.run), expected, "{seconds}");
+    }
 }
