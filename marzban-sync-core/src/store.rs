@@ -21,7 +21,7 @@ pub use memory::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresStore;
+pub use postgres::{Patience, PostgresStore};
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlite")]

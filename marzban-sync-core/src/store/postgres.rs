@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::deadpool::Pool;
+use diesel_async::pooled_connection::deadpool::Pool as Connections;
 use serde_json::Value;
 
 use crate::account::{Account, AccountId};
@@ -25,7 +25,8 @@ mod records;
 mod schema;
 mod tls;
 
-use connection::patiently;
+pub use connection::Patience;
+use connection::{Pool, patiently};
 
 /// A [`Store`] in the bot's PostgreSQL database, version 12 or later.
 ///
@@ -34,7 +35,7 @@ use connection::patiently;
 ///
 /// # Guarantees
 /// - Writing never waits for a row that somebody else holds locked, and so takes no part in a deadlock; only
-///   [`unlink`](Store::unlink) waits, for its single row.
+///   [`unlink`](Store::unlink) waits, for the row of its account, and holds nothing meanwhile.
 /// - A payment that commits at any moment is either seen as a whole, and is then a conflict, or comes after the sync
 ///   as a whole. For this a chunk of 5,000 changes takes one statement that locks and one that compares and writes.
 /// - A future that is dropped leaves no transaction open and no lock held: its connection is closed.
@@ -45,13 +46,13 @@ use connection::patiently;
 /// is a lock of the session; with another mode [`verify`](RunLock::verify) finds the lock lost.
 #[derive(Clone)]
 pub struct PostgresStore {
-    pool: Pool<AsyncPgConnection>,
+    pool: Pool,
 }
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")
-            .field("pool", &self.pool.status())
+            .field("pool", &self.pool.connections.status())
             .finish()
     }
 }
@@ -59,8 +60,17 @@ impl fmt::Debug for PostgresStore {
 impl PostgresStore {
     /// A store over the bot's own pool, which must be allowed at least two connections.
     #[must_use]
-    pub fn new(pool: Pool<AsyncPgConnection>) -> Self {
-        Self { pool }
+    pub fn new(pool: Connections<AsyncPgConnection>) -> Self {
+        Self {
+            pool: Pool::new(pool),
+        }
+    }
+
+    /// The same store, with other limits to its waiting.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.pool.patience = patience;
+        self
     }
 
     /// Connects to a database by its URL, `postgres://user:password@host:port/database?sslmode=…`, with a small pool
@@ -80,7 +90,7 @@ impl PostgresStore {
     /// # Cancel safety
     /// May be dropped at any point.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let pool = connect::pool(url)?;
+        let pool = Pool::new(connect::pool(url)?);
         drop(connection::connection(&pool).await?);
         Ok(Self { pool })
     }
@@ -104,11 +114,11 @@ impl PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
-        patiently(schema::verify(&self.pool)).await
+        patiently(self.pool.patience.call, schema::verify(&self.pool)).await
     }
 
     async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        patiently(accounts::count(&self.pool, panel, scope)).await
+        patiently(self.pool.patience.call, accounts::count(&self.pool, panel, scope)).await
     }
 
     async fn page_accounts(
@@ -118,7 +128,11 @@ impl Store for PostgresStore {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page, StoreError> {
-        patiently(accounts::page(&self.pool, panel, scope, after, limit)).await
+        patiently(
+            self.pool.patience.call,
+            accounts::page(&self.pool, panel, scope, after, limit),
+        )
+        .await
     }
 
     async fn reload_accounts(
@@ -127,7 +141,11 @@ impl Store for PostgresStore {
         scope: Scope,
         ids: &[AccountId],
     ) -> Result<Vec<Account>, StoreError> {
-        patiently(accounts::reload(&self.pool, panel, scope, ids)).await
+        patiently(
+            self.pool.patience.call,
+            accounts::reload(&self.pool, panel, scope, ids),
+        )
+        .await
     }
 
     async fn apply(
@@ -136,19 +154,31 @@ impl Store for PostgresStore {
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
-        patiently(apply::apply(&self.pool, panel, changes, now)).await
+        patiently(
+            self.pool.patience.call,
+            apply::apply(&self.pool, panel, changes, now),
+        )
+        .await
     }
 
     async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        patiently(apply::unlink(&self.pool, panel, account, now)).await
+        patiently(
+            self.pool.patience.call,
+            apply::unlink(&self.pool, panel, account, now),
+        )
+        .await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
-        lock::lock(&self.pool, job, panel).await
+        patiently(self.pool.patience.call, lock::lock(&self.pool, job, panel)).await
     }
 
     async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
-        patiently(records::begin_run(&self.pool, job, panel, now)).await
+        patiently(
+            self.pool.patience.call,
+            records::begin_run(&self.pool, job, panel, now),
+        )
+        .await
     }
 
     async fn finish_run(
@@ -158,7 +188,11 @@ impl Store for PostgresStore {
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        patiently(records::finish_run(&self.pool, run, outcome, report, now)).await
+        patiently(
+            self.pool.patience.call,
+            records::finish_run(&self.pool, run, outcome, report, now),
+        )
+        .await
     }
 
     async fn record_system_stats(
@@ -167,22 +201,30 @@ impl Store for PostgresStore {
         stats: &SystemStats,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        patiently(records::record_system_stats(&self.pool, panel, stats, now)).await
+        patiently(
+            self.pool.patience.call,
+            records::record_system_stats(&self.pool, panel, stats, now),
+        )
+        .await
     }
 
     async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        patiently(history::forget(&self.pool, panel, before)).await
+        patiently(
+            self.pool.patience.call,
+            history::forget(&self.pool, panel, before),
+        )
+        .await
     }
 }
 
 #[async_trait]
 impl History for PostgresStore {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        patiently(history::runs(&self.pool, query)).await
+        patiently(self.pool.patience.call, history::runs(&self.pool, query)).await
     }
 
     async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
-        patiently(history::latest_runs(&self.pool, outcome)).await
+        patiently(self.pool.patience.call, history::latest_runs(&self.pool, outcome)).await
     }
 
     async fn system_stats(
@@ -190,6 +232,10 @@ impl History for PostgresStore {
         panel: &str,
         since: DateTime<Utc>,
     ) -> Result<Vec<SystemStatsRecord>, StoreError> {
-        patiently(history::system_stats(&self.pool, panel, since)).await
+        patiently(
+            self.pool.patience.call,
+            history::system_stats(&self.pool, panel, since),
+        )
+        .await
     }
 }

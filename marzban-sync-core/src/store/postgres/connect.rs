@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig};
 use tokio_postgres::config::{Config, Host, SslMode as Encryption};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::connection::Pool;
 use super::tls;
 use crate::error::{StoreError, StoreErrorKind, chain};
 
@@ -149,7 +149,7 @@ fn percent_decoded(value: &str) -> Result<String, StoreError> {
 }
 
 /// Makes a pool that has no connection yet.
-pub(super) fn pool(url: &str) -> Result<Pool, StoreError> {
+pub(super) fn pool(url: &str) -> Result<Pool<AsyncPgConnection>, StoreError> {
     let (config, tls) = Target::parse(url)?.into_parts()?;
     let mut manager = ManagerConfig::default();
     manager.custom_setup = Box::new(move |_url| {

@@ -10,31 +10,61 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use crate::error::{StoreError, StoreErrorKind};
 
-pub(super) type Pool = pooled::Pool<AsyncPgConnection>;
-pub(super) type Connection = pooled::Object<AsyncPgConnection>;
+type Connection = pooled::Object<AsyncPgConnection>;
 
-/// How long to wait for a free connection, and for the answer to a question that takes no time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a [`PostgresStore`](super::PostgresStore) waits; beyond this nobody is at the other end, although nothing
+/// says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For a free connection of the pool; by default 30 seconds.
+    pub connection: Duration,
+    /// For a call of the store, however many statements it is; by default 2 minutes, and the largest take seconds.
+    pub call: Duration,
+    /// For the answer whether the lock of a run is held, and that it is freed; by default 30 seconds.
+    pub lock: Duration,
+}
 
-/// How long a call of the store may take, however many statements it is.
-///
-/// The largest take seconds; beyond this nobody is at the other end, although nothing says so.
-const CALL_PATIENCE: Duration = Duration::from_mins(2);
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connection: Duration::from_secs(30),
+            call: Duration::from_mins(2),
+            lock: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The connections, and how long to wait for one and for what it is asked.
+#[derive(Clone)]
+pub(super) struct Pool {
+    pub(super) connections: pooled::Pool<AsyncPgConnection>,
+    pub(super) patience: Patience,
+}
+
+impl Pool {
+    pub(super) fn new(connections: pooled::Pool<AsyncPgConnection>) -> Self {
+        Self {
+            connections,
+            patience: Patience::default(),
+        }
+    }
+}
 
 /// Ends a call that takes too long; what it holds is closed.
-pub(super) async fn patiently<R>(call: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
-    tokio::time::timeout(CALL_PATIENCE, call)
-        .await
-        .unwrap_or_else(|elapsed| {
-            let message = "PostgreSQL does not answer";
-            Err(StoreError::new(StoreErrorKind::Unavailable, message).with_source(elapsed))
-        })
+pub(super) async fn patiently<R>(
+    limit: Duration,
+    call: impl Future<Output = Result<R, StoreError>>,
+) -> Result<R, StoreError> {
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|elapsed| {
+        let message = "PostgreSQL does not answer";
+        Err(StoreError::new(StoreErrorKind::Unavailable, message).with_source(elapsed))
+    })
 }
 
 /// A free connection of the pool.
 pub(super) async fn connection(pool: &Pool) -> Result<Connection, StoreError> {
     let unavailable = |message| StoreError::new(StoreErrorKind::Unavailable, message);
-    match tokio::time::timeout(PATIENCE, pool.get()).await {
+    match tokio::time::timeout(pool.patience.connection, pool.connections.get()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(PoolError::Backend(ManagerError::ConnectionError(error)))) => {
             Err(unavailable("cannot connect to PostgreSQL").with_source(error))

@@ -12,7 +12,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
-use super::connection::{Lease, PATIENCE, Pool, failed};
+use super::connection::{Lease, Pool, failed};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::report::Job;
 use crate::store::RunLock;
@@ -57,6 +57,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 struct PostgresRunLock {
     lease: Arc<Mutex<Lease>>,
     key: i64,
+    /// How long an answer is waited for.
+    patience: Duration,
     heartbeat: AbortHandle,
 }
 
@@ -72,14 +74,14 @@ impl Drop for PostgresRunLock {
 
 /// Lets the server hear of the session until the lock is dropped, or its connection fails, which
 /// [`verify`](RunLock::verify) then finds out.
-async fn beat(lease: Arc<Mutex<Lease>>) {
+async fn beat(lease: Arc<Mutex<Lease>>, patience: Duration) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let mut lease = lease.lock().await;
         let Ok(connection) = lease.connection() else {
             return;
         };
-        let answer = tokio::time::timeout(PATIENCE, connection.batch_execute("SELECT 1")).await;
+        let answer = tokio::time::timeout(patience, connection.batch_execute("SELECT 1")).await;
         if !matches!(answer, Ok(Ok(()))) {
             tracing::warn!("the connection that holds the lock of a run does not answer");
             return;
@@ -96,7 +98,7 @@ impl fmt::Debug for PostgresRunLock {
 }
 
 pub(super) async fn lock(pool: &Pool, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
-    if pool.status().max_size < 2 {
+    if pool.connections.status().max_size < 2 {
         return Err(StoreError::new(
             StoreErrorKind::Invalid,
             "the pool may open one connection only, and a run needs two: one holds its lock, one works",
@@ -116,10 +118,12 @@ pub(super) async fn lock(pool: &Pool, job: Job, panel: &str) -> Result<Box<dyn R
             .await
             .map_err(failed("cannot bound the session of the lock"))?;
         let lease = Arc::new(Mutex::new(lease));
-        let heartbeat = tokio::spawn(beat(Arc::clone(&lease))).abort_handle();
+        let patience = pool.patience.lock;
+        let heartbeat = tokio::spawn(beat(Arc::clone(&lease), patience)).abort_handle();
         return Ok(Box::new(PostgresRunLock {
             lease,
             key,
+            patience,
             heartbeat,
         }));
     }
@@ -141,7 +145,7 @@ impl PostgresRunLock {
                 .await?;
             Ok(held.held)
         };
-        tokio::time::timeout(PATIENCE, answer).await?
+        tokio::time::timeout(self.patience, answer).await?
     }
 }
 
