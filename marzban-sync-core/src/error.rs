@@ -139,6 +139,9 @@ pub enum SyncErrorKind {
     Panel,
     /// The database failed; nothing more was done in the panel.
     Store,
+    /// It was cancelled, or its time was up, before it had anything to report; runs over accounts return their report
+    /// instead.
+    Stopped,
 }
 
 impl SyncErrorKind {
@@ -149,6 +152,7 @@ impl SyncErrorKind {
             Self::AlreadyRunning => "already_running",
             Self::Panel => "panel",
             Self::Store => "store",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -190,6 +194,7 @@ impl fmt::Display for SyncError {
             SyncErrorKind::AlreadyRunning => "is already running",
             SyncErrorKind::Panel => "was ended by the panel",
             SyncErrorKind::Store => "was ended by the database",
+            SyncErrorKind::Stopped => "was stopped",
         };
         write!(f, "{} {why}", inner.job)
     }

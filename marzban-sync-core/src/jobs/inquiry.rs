@@ -44,6 +44,17 @@ impl<'a> Inquiry<'a> {
             .map_or(Ok(()), |stopped: Stopped| Err(Interrupt::Stopped(stopped)))
     }
 
+    /// Waits for a question's answer, unless the run is cancelled meanwhile: the panel may have fallen silent, and a
+    /// question may be dropped at any point.
+    pub(super) async fn unless_cancelled<T>(
+        &self,
+        question: impl Future<Output = T>,
+    ) -> Result<T, Interrupt> {
+        let cancellation = &self.context.cancellation;
+        let answer = cancellation.run_until_cancelled(question).await;
+        answer.ok_or(Interrupt::Stopped(Stopped::Cancelled))
+    }
+
     /// Asks the panel for the users of these accounts, in requests of up to [`MAX_NAMES`].
     ///
     /// When it is interrupted, whole users at the end are missing from what is returned.
@@ -100,7 +111,8 @@ impl<'a> Inquiry<'a> {
 
     async fn ask(&mut self, accounts: &[Account]) -> Result<Vec<Observation>, Interrupt> {
         let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
-        match step!(inquiry.list, self.context.panel.users(&names)).await {
+        let question = step!(inquiry.list, self.context.panel.users(&names));
+        match self.unless_cancelled(question).await? {
             Ok(mut observations) => {
                 self.note_answer();
                 observations.resize(
@@ -119,7 +131,8 @@ impl<'a> Inquiry<'a> {
     /// Asks the panel for one user, so that an absence can be believed.
     pub(super) async fn ask_for(&mut self, name: &str) -> Result<Observation, Interrupt> {
         self.check()?;
-        match step!(inquiry.user, self.context.panel.user(name)).await {
+        let question = step!(inquiry.user, self.context.panel.user(name));
+        match self.unless_cancelled(question).await? {
             Ok(observation) => {
                 self.note_answer();
                 Ok(observation)

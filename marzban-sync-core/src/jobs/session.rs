@@ -31,6 +31,11 @@ pub(super) enum Interrupt {
     Failed(Failure),
 }
 
+/// Why there is no report of a run that was stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("the run was stopped before there was anything to report")]
+struct StoppedEarly;
+
 /// What failed under a run.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -128,6 +133,16 @@ impl<'a> Session<'a> {
         }
         let (kind, source) = failure.into_parts();
         SyncError::new(job, kind, source, report)
+    }
+
+    /// The same for a run that was stopped before it had anything to report.
+    pub(super) async fn stop(self) -> SyncError {
+        let job = self.job;
+        let history = for_history(None, Some(StoppedEarly.to_string()));
+        match self.close(Outcome::Stopped, history).await {
+            Ok(()) => SyncError::new(job, SyncErrorKind::Stopped, StoppedEarly.into(), None),
+            Err(error) => SyncError::new(job, SyncErrorKind::Store, error.into(), None),
+        }
     }
 
     async fn close(self, outcome: Outcome, report: Value) -> Result<(), StoreError> {

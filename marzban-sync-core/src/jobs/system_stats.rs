@@ -1,5 +1,5 @@
 use super::Context;
-use super::session::{Failure, Session};
+use super::session::{Interrupt, Session};
 use crate::error::{StoreError, SyncError};
 use crate::report::{Job, Report, Run, SystemStats, SystemStatsReport};
 
@@ -9,10 +9,11 @@ use crate::report::{Job, Report, Run, SystemStats, SystemStatsReport};
 /// Default schedule: `*/15 * * * *`, UTC.
 ///
 /// # Errors
-/// `AlreadyRunning`, `Panel` when the panel does not answer, `Store` when the figures cannot be stored.
+/// `AlreadyRunning`, `Panel` when the panel does not answer, `Store` when the figures cannot be stored, `Stopped` when
+/// the run was cancelled before it had them.
 ///
 /// # Cancel safety
-/// May be dropped at any point: the figures are stored or not.
+/// May be dropped at any point: the figures are stored or not. To end it in order, cancel the context's token.
 pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsReport, SyncError> {
     let session = Session::begin(context, Job::GetMarzbanSystemStats).await?;
     match collect(&session).await {
@@ -28,22 +29,28 @@ pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsRe
                 .await?;
             Ok(report)
         }
-        Err(failure) => Err(session.fail(failure, None).await),
+        Err(Interrupt::Failed(failure)) => Err(session.fail(failure, None).await),
+        Err(Interrupt::Stopped(_)) => Err(session.stop().await),
     }
 }
 
-async fn collect(session: &Session<'_>) -> Result<SystemStats, Failure> {
-    let Session { context, ledger, .. } = session;
+async fn collect(session: &Session<'_>) -> Result<SystemStats, Interrupt> {
+    let Session {
+        context,
+        inquiry,
+        ledger,
+        ..
+    } = session;
     let run = &ledger.run;
-    let stats = step!(stats.read, context.panel.system_stats())
-        .await
-        .map_err(Failure::Panel)?;
+    inquiry.check()?;
+    let question = step!(stats.read, context.panel.system_stats());
+    let stats = inquiry.unless_cancelled(question).await??;
     if !context.dry_run {
         let record = context
             .store
             .record_system_stats(&run.panel, &stats, run.started_at);
-        step!(stats.record, record).await.map_err(Failure::Store)?;
-        forget(context, run).await.map_err(Failure::Store)?;
+        step!(stats.record, record).await?;
+        forget(context, run).await?;
     }
     Ok(stats)
 }

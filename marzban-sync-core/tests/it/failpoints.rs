@@ -73,7 +73,12 @@ fn every_call_of_the_panel_and_the_store_stands_between_two_failpoints() {
 }
 
 fn is_of_a_port(method: &str, call: &str) -> bool {
-    const METHODS: &str = concat!(include_str!("../../src/store.rs"), include_str!("../../src/panel.rs"));
-    let is_call = call.strip_prefix(method).is_some_and(|rest| rest.starts_with('('));
+    const METHODS: &str = concat!(
+        include_str!("../../src/store.rs"),
+        include_str!("../../src/panel.rs")
+    );
+    let is_call = call
+        .strip_prefix(method)
+        .is_some_and(|rest| rest.starts_with('('));
     is_call && METHODS.contains(&format!("async fn {method}("))
 }

@@ -8,6 +8,7 @@ mod panels;
 mod races;
 mod safety;
 mod stops;
+mod stops_of_each;
 mod subscriptions;
 mod system_stats;
 mod user_status;
