@@ -6,6 +6,10 @@
     reason = "a test ends where its harness fails"
 )]
 
+mod client;
 mod postgres;
+mod proxy;
 
+pub use client::{client, client_with};
 pub use postgres::TestDatabase;
+pub use proxy::{Proxy, Traffic};

@@ -1,16 +1,13 @@
 //! A bot's PostgreSQL database and a panel over HTTP: rows in as text, jobs over them, and every row out again.
 
-use std::time::Duration;
-
 use chrono::{DateTime, NaiveDateTime, Utc};
 use marzban_api::testing::{FakePanel, FakeUser};
-use marzban_api::{Client, Pacing, RetryPolicy, SecretString};
 use marzban_sync_core::Context;
 use marzban_sync_core::jobs::ContextBuilder;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::PostgresStore;
 use marzban_sync_core::testing::ManualClock;
-use marzban_sync_tests::TestDatabase;
+use marzban_sync_tests::{TestDatabase, client};
 
 /// The three tables that are the bot's own.
 pub(crate) const TABLES: [&str; 3] = ["users", "subscriptions", "vpn_configs"];
@@ -84,16 +81,7 @@ impl Bot {
     }
 
     fn context_of(&self, username: &str, password: &str, store: PostgresStore) -> ContextBuilder {
-        let client = Client::builder(&self.panel.url())
-            .credentials(username, SecretString::from(password))
-            .pacing(Pacing::none())
-            .retry(RetryPolicy {
-                initial_delay: Duration::from_millis(1),
-                max_delay: Duration::from_millis(5),
-                ..RetryPolicy::default()
-            })
-            .build()
-            .unwrap();
+        let client = client(&self.panel.url(), username, password);
         Context::builder(MarzbanPanel::new(client), store).clock(self.clock.clone())
     }
 

@@ -10,6 +10,7 @@
 mod bot;
 mod deploy;
 mod fake_panel_program;
+mod faults;
 mod jobs_over_http;
 mod overlap;
 mod program;

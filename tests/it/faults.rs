@@ -1,0 +1,172 @@
+//! Every fault, in every job that it can meet, and the table of what came of it.
+//!
+//! The rows of `FAULTS.md` are what these tests saw; the file is compared with them, and written by them when
+//! `UPDATE_FAULTS` is `1`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use marzban_sync_core::report::Job;
+use tokio::task::JoinSet;
+
+mod crashes;
+mod looks;
+mod networks;
+mod outages;
+mod overtaken;
+mod process;
+mod town;
+
+use town::{State, Town};
+
+/// So many towns are at work at once.
+const TOWNS: usize = 6;
+
+/// A line of the table.
+struct Row {
+    fault: String,
+    place: String,
+    job: Job,
+    lost: u32,
+    wrong_deletions: usize,
+    said: String,
+}
+
+/// One fault in one job; each is as good as alone in the world.
+enum Case {
+    Crash(crashes::Crash),
+    Overtaken(crashes::Crash),
+    Outage(outages::Outage, Job, State),
+    Network(networks::Network, State),
+    Look(looks::Look),
+}
+
+impl Case {
+    fn job(&self) -> Job {
+        match self {
+            Self::Crash(crash) | Self::Overtaken(crash) => crash.job,
+            Self::Outage(_, job, _) => *job,
+            Self::Network(network, _) => network.job,
+            Self::Look(look) => look.job(),
+        }
+    }
+
+    async fn play(&self, town: &mut Town) -> Row {
+        match self {
+            Self::Crash(crash) => crash.play(town).await,
+            Self::Overtaken(crash) => overtaken::play(crash, town).await,
+            Self::Outage(outage, job, expected) => outage.play(*job, expected, town).await,
+            Self::Network(network, expected) => network.play(expected, town).await,
+            Self::Look(look) => look.play(town).await,
+        }
+    }
+}
+
+/// Plays all cases in a few towns at once; the rows are in the order of the cases.
+async fn play(cases: Vec<Case>) -> Vec<Row> {
+    let cases = Arc::new(cases);
+    let next = Arc::new(Mutex::new(0..cases.len()));
+    let mut towns = JoinSet::new();
+    for _ in 0..TOWNS {
+        let (cases, next) = (Arc::clone(&cases), Arc::clone(&next));
+        towns.spawn(async move {
+            let mut town = Town::new().await.unwrap();
+            let mut rows = Vec::new();
+            loop {
+                let Some(position) = next.lock().unwrap().next() else {
+                    return rows;
+                };
+                town.rebuild(cases[position].job()).await;
+                rows.push((position, cases[position].play(&mut town).await));
+            }
+        });
+    }
+    let mut rows: Vec<(usize, Row)> = towns.join_all().await.into_iter().flatten().collect();
+    rows.sort_by_key(|(position, _)| *position);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "# What went wrong, and what came of it\n\n\
+         Written by the test `no_fault_costs_anybody_what_was_paid_for` (`UPDATE_FAULTS=1` writes it anew), \
+         and compared by it with what it sees.\n\n\
+         Each fault happens to a bot with a customer of every kind; then the job runs once more without it, \
+         and every row of the bot and every user of the panel must be as if it had never been.\n\
+         *Rows lost* are rows that are gone, or say less than was paid for, after that run; \
+         *wrong deletions* are panel users, of a customer with something left, that the panel was asked to delete at \
+         any time.\n\n\
+         | fault | injected where | job | rows lost | wrong deletions | what the report said |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for row in rows {
+        let Row {
+            fault,
+            place,
+            job,
+            lost,
+            wrong_deletions,
+            said,
+        } = row;
+        writeln!(
+            text,
+            "| {fault} | {place} | `{job}` | {lost} | {wrong_deletions} | {said} |"
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whether to write the table is for who runs the tests to say"
+)]
+fn is_to_be_written() -> bool {
+    std::env::var("UPDATE_FAULTS").is_ok_and(|value| value == "1")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_fault_costs_anybody_what_was_paid_for() {
+    let Some(mut town) = Town::new().await else { return };
+    let crashes = crashes::all(&mut town).await;
+    let expected: BTreeMap<Job, State> = crashes
+        .iter()
+        .filter(|crash| !crash.all_gone)
+        .map(|crash| (crash.job, crash.expected.clone()))
+        .collect();
+    let overtaken = overtaken::of(&crashes);
+    let mut cases: Vec<Case> = crashes.into_iter().map(Case::Crash).collect();
+    cases.extend(overtaken.into_iter().map(Case::Overtaken));
+    cases.extend(looks::ALL.map(Case::Look));
+    for outage in outages::ALL {
+        cases.extend(Job::ALL.map(|job| Case::Outage(outage, job, expected[&job].clone())));
+    }
+    let networks = networks::all().into_iter();
+    cases.extend(networks.map(|network| Case::Network(network, expected[&network.job].clone())));
+    let rows = play(cases).await;
+
+    for row in &rows {
+        let place = format!("{} {} in {}", row.fault, row.place, row.job);
+        assert_eq!((row.lost, row.wrong_deletions), (0, 0), "{place}: {}", row.said);
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("FAULTS.md");
+    let seen = table(&rows);
+    if is_to_be_written() {
+        fs::write(&file, seen).unwrap();
+        return;
+    }
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    let lines: Vec<String> = seen.lines().map(str::to_owned).collect();
+    let expected: Vec<String> = committed.lines().map(str::to_owned).collect();
+    assert!(
+        lines == expected,
+        "tests/FAULTS.md is not what was seen; UPDATE_FAULTS=1 writes it. First seen otherwise: {:?}",
+        lines
+            .iter()
+            .zip(&expected)
+            .find(|(seen, committed)| seen != committed)
+    );
+}

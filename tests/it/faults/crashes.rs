@@ -1,0 +1,123 @@
+//! A process that is killed between any two of its steps, and the run after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marzban_sync_core::failpoints;
+use marzban_sync_core::report::Job;
+
+use super::Row;
+use super::process::Process;
+use super::town::{State, Town, said};
+
+/// Where a process is killed, and how everything is at the end of a run that is not.
+#[derive(Clone)]
+pub(super) struct Crash {
+    pub(super) job: Job,
+    pub(super) failpoint: String,
+    pub(super) time: u32,
+    /// Whether the panel has none of those whom a cleanup looks at.
+    pub(super) all_gone: bool,
+    pub(super) expected: State,
+}
+
+impl Crash {
+    pub(super) fn place(&self) -> String {
+        let Self { failpoint, time, .. } = self;
+        if *time > 1 {
+            format!("`{failpoint}`, time {time}")
+        } else {
+            format!("`{failpoint}`")
+        }
+    }
+
+    /// Makes a process stop dead at the failpoint.
+    pub(super) async fn stop_there(&self, town: &Town) -> Process {
+        if self.all_gone {
+            town.lose_all_ended();
+        }
+        let mut process = Process::start(town, self.job, Some((&self.failpoint, self.time)));
+        process.until_there().await;
+        process
+    }
+
+    pub(super) async fn play(&self, town: &mut Town) -> Row {
+        self.stop_there(town).await.kill().await;
+        town.until_the_lock_is_free().await;
+        // A payment between the crash and the next run.
+        town.pay_later().await;
+        let result = town.run(self.job).await;
+
+        town.until_the_lock_is_free().await;
+        let place = format!("after a crash at {} of {}", self.place(), self.job);
+        town.state().await.assert_is(&self.expected, &place);
+        let outcomes = town.outcomes(self.job).await;
+        assert_eq!(outcomes, self.expected_outcomes(), "{place}");
+        Row {
+            fault: "killed".to_owned(),
+            place: self.place(),
+            job: self.job,
+            lost: town.lost().await,
+            wrong_deletions: town.wrong_deletions(),
+            said: format!("history: {outcomes}; the next run: {}", said(&result)),
+        }
+    }
+
+    /// A run that had noted its beginning, and not its end, is found abandoned.
+    fn expected_outcomes(&self) -> &'static str {
+        match self.failpoint.as_str() {
+            "session.before_verify_schema"
+            | "session.after_verify_schema"
+            | "session.before_lock"
+            | "session.after_lock"
+            | "session.before_begin_run" => "completed",
+            "session.after_finish_run" | "session.before_release" | "session.after_release" => {
+                "completed, completed"
+            }
+            _ => "abandoned, completed",
+        }
+    }
+}
+
+/// Every time that each job reaches each failpoint, seen by runs that are not killed.
+pub(super) async fn all(town: &mut Town) -> Vec<Crash> {
+    let mut crashes = Vec::new();
+    for job in Job::ALL {
+        crashes.extend(of(town, job, false).await);
+    }
+    let reached: BTreeSet<String> = crashes.iter().map(|crash| crash.failpoint.clone()).collect();
+    let others = of(town, Job::CleanupExpiredMarzbanUsers, true).await;
+    crashes.extend(
+        others
+            .into_iter()
+            .filter(|crash| !reached.contains(&crash.failpoint)),
+    );
+
+    let reached: BTreeSet<&str> = crashes.iter().map(|crash| crash.failpoint.as_str()).collect();
+    let all: BTreeSet<&str> = failpoints::ALL.iter().copied().collect();
+    assert_eq!(reached, all, "the failpoints that some job reaches");
+    crashes
+}
+
+async fn of(town: &mut Town, job: Job, all_gone: bool) -> Vec<Crash> {
+    town.rebuild(job).await;
+    if all_gone {
+        town.lose_all_ended();
+    }
+    town.pay_later().await;
+    let mut reached = Process::start(town, job, None).lines().await;
+    assert_eq!(reached.pop().as_deref(), Some("done"), "{job}: {reached:?}");
+    let expected = town.state().await;
+    let mut times = BTreeMap::new();
+    let crash = |failpoint: String| {
+        let time = times.entry(failpoint.clone()).or_insert(0);
+        *time += 1;
+        Crash {
+            job,
+            time: *time,
+            failpoint,
+            all_gone,
+            expected: expected.clone(),
+        }
+    };
+    reached.into_iter().map(crash).collect()
+}
