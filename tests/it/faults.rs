@@ -38,6 +38,7 @@ struct Row {
 /// One fault in one job; each is as good as alone in the world.
 enum Case {
     Crash(crashes::Crash),
+    CrashAndPayment(crashes::Crash),
     Overtaken(crashes::Crash),
     Outage(outages::Outage, Job, State),
     Network(networks::Network, State),
@@ -47,7 +48,7 @@ enum Case {
 impl Case {
     fn job(&self) -> Job {
         match self {
-            Self::Crash(crash) | Self::Overtaken(crash) => crash.job,
+            Self::Crash(crash) | Self::CrashAndPayment(crash) | Self::Overtaken(crash) => crash.job,
             Self::Outage(_, job, _) => *job,
             Self::Network(network, _) => network.job,
             Self::Look(look) => look.job(),
@@ -56,7 +57,8 @@ impl Case {
 
     async fn play(&self, town: &mut Town) -> Row {
         match self {
-            Self::Crash(crash) => crash.play(town).await,
+            Self::Crash(crash) => crash.play(false, town).await,
+            Self::CrashAndPayment(crash) => crash.play(true, town).await,
             Self::Overtaken(crash) => overtaken::play(crash, town).await,
             Self::Outage(outage, job, expected) => outage.play(*job, expected, town).await,
             Self::Network(network, expected) => network.play(expected, town).await,
@@ -138,7 +140,8 @@ async fn no_fault_costs_anybody_what_was_paid_for() {
         .map(|crash| (crash.job, crash.expected.clone()))
         .collect();
     let overtaken = overtaken::of(&crashes);
-    let mut cases: Vec<Case> = crashes.into_iter().map(Case::Crash).collect();
+    let mut cases: Vec<Case> = crashes.iter().cloned().map(Case::Crash).collect();
+    cases.extend(crashes.into_iter().map(Case::CrashAndPayment));
     cases.extend(overtaken.into_iter().map(Case::Overtaken));
     cases.extend(looks::ALL.map(Case::Look));
     for outage in outages::ALL {

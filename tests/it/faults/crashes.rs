@@ -18,6 +18,8 @@ pub(super) struct Crash {
     /// Whether the panel has none of those whom a cleanup looks at.
     pub(super) all_gone: bool,
     pub(super) expected: State,
+    /// The same when those from whom something is taken pay before the run that brings it to its end.
+    expected_if_paid: State,
 }
 
 impl Crash {
@@ -40,24 +42,42 @@ impl Crash {
         process
     }
 
-    pub(super) async fn play(&self, town: &mut Town) -> Row {
+    /// Between the crash and the next run somebody pays, and if `all_pay` those too from whom something was taken.
+    pub(super) async fn play(&self, all_pay: bool, town: &mut Town) -> Row {
         self.stop_there(town).await.kill().await;
         town.until_the_lock_is_free().await;
-        // A payment between the crash and the next run.
         town.pay_later().await;
+        if all_pay {
+            town.pay_after_all().await;
+        }
+        let deletions_before = town.bot.panel.count("DELETE", "/api/user/ended");
         let result = town.run(self.job).await;
 
         town.until_the_lock_is_free().await;
-        let place = format!("after a crash at {} of {}", self.place(), self.job);
-        town.state().await.assert_is(&self.expected, &place);
+        let place = format!(
+            "after a crash at {} of {}, paid: {all_pay}",
+            self.place(),
+            self.job
+        );
+        let expected = if all_pay {
+            &self.expected_if_paid
+        } else {
+            &self.expected
+        };
+        town.state().await.assert_is(expected, &place);
+        let deletions = town.bot.panel.count("DELETE", "/api/user/ended") - deletions_before;
         let outcomes = town.outcomes(self.job).await;
         assert_eq!(outcomes, self.expected_outcomes(), "{place}");
         Row {
-            fault: "killed".to_owned(),
+            fault: if all_pay {
+                "killed; then who was to lose something pays".to_owned()
+            } else {
+                "killed".to_owned()
+            },
             place: self.place(),
             job: self.job,
             lost: town.lost().await,
-            wrong_deletions: town.wrong_deletions(),
+            wrong_deletions: town.wrong_deletions() + if all_pay { deletions } else { 0 },
             said: format!("history: {outcomes}; the next run: {}", said(&result)),
         }
     }
@@ -107,6 +127,7 @@ async fn of(town: &mut Town, job: Job, all_gone: bool) -> Vec<Crash> {
     let mut reached = Process::start(town, job, None).lines().await;
     assert_eq!(reached.pop().as_deref(), Some("done"), "{job}: {reached:?}");
     let expected = town.state().await;
+    let expected_if_paid = paid(town, job, all_gone).await;
     let mut times = BTreeMap::new();
     let crash = |failpoint: String| {
         let time = times.entry(failpoint.clone()).or_insert(0);
@@ -117,7 +138,21 @@ async fn of(town: &mut Town, job: Job, all_gone: bool) -> Vec<Crash> {
             failpoint,
             all_gone,
             expected: expected.clone(),
+            expected_if_paid: expected_if_paid.clone(),
         }
     };
     reached.into_iter().map(crash).collect()
+}
+
+/// The end of a run that is not killed, and before which all pay.
+async fn paid(town: &mut Town, job: Job, all_gone: bool) -> State {
+    town.rebuild(job).await;
+    if all_gone {
+        town.lose_all_ended();
+    }
+    town.pay_later().await;
+    town.pay_after_all().await;
+    let result = town.run(job).await;
+    assert!(result.is_ok(), "{job}: {}", said(&result));
+    town.state().await
 }

@@ -240,6 +240,12 @@ impl Town {
         pay(&self.bot.client, &self.bot.panel, "ended", 9).await;
     }
 
+    /// Those pay from whom a run takes something, or has taken it.
+    pub(super) async fn pay_after_all(&self) {
+        pay(&self.bot.client, &self.bot.panel, "over", 2).await;
+        self.buy_again().await;
+    }
+
     /// Without any of those whom a cleanup looks at, so that the panel seems to be another one.
     pub(super) fn lose_all_ended(&self) {
         for name in ["ended", "ownerless", "renewed", "revived"] {
@@ -249,12 +255,16 @@ impl Town {
 
     pub(super) async fn state(&self) -> State {
         let rows = self.bot.text(ROWS).await;
-        let mut lines: Vec<String> = rows.lines().map(str::to_owned).collect();
-        lines.extend(self.bot.panel.state().users.iter().map(|user| {
-            let (status, expire) = (user.status, user.expire);
-            format!("panel {} {status} {expire:?}", user.username)
-        }));
-        State(lines)
+        let mut users: Vec<String> = self
+            .bot
+            .panel
+            .state()
+            .users
+            .iter()
+            .map(|user| format!("panel {} {} {:?}", user.username, user.status, user.expire))
+            .collect();
+        users.sort_unstable();
+        State(rows.lines().map(str::to_owned).chain(users).collect())
     }
 
     /// How many rows are gone or say less than was paid for.
