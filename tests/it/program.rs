@@ -41,14 +41,14 @@ pub(crate) fn send_signal(signal: &str, process: u32) {
     assert!(sent.success(), "kill -s {signal} {process}: {sent}");
 }
 
-/// Has a process terminated by its first request for a list, which is answered only after the signal was sent; the
+/// Has a process terminated by its nth request for a list, which is answered only after the signal was sent; the
 /// process is told to the sender, once it has started.
-pub(crate) fn terminate_at_first_list(panel: &FakePanel) -> watch::Sender<Option<u32>> {
+pub(crate) fn terminate_at_list(number: usize, panel: &FakePanel) -> watch::Sender<Option<u32>> {
     let (tell, process) = watch::channel(None);
     panel.on_request(move |panel, request| {
         let mut process = process.clone();
         async move {
-            if request.path == "/api/users" && panel.count("GET", "/api/users") == 1 {
+            if request.path == "/api/users" && panel.count("GET", "/api/users") == number {
                 let process = process.wait_for(Option::is_some).await.unwrap().unwrap();
                 send_signal("TERM", process);
             }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::panels::{TRAFFIC, bot, extended, panel, text, with_panel};
 use super::{Scheduler, scheduler};
-use crate::program::{program, send_signal, terminate_at_first_list};
+use crate::program::{program, send_signal, terminate_at_list};
 
 const CUSTOMERS: usize = 2_000;
 
@@ -29,7 +29,7 @@ fn start(folder: &TempDir, bot: &Bot, panel: &FakePanel, arguments: &[&str]) -> 
 async fn a_run_that_is_terminated_finishes_its_batch_and_frees_its_lock() {
     let folder = tempfile::tempdir().unwrap();
     let (bot, panel) = (bot(folder.path(), names()).await, panel(names()).await);
-    let tell = terminate_at_first_list(&panel);
+    let tell = terminate_at_list(2, &panel);
     let process = start(&folder, &bot, &panel, &[]);
     tell.send_replace(Some(process.id()));
     let (code, _, stderr) = process.wait();

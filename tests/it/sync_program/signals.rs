@@ -6,7 +6,7 @@ use marzban_api::testing::FakeUser;
 
 use super::{Sync, date, day, panel};
 use crate::bot::Bot;
-use crate::program::terminate_at_first_list;
+use crate::program::terminate_at_list;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_terminated_ends_in_order_and_keeps_what_is_done() {
@@ -26,7 +26,8 @@ async fn a_run_that_is_terminated_ends_in_order_and_keeps_what_is_done() {
                 .used_traffic(id),
         );
     }
-    let tell = terminate_at_first_list(&panel);
+    // What the first list said is done; the second is not waited for.
+    let tell = terminate_at_list(2, &panel);
     let sync = Sync::new(&panel, bot.database.url()).with("MARZBAN_PAUSE_MS", "20..20");
     let mut command = sync.command(&["sync-subscriptions-from-marzban", "--format", "json"]);
     let child = command
