@@ -100,7 +100,19 @@ impl TestDatabase {
     where
         F: Fn(&str) + Clone + Send + Sync + 'static,
     {
-        let manager = AsyncDieselConnectionManager::new(self.url.as_str());
+        Self::pool_at(&self.url, max_size, on_statement)
+    }
+
+    /// The same at another URL, such as that of a [`Proxy`](crate::Proxy).
+    ///
+    /// # Panics
+    /// Never, unless the pool's own checks change.
+    #[must_use]
+    pub fn pool_at<F>(url: &str, max_size: usize, on_statement: F) -> Pool<AsyncPgConnection>
+    where
+        F: Fn(&str) + Clone + Send + Sync + 'static,
+    {
+        let manager = AsyncDieselConnectionManager::new(url);
         let set_up = Hook::async_fn(move |connection: &mut AsyncPgConnection, _| {
             let on_statement = on_statement.clone();
             Box::pin(async move {

@@ -18,6 +18,7 @@ mod networks;
 mod outages;
 mod overtaken;
 mod process;
+mod stops;
 mod town;
 
 use town::{State, Town};
@@ -42,6 +43,7 @@ enum Case {
     Overtaken(crashes::Crash),
     Outage(outages::Outage, Job, State),
     Network(networks::Network, State),
+    Stop(stops::Stop, Job, State),
     Look(looks::Look),
 }
 
@@ -49,7 +51,7 @@ impl Case {
     fn job(&self) -> Job {
         match self {
             Self::Crash(crash) | Self::CrashAndPayment(crash) | Self::Overtaken(crash) => crash.job,
-            Self::Outage(_, job, _) => *job,
+            Self::Outage(_, job, _) | Self::Stop(_, job, _) => *job,
             Self::Network(network, _) => network.job,
             Self::Look(look) => look.job(),
         }
@@ -62,6 +64,7 @@ impl Case {
             Self::Overtaken(crash) => overtaken::play(crash, town).await,
             Self::Outage(outage, job, expected) => outage.play(*job, expected, town).await,
             Self::Network(network, expected) => network.play(expected, town).await,
+            Self::Stop(stop, job, expected) => stop.play(*job, expected, town).await,
             Self::Look(look) => look.play(town).await,
         }
     }
@@ -130,10 +133,9 @@ fn is_to_be_written() -> bool {
     std::env::var("UPDATE_FAULTS").is_ok_and(|value| value == "1")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_fault_costs_anybody_what_was_paid_for() {
-    let Some(mut town) = Town::new().await else { return };
-    let crashes = crashes::all(&mut town).await;
+/// All faults, each in every job that it can meet.
+async fn cases(town: &mut Town) -> Vec<Case> {
+    let crashes = crashes::all(town).await;
     let expected: BTreeMap<Job, State> = crashes
         .iter()
         .filter(|crash| !crash.all_gone)
@@ -144,11 +146,21 @@ async fn no_fault_costs_anybody_what_was_paid_for() {
     cases.extend(crashes.into_iter().map(Case::CrashAndPayment));
     cases.extend(overtaken.into_iter().map(Case::Overtaken));
     cases.extend(looks::ALL.map(Case::Look));
+    for stop in stops::ALL {
+        cases.extend(Job::ALL.map(|job| Case::Stop(stop, job, expected[&job].clone())));
+    }
     for outage in outages::ALL {
         cases.extend(Job::ALL.map(|job| Case::Outage(outage, job, expected[&job].clone())));
     }
     let networks = networks::all().into_iter();
     cases.extend(networks.map(|network| Case::Network(network, expected[&network.job].clone())));
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_fault_costs_anybody_what_was_paid_for() {
+    let Some(mut town) = Town::new().await else { return };
+    let cases = cases(&mut town).await;
     let rows = play(cases).await;
 
     for row in &rows {

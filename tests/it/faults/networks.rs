@@ -190,13 +190,7 @@ impl Network {
         let seen = Seen::of(town).await;
         self.check(&seen);
 
-        town.until_the_lock_is_free().await;
-        town.pay_later().await;
-        let next = town.run(job).await;
-        assert!(next.is_ok(), "{fault} {place} {job}: {}", said(&next));
-        town.state()
-            .await
-            .assert_is(expected, &format!("after {fault}, {place}, {job}"));
+        town.recovers(job, expected, &format!("{fault} {place}")).await;
         Row {
             fault,
             place: place.to_owned(),

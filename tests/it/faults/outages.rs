@@ -193,12 +193,7 @@ impl Outage {
             .count();
 
         self.end(town);
-        town.pay_later().await;
-        let next = town.run(job).await;
-        assert!(next.is_ok(), "{fault} {place} {job}: {}", said(&next));
-        town.state()
-            .await
-            .assert_is(expected, &format!("after {fault}, {place}, {job}"));
+        town.recovers(job, expected, &format!("{fault} {place}")).await;
         Row {
             fault: fault.to_owned(),
             place: place.to_owned(),

@@ -335,6 +335,16 @@ impl Town {
         self.bot.text(&sql).await
     }
 
+    /// Runs a job once more after a fault, and asserts that everything is then as if that had never been.
+    pub(super) async fn recovers(&self, job: Job, expected: &State, fault: &str) {
+        self.until_the_lock_is_free().await;
+        self.pay_later().await;
+        let next = self.run(job).await;
+        assert!(next.is_ok(), "{job} after {fault}: {}", said(&next));
+        let after = format!("{job} after {fault}");
+        self.state().await.assert_is(expected, &after);
+    }
+
     /// Runs a job past every fault, to its end.
     pub(super) async fn run(&self, job: Job) -> Result<Report, SyncError> {
         timeout(LIMIT, run(job, &self.context()))

@@ -1,9 +1,12 @@
 //! The lock of a run and its connection.
 
+use std::time::Duration;
+
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::store::DEFAULT_PANEL;
-use marzban_sync_core::store::{PostgresStore, Scope, Store};
+use marzban_sync_core::store::{Patience, PostgresStore, Scope, Store};
+use marzban_sync_tests::{Proxy, TestDatabase, Traffic};
 
 use super::Bot;
 
@@ -81,4 +84,25 @@ async fn a_pool_of_one_connection_cannot_hold_a_lock() {
         0,
         "the rest works"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_while_the_lock_is_taken_is_not_waited_for() {
+    let Some(bot) = Bot::new().await else { return };
+    let proxy = Proxy::before_database(bot.database.url()).await;
+    let switch = proxy.switch();
+    let url = proxy.database_url(bot.database.url());
+    let pool = TestDatabase::pool_at(&url, 2, move |statement| {
+        if statement.contains("pg_try_advisory_lock") {
+            switch.send_replace(Traffic::Stalled);
+        }
+    });
+    let store = PostgresStore::new(pool).with_patience(Patience {
+        call: Duration::from_secs(1),
+        ..Patience::default()
+    });
+    let lock = tokio::time::timeout(Duration::from_secs(20), store.lock(JOB, "main"));
+    let error = lock.await.expect("the wait has a limit").err().unwrap();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert_eq!(error.to_string(), "PostgreSQL does not answer");
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
+use marzban_sync_core::Context;
 use marzban_sync_core::error::{PanelError, SyncErrorKind};
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::panel::Panel;
 use marzban_sync_core::report::{Job, Report, Stopped, SystemStats};
 use marzban_sync_core::store::Store;
-use marzban_sync_core::{Context, cleanup_expired_marzban_users};
 use tokio_util::sync::CancellationToken;
 
 use crate::given::{day, user};
@@ -182,21 +182,4 @@ async fn a_cancelled_run_does_not_wait_for_a_panel_that_fell_silent() {
         let lock = world.store.lock(job, "default").await.unwrap();
         lock.release().await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_cleanup_that_is_cancelled_while_a_user_is_deleted_writes_that_row_and_ends() {
-    let world = World::new();
-    for id in 1..=2 {
-        world.customer(id, "expired", day(-30));
-        world.panel.put(&format!("user{id}"), user("expired", day(-30)));
-    }
-    let cancellation = world.cancellation.clone();
-    world.panel.at_call("delete user1", move || cancellation.cancel());
-
-    let report = cleanup_expired_marzban_users(&world.context()).await.unwrap();
-
-    assert_eq!((report.cleaned, report.run.unreached), (1, 1));
-    assert_eq!(world.config(1), "null off 100 null");
-    assert_eq!(world.config(2), "user2 on 100 null");
 }
