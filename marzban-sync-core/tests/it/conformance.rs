@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use marzban_sync_core::history::History;
 use marzban_sync_core::store::{MemoryStore, Store};
-use marzban_sync_core::testing::conformance::{Bot, Fixture};
+use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 
 /// A store in memory, reached by way of one of the pointers that forward the trait.
 struct Memory {

@@ -14,7 +14,7 @@ use marzban_sync_core::history::History;
 use marzban_sync_core::plan::{Change, EndDate};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::store::{MemorySubscription, MemoryUser, MemoryVpnConfig, Scope, SqliteStore, Store};
-use marzban_sync_core::testing::conformance::{Bot, Fixture};
+use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 use tempfile::TempDir;
 
 mod own;

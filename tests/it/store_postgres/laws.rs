@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use marzban_sync_core::history::History;
 use marzban_sync_core::store::{MemorySubscription, MemoryUser, MemoryVpnConfig, Store};
-use marzban_sync_core::testing::conformance::{self, Fixture};
+use marzban_sync_core::testing::conformance::store::{self as conformance, Fixture};
 use marzban_sync_tests::TestDatabase;
 
 use super::Bot;

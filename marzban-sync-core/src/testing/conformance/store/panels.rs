@@ -32,7 +32,7 @@ async fn of_panel(store: &dyn Store, panel: &str) -> Vec<Account> {
 
 /// A count, a page and a reload are of the accounts of the panel alone, whose name minds the case; a row without a
 /// panel belongs to the default one.
-pub async fn a_call_sees_the_accounts_of_its_panel_alone(fixture: &impl Fixture) {
+pub async fn a_call_sees_the_accounts_of_its_panel_alone(fixture: &dyn Fixture) {
     fixture.insert(&in_two_panels()).await;
     let store = fixture.store();
     for (panel, expected) in [
@@ -59,7 +59,7 @@ pub async fn a_call_sees_the_accounts_of_its_panel_alone(fixture: &impl Fixture)
 }
 
 /// An account says whether its user has another one in another panel, whose row is active and has a name.
-pub async fn a_user_active_in_another_panel_is_said_to_be(fixture: &impl Fixture) {
+pub async fn a_user_active_in_another_panel_is_said_to_be(fixture: &dyn Fixture) {
     let store = fixture.store();
     let mut bot = in_two_panels();
     for (is_active, name, expected) in [
@@ -100,7 +100,7 @@ pub async fn a_user_active_in_another_panel_is_said_to_be(fixture: &impl Fixture
 }
 
 /// A row that names another panel by now is neither written nor unlinked: what was decided was of another user.
-pub async fn an_account_that_moved_to_another_panel_is_a_conflict(fixture: &impl Fixture) {
+pub async fn an_account_that_moved_to_another_panel_is_a_conflict(fixture: &dyn Fixture) {
     let mut bot = Bot::with_one_account();
     fixture.insert(&bot).await;
     let store = fixture.store();

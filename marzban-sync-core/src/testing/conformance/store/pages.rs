@@ -96,13 +96,13 @@ pub async fn a_page_holds_whole_users(fixture: &dyn Fixture) {
 /// A cursor is the lowest account of the last user of its page.
 pub async fn the_cursor_is_the_lowest_account_of_the_last_user(fixture: &dyn Fixture) {
     fixture.insert(&interleaved()).await;
-    let page = fixture
-        .store()
-        .page_accounts(DEFAULT_PANEL, Scope::All, None, 2)
-        .await
-        .expect("the page is read");
-    assert_eq!(ids(&page.accounts), [1, 4, 6, 2]);
-    assert_eq!(page.next, Some(Cursor(AccountId(2))));
+    let store = fixture.store();
+    for (limit, accounts, lowest) in [(1, vec![1, 4, 6], 1), (2, vec![1, 4, 6, 2], 2)] {
+        let page = store.page_accounts(DEFAULT_PANEL, Scope::All, None, limit).await;
+        let page = page.expect("the page is read");
+        assert_eq!(ids(&page.accounts), accounts);
+        assert_eq!(page.next, Some(Cursor(AccountId(lowest))), "a page of {limit}");
+    }
 }
 
 /// Rows that are inserted while pages are read repeat and hide nothing that was there before.
