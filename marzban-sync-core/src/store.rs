@@ -14,6 +14,8 @@ use crate::report::{Job, SystemStats};
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod figures;
+mod listed;
+pub use listed::{Customer, Customers, Decide, ListedStore, Login, Write};
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "memory")]

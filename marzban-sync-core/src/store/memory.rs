@@ -1,17 +1,19 @@
 //! The store in memory.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
+use crate::account::{Account, AccountId, SubscriptionId, UserId};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::history::{RunRecord, SystemStatsRecord};
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
+use crate::store::listed::Customer;
+use crate::store::listed::select::{self, stored};
 use crate::store::{Cursor, Outcome, Page, RunId, RunLock, Scope, Store};
 
 mod history;
@@ -128,105 +130,35 @@ struct Tables {
     locks: HashSet<(Job, String)>,
 }
 
-/// All accounts of one user that is in scope, by id; never empty.
-struct UserAccounts {
-    lowest: AccountId,
-    accounts: Vec<Account>,
-}
-
 impl Tables {
-    /// The users in scope that have accounts in the panel, by their lowest account.
-    fn in_scope(&self, panel: &str, scope: Scope) -> Vec<UserAccounts> {
-        let subscriptions = self.subscriptions_by_user();
-        let active = self.active_panels_by_user();
-        let mut users: Vec<UserAccounts> = Vec::new();
-        let mut places: HashMap<UserId, usize> = HashMap::new();
-        for row in self.vpn_configs.values().filter(|row| row.panel() == panel) {
-            let subscriptions = subscriptions.get(&row.user_id).map_or(&[][..], Vec::as_slice);
-            let Some(mut account) = self.account(row, subscriptions) else {
-                continue;
-            };
-            account.active_elsewhere = active
-                .get(&row.user_id)
-                .is_some_and(|panels| panels.iter().any(|other| *other != panel));
-            if !is_in_scope(scope, subscriptions) {
-                continue;
-            }
-            let place = *places.entry(account.user_id).or_insert(users.len());
-            match users.get_mut(place) {
-                Some(user) => user.accounts.push(account),
-                None => users.push(UserAccounts {
-                    lowest: account.id,
-                    accounts: vec![account],
-                }),
-            }
-        }
-        users
-    }
-
-    fn subscriptions_by_user(&self) -> HashMap<UserId, Vec<&MemorySubscription>> {
-        let mut by_user: HashMap<UserId, Vec<&MemorySubscription>> = HashMap::new();
-        for row in self.subscriptions.values() {
-            by_user.entry(row.user_id).or_default().push(row);
-        }
-        by_user
-    }
-
-    /// The panels in which each user has an active account.
-    fn active_panels_by_user(&self) -> HashMap<UserId, Vec<&str>> {
-        let mut by_user: HashMap<UserId, Vec<&str>> = HashMap::new();
-        for row in self.vpn_configs.values() {
-            if row.is_active == Some(true)
-                && row.marzban_user_id.as_ref().is_some_and(|name| !name.is_empty())
-            {
-                by_user.entry(row.user_id).or_default().push(row.panel());
-            }
-        }
-        by_user
-    }
-
-    fn account(&self, row: &MemoryVpnConfig, subscriptions: &[&MemorySubscription]) -> Option<Account> {
-        let name = row.marzban_user_id.clone().filter(|name| !name.is_empty())?;
-        Some(Account {
-            id: row.id,
-            user_id: row.user_id,
-            telegram_id: self.users.get(&row.user_id)?.telegram_id,
-            name,
-            is_active: row.is_active,
-            traffic_used: row.traffic_used,
-            last_connected_at: row.last_connected_at,
-            active_elsewhere: false,
-            subscription: governing(subscriptions),
-        })
-    }
-
-    /// The changes whose expected values all hold. They are compared before any of them is written, so the
-    /// accounts of one user, which share a subscription, are no conflict to each other.
-    fn matching<'a>(&self, panel: &str, changes: &'a [Change]) -> Vec<&'a Change> {
-        let subscriptions = self.subscriptions_by_user();
-        let holds = |change: &&Change| {
-            let expected = stored_account(&change.account);
-            let Some(row) = self
-                .vpn_configs
-                .get(&expected.id)
-                .filter(|row| row.panel() == panel)
-            else {
-                return false;
-            };
-            let subscriptions = subscriptions.get(&row.user_id).map_or(&[][..], Vec::as_slice);
-            let Some(current) = self.account(row, subscriptions) else {
-                return false;
-            };
-            // A change of a subscription that is not there cannot be written, so it must not be half written.
-            let has_target = change.subscription.is_empty() || expected.subscription.is_some();
-            has_target
-                && current.name == expected.name
-                && current.is_active == expected.is_active
-                && current.traffic_used == expected.traffic_used
-                && current.last_connected_at == expected.last_connected_at
-                && (!change.depends_on_subscription() || current.subscription == expected.subscription)
+    /// The rows as a list of customers; rows of a user that is not there are nobody's.
+    fn customers(&self) -> Vec<Customer> {
+        let customer = |user: &MemoryUser| Customer {
+            id: user.id,
+            telegram_id: user.telegram_id,
+            subscriptions: Vec::new(),
+            logins: Vec::new(),
         };
-        changes.iter().filter(holds).collect()
+        let mut customers: Vec<Customer> = self.users.values().map(customer).collect();
+        let of =
+            |customers: &[Customer], id: UserId| customers.binary_search_by_key(&id, |customer| customer.id);
+        for row in self.subscriptions.values() {
+            if let Some(customer) = of(&customers, row.user_id)
+                .ok()
+                .and_then(|place| customers.get_mut(place))
+            {
+                customer.subscriptions.push(row.as_subscription());
+            }
+        }
+        for row in self.vpn_configs.values() {
+            if let Some(customer) = of(&customers, row.user_id)
+                .ok()
+                .and_then(|place| customers.get_mut(place))
+            {
+                customer.logins.push(row.as_login());
+            }
+        }
+        customers
     }
 
     /// Whether the subscription that governed when the account was read still governs, and is as it was.
@@ -264,44 +196,6 @@ impl Tables {
     }
 }
 
-/// The subscription that decides for a user: an open one before all others, then the latest end (none is the
-/// latest), then the highest id.
-fn governing(subscriptions: &[&MemorySubscription]) -> Option<Subscription> {
-    subscriptions
-        .iter()
-        .max_by_key(|row| (row.status.is_open(), row.end_date.is_none(), row.end_date, row.id))
-        .map(|row| Subscription {
-            id: row.id,
-            status: row.status.clone(),
-            end_date: row.end_date,
-        })
-}
-
-/// Whether a user with these subscriptions is in the scope.
-fn is_in_scope(scope: Scope, subscriptions: &[&MemorySubscription]) -> bool {
-    match scope {
-        Scope::All => true,
-        Scope::Subscribed => governing(subscriptions).is_some_and(|governing| governing.status.is_synced()),
-        Scope::Ended { before } => {
-            !subscriptions.is_empty() && subscriptions.iter().all(|row| row.ended_before(before))
-        }
-    }
-}
-
-/// A time as a database keeps it: to the microsecond.
-fn stored(time: DateTime<Utc>) -> DateTime<Utc> {
-    time.trunc_subsecs(6)
-}
-
-fn stored_account(account: &Account) -> Account {
-    let mut account = account.clone();
-    account.last_connected_at = account.last_connected_at.map(stored);
-    if let Some(subscription) = &mut account.subscription {
-        subscription.end_date = subscription.end_date.map(stored);
-    }
-    account
-}
-
 #[async_trait]
 impl Store for MemoryStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
@@ -309,8 +203,7 @@ impl Store for MemoryStore {
     }
 
     async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        let users = self.tables().in_scope(panel, scope);
-        Ok(users.iter().map(|user| user.accounts.len() as u64).sum())
+        Ok(select::count(&self.tables().customers(), panel, scope))
     }
 
     async fn page_accounts(
@@ -320,29 +213,7 @@ impl Store for MemoryStore {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page, StoreError> {
-        if limit == 0 {
-            return Err(StoreError::new(
-                StoreErrorKind::Invalid,
-                "a page must hold at least one user",
-            ));
-        }
-        let users = self.tables().in_scope(panel, scope);
-        let mut rest = users
-            .into_iter()
-            .skip_while(|user| after.is_some_and(|Cursor(lowest)| user.lowest <= lowest))
-            .peekable();
-        let mut page = Page {
-            accounts: Vec::new(),
-            next: None,
-        };
-        for user in rest.by_ref().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
-            page.next = Some(Cursor(user.lowest));
-            page.accounts.extend(user.accounts);
-        }
-        if rest.peek().is_none() {
-            page.next = None;
-        }
-        Ok(page)
+        select::page(&self.tables().customers(), panel, scope, after, limit)
     }
 
     async fn reload_accounts(
@@ -351,18 +222,7 @@ impl Store for MemoryStore {
         scope: Scope,
         ids: &[AccountId],
     ) -> Result<Vec<Account>, StoreError> {
-        let tables = self.tables();
-        let of: HashSet<UserId> = ids
-            .iter()
-            .filter_map(|id| tables.vpn_configs.get(id))
-            .map(|row| row.user_id)
-            .collect();
-        let users = tables.in_scope(panel, scope);
-        Ok(users
-            .into_iter()
-            .flat_map(|user| user.accounts)
-            .filter(|account| of.contains(&account.user_id))
-            .collect())
+        Ok(select::reload(&self.tables().customers(), panel, scope, ids))
     }
 
     async fn apply(
@@ -372,7 +232,8 @@ impl Store for MemoryStore {
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
         let mut tables = self.tables();
-        let matching = tables.matching(panel, changes);
+        let customers = tables.customers();
+        let matching = select::matching(&customers, panel, changes);
         for change in &matching {
             tables.write(change, stored(now));
         }

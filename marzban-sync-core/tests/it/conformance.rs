@@ -29,26 +29,11 @@ impl Fixture for Memory {
     }
 
     async fn insert(&self, bot: &Bot) {
-        bot.users
-            .iter()
-            .cloned()
-            .for_each(|row| self.rows.insert_user(row));
-        bot.subscriptions
-            .iter()
-            .cloned()
-            .for_each(|row| self.rows.insert_subscription(row));
-        bot.vpn_configs
-            .iter()
-            .cloned()
-            .for_each(|row| self.rows.insert_vpn_config(row));
+        self.rows.insert(bot).await;
     }
 
     async fn rows(&self) -> Bot {
-        Bot {
-            users: self.rows.users(),
-            subscriptions: self.rows.subscriptions(),
-            vpn_configs: self.rows.vpn_configs(),
-        }
+        self.rows.rows().await
     }
 
     fn history(&self) -> Arc<dyn History> {

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::stored;
-use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::account::{AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use crate::store::DEFAULT_PANEL;
+use crate::store::listed::Login;
+use crate::store::listed::select::stored;
 
 /// A row of `users`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +34,12 @@ pub struct MemorySubscription {
 }
 
 impl MemorySubscription {
-    /// Whether it is over for good, and was before this moment.
-    pub(super) fn ended_before(&self, before: DateTime<Utc>) -> bool {
-        matches!(
-            self.status,
-            SubscriptionStatus::Expired | SubscriptionStatus::Cancelled
-        ) && self.end_date.is_some_and(|end_date| end_date < before)
+    pub(super) fn as_subscription(&self) -> Subscription {
+        Subscription {
+            id: self.id,
+            status: self.status.clone(),
+            end_date: self.end_date,
+        }
     }
 
     pub(super) fn stored(mut self) -> Self {
@@ -77,6 +78,17 @@ impl MemoryVpnConfig {
             .as_deref()
             .filter(|panel| !panel.is_empty())
             .unwrap_or(DEFAULT_PANEL)
+    }
+
+    pub(super) fn as_login(&self) -> Login {
+        Login {
+            id: self.id,
+            panel: self.panel.clone(),
+            name: self.marzban_user_id.clone(),
+            is_active: self.is_active,
+            traffic_used: self.traffic_used,
+            last_connected_at: self.last_connected_at,
+        }
     }
 
     pub(super) fn stored(mut self) -> Self {

@@ -53,7 +53,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::history::History;
-use crate::store::{Cursor, DEFAULT_PANEL, MemorySubscription, MemoryUser, MemoryVpnConfig, Scope, Store};
+use crate::store::{
+    Cursor, DEFAULT_PANEL, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, Scope, Store,
+};
 
 mod accounts;
 mod conflicts;
@@ -131,6 +133,37 @@ pub trait Fixture: Send + Sync {
 
     /// What the store has recorded of its runs.
     fn history(&self) -> Arc<dyn History>;
+}
+
+#[async_trait]
+impl Fixture for MemoryStore {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.clone())
+    }
+
+    async fn insert(&self, bot: &Bot) {
+        bot.users.iter().cloned().for_each(|row| self.insert_user(row));
+        bot.subscriptions
+            .iter()
+            .cloned()
+            .for_each(|row| self.insert_subscription(row));
+        bot.vpn_configs
+            .iter()
+            .cloned()
+            .for_each(|row| self.insert_vpn_config(row));
+    }
+
+    async fn rows(&self) -> Bot {
+        Bot {
+            users: self.users(),
+            subscriptions: self.subscriptions(),
+            vpn_configs: self.vpn_configs(),
+        }
+    }
+
+    fn history(&self) -> Arc<dyn History> {
+        Arc::new(self.clone())
+    }
 }
 
 /// Rows of the bot's three tables.

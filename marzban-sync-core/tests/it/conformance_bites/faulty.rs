@@ -324,26 +324,11 @@ impl Fixture for Faulty {
     }
 
     async fn insert(&self, bot: &Bot) {
-        bot.users
-            .iter()
-            .cloned()
-            .for_each(|row| self.inner.insert_user(row));
-        bot.subscriptions
-            .iter()
-            .cloned()
-            .for_each(|row| self.inner.insert_subscription(row));
-        bot.vpn_configs
-            .iter()
-            .cloned()
-            .for_each(|row| self.inner.insert_vpn_config(row));
+        self.inner.insert(bot).await;
     }
 
     async fn rows(&self) -> Bot {
-        Bot {
-            users: self.inner.users(),
-            subscriptions: self.inner.subscriptions(),
-            vpn_configs: self.inner.vpn_configs(),
-        }
+        self.inner.rows().await
     }
 
     fn history(&self) -> Arc<dyn History> {

@@ -1,7 +1,31 @@
 //! Addresses, files, migrations, formats and locks.
 
-use super::*;
-use marzban_sync_core::store::DEFAULT_PANEL;
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::{Nullable, Text};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use marzban_sync_core::account::{AccountId, SubscriptionId};
+use marzban_sync_core::error::{StoreErrorKind, chain};
+use marzban_sync_core::plan::{Change, EndDate};
+use marzban_sync_core::report::Job;
+use marzban_sync_core::store::{DEFAULT_PANEL, Scope, SqliteStore, Store};
+
+use super::bot::{Sqlite, TABLES, VpnConfigRow, read};
+
+impl Sqlite {
+    /// The one text that a query gives; none is null.
+    fn text(&self, query: &str) -> Option<String> {
+        #[derive(QueryableByName)]
+        struct Cell {
+            #[diesel(sql_type = Nullable<Text>)]
+            cell: Option<String>,
+        }
+        sql_query(format!("SELECT CAST(({query}) AS TEXT) AS cell"))
+            .get_result::<Cell>(&mut self.bot())
+            .unwrap()
+            .cell
+    }
+}
 
 fn now() -> DateTime<Utc> {
     read("2025-09-15 00:00:00")
