@@ -8,6 +8,8 @@
 )]
 
 mod bot;
+mod conformance;
+mod custom_store_program;
 mod deploy;
 mod fake_panel_program;
 mod faults;

@@ -19,7 +19,7 @@ mod schema;
 mod writes;
 
 /// A bot's database with the library's tables, a store in it, and a connection past the store.
-struct Bot {
+pub(crate) struct Bot {
     client: Client,
     store: PostgresStore,
     database: TestDatabase,

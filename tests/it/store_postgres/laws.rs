@@ -16,7 +16,7 @@ use super::Bot;
 const CONNECTIONS: usize = 48;
 
 impl Bot {
-    async fn for_laws() -> Option<Self> {
+    pub(crate) async fn for_laws() -> Option<Self> {
         let database = TestDatabase::new().await?.in_time_zone("Asia/Tehran").await;
         let pool = database.pool(CONNECTIONS);
         Some(Self::over(database, pool).await)
