@@ -149,7 +149,7 @@ impl Cleanup {
     }
 
     /// A panel that shows none of the candidates may be the wrong one, where nobody is known and all would count as
-    /// gone; so it is asked for users that have access, and without one of them nothing is done.
+    /// gone; so it is asked for other users of the bot's, and without one of them nothing is done.
     async fn know_the_panel(
         &mut self,
         session: &mut Session<'_>,
@@ -169,27 +169,23 @@ impl Cleanup {
         {
             return Ok(());
         }
-        let Context {
-            store, panel_name, ..
-        } = session.context;
-        let page = store.page_accounts(panel_name, Scope::Subscribed, None, PAGE_USERS);
-        let page = step!(cleanup.page_with_access, page).await?;
         let has_access = |account: &Account| {
             account
                 .subscription
                 .as_ref()
                 .is_some_and(|subscription| subscription.status.is_open())
         };
-        let sample: Vec<Account> = page
-            .accounts
-            .into_iter()
-            .filter(has_access)
-            .take(MAX_NAMES)
-            .collect();
-        // Without anybody who has access there is nobody to ask for, and nobody to lose.
-        let nobody_has_access = sample.is_empty();
-        let (sample, result) = session.inquiry.observe(sample).await;
-        self.is_known_panel = nobody_has_access || knows(&sample);
+        let is_no_candidate =
+            |account: &Account| !seen.iter().any(|observed| observed.account.id == account.id);
+        // Those who have access are the likeliest to be there, and then whoever has lost it only lately.
+        let mut asked = sample(session, Scope::Subscribed, has_access).await?;
+        if asked.is_empty() {
+            asked = sample(session, Scope::All, is_no_candidate).await?;
+        }
+        // Without any other account there is nobody to ask for, and nobody to lose.
+        let is_alone = asked.is_empty();
+        let (others, result) = session.inquiry.observe(asked).await;
+        self.is_known_panel = is_alone || knows(&others);
         result
     }
 
@@ -342,6 +338,22 @@ impl Cleanup {
         }
         Ok(())
     }
+}
+
+/// A few accounts of a scope that the panel may be asked for to see whether it knows them.
+async fn sample(
+    session: &Session<'_>,
+    scope: Scope,
+    is_wanted: impl Fn(&Account) -> bool,
+) -> Result<Vec<Account>, Interrupt> {
+    let Context {
+        store, panel_name, ..
+    } = session.context;
+    let page = store.page_accounts(panel_name, scope, None, PAGE_USERS);
+    let mut accounts = step!(cleanup.page_with_access, page).await?.accounts;
+    accounts.retain(is_wanted);
+    accounts.truncate(MAX_NAMES);
+    Ok(accounts)
 }
 
 /// Writes what the panel says of users that are kept, as far as it is to their good; the rest is for the other jobs,

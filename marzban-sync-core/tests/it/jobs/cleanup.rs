@@ -299,3 +299,20 @@ async fn a_panel_that_knows_nobody_who_has_access_is_the_wrong_one_and_nothing_i
     let report = cleanup(&world.context()).await.unwrap();
     assert_eq!((report.cleaned, report.run.stopped), (3, None));
 }
+
+#[tokio::test]
+async fn a_panel_that_knows_nobody_who_lost_access_lately_is_the_wrong_one_too() {
+    let world = World::new();
+    world.customer(1, "cancelled", day(5));
+    world.customer(2, "expired", day(-30));
+    // The right panel has renewed the second; this one knows neither.
+    world.panel.put("somebody_else", user("active", day(5)));
+    let rows = world.rows();
+
+    let report = cleanup(&world.context()).await.unwrap();
+
+    assert_eq!((report.cleaned, report.skipped, report.total), (0, 1, 1));
+    assert_eq!(report.run.stopped, Some(Stopped::Safety));
+    assert_eq!(world.rows(), rows);
+    assert_eq!(world.panel.calls(), ["users user2", "users user1"]);
+}
