@@ -24,8 +24,8 @@ pub enum Verdict {
 
 /// Judges one account of a user (`customer`, all accounts of that user) by the first look at the panel.
 ///
-/// An account is kept while any other account of the same user works, in this panel or, by its row, in another: that
-/// customer is not gone.
+/// An account is kept while any account of the same user works or ended only lately, in this panel, or is active, by its
+/// row, in another: that customer is not gone.
 #[must_use]
 pub fn judge(
     observed: &Observed,
@@ -33,12 +33,14 @@ pub fn judge(
     cutoff: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Verdict {
-    let another_works = customer.iter().any(|other| {
-        let works_here = matches!(&other.observation, Observation::Found(user) if user.works(now));
-        works_here || other.account.active_elsewhere
+    let is_not_gone = customer.iter().any(|other| {
+        let is_late =
+            |user: &PanelUser| user.works(now) || user.expire.is_some_and(|expire| expire >= cutoff);
+        let is_late_here = matches!(&other.observation, Observation::Found(user) if is_late(user));
+        is_late_here || other.account.active_elsewhere
     });
     match &observed.observation {
-        Observation::Found(_) | Observation::Absent if another_works => Verdict::Keep,
+        Observation::Found(_) | Observation::Absent if is_not_gone => Verdict::Keep,
         Observation::Found(user) if is_long_over(user, cutoff, now) => Verdict::Delete,
         Observation::Found(_) => Verdict::Keep,
         // Whether an absent user is gone is for the second look to say, which asks for it by itself.

@@ -127,10 +127,10 @@ fn an_account_is_kept_while_another_of_the_customer_works() {
 }
 
 #[test]
-fn an_account_is_not_kept_by_another_that_does_not_work() {
+fn an_account_is_not_kept_by_another_that_is_long_over_or_not_there() {
     for over in [
         found("expired", day(-30)),
-        found("limited", day(30)),
+        found("limited", day(-30)),
         Missing,
         NotPermitted,
     ] {
@@ -214,4 +214,16 @@ fn a_user_who_is_active_in_another_panel_is_kept() {
         customer[0].account.active_elsewhere = true;
         assert_eq!(judge(&customer[0], &customer, day(-7), now()), expected);
     }
+}
+
+#[test]
+fn a_user_is_kept_while_another_of_the_customer_ended_only_lately() {
+    for status in ["expired", "limited", "disabled"] {
+        check(found("expired", day(-30)), &[found(status, day(-1))], &Keep);
+        check(found("expired", day(-30)), &[found(status, day(-7))], &Keep);
+        check(found("expired", day(-30)), &[found(status, day(-8))], &Delete);
+    }
+    check(found("expired", day(-30)), &[found("limited", day(9))], &Keep);
+    check(found("expired", day(-30)), &[found("disabled", None)], &Delete);
+    check(Absent, &[found("expired", day(-1))], &Keep);
 }
