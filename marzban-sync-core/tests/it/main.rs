@@ -16,6 +16,7 @@ mod deletions;
 mod failpoints;
 mod faulty;
 mod given;
+mod histories;
 mod jobs;
 mod jobs_failures;
 mod laws;
