@@ -1,6 +1,8 @@
 //! The laws of every store and of every panel, for those that stand on more than one package.
 
 mod custom_store;
+mod fake;
+mod live;
 #[path = "../../examples/custom_store/store.rs"]
 mod shop;
 #[path = "../../marzban-sync-core/tests/it/store_sqlite/bot.rs"]

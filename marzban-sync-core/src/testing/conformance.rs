@@ -1,8 +1,8 @@
-//! The laws that every [`Store`](crate::store::Store) obeys, each a documented function, to be run against any
-//! implementation.
+//! The laws that every [`Store`](crate::store::Store) and every [`Panel`](crate::panel::Panel) obeys, each a documented
+//! function, to be run against any implementation.
 //!
-//! [`store_conformance!`](crate::store_conformance) makes one test of each law; [`store::all`] runs them one after
-//! another, on any runtime.
+//! [`store_conformance!`](crate::store_conformance) and [`panel_conformance!`](crate::panel_conformance) make one test
+//! of each law; [`store::all`] and [`panel::all`] run them one after another, on any runtime.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -11,7 +11,8 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    reason = "a law ends where its store fails"
+    reason = "a law ends where its store or panel fails"
 )]
 
+pub mod panel;
 pub mod store;

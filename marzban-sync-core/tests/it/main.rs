@@ -10,6 +10,7 @@
 
 mod conformance;
 mod conformance_bites;
+mod conformance_panel;
 mod decisions;
 mod deletions;
 #[cfg(feature = "failpoints")]
