@@ -1,7 +1,7 @@
 //! The laws of every store and of every panel, for those that stand on more than one package.
 
 mod custom_store;
-mod fake;
+pub(crate) mod fake;
 mod live;
 #[path = "../../examples/custom_store/store.rs"]
 mod shop;

@@ -16,6 +16,7 @@ mod fake_panel_program;
 mod faults;
 mod jobs_over_http;
 mod overlap;
+mod peers;
 mod program;
 mod quickstart_program;
 mod scale;
