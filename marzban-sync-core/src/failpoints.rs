@@ -29,7 +29,7 @@ failpoints![
     cleanup.count,
     cleanup.count_all,
     cleanup.page,
-    cleanup.page_with_access,
+    cleanup.page_others,
     session.verify_lock,
     cleanup.read_again,
     cleanup.delete,

@@ -350,7 +350,7 @@ async fn sample(
         store, panel_name, ..
     } = session.context;
     let page = store.page_accounts(panel_name, scope, None, PAGE_USERS);
-    let mut accounts = step!(cleanup.page_with_access, page).await?.accounts;
+    let mut accounts = step!(cleanup.page_others, page).await?.accounts;
     accounts.retain(is_wanted);
     accounts.truncate(MAX_NAMES);
     Ok(accounts)

@@ -187,9 +187,9 @@ impl<C: Customers, J: Store> Store for ListedStore<C, J> {
 
     async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let decide = |customers: &[Customer]| {
-            let is_linked = select::is_linked(customers, panel, account);
-            let write = is_linked.then_some(Write::Unlink(account.id));
-            (is_linked, write.into_iter().collect())
+            let may_unlink = select::may_unlink(customers, panel, account);
+            let write = may_unlink.then_some(Write::Unlink(account.id));
+            (may_unlink, write.into_iter().collect())
         };
         self.update(decide, select::stored(now)).await
     }

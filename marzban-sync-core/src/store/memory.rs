@@ -161,16 +161,6 @@ impl Tables {
         customers
     }
 
-    /// Whether the subscription that governed when the account was read still governs, and is as it was.
-    fn is_unpaid_since(&self, account: &Account) -> bool {
-        let Some(row) = self.vpn_configs.get(&account.id) else {
-            return false;
-        };
-        let subscriptions = self.subscriptions_by_user();
-        let subscriptions = subscriptions.get(&row.user_id).map_or(&[][..], Vec::as_slice);
-        governing(subscriptions) == stored_account(account).subscription
-    }
-
     fn write(&mut self, change: &Change, now: DateTime<Utc>) {
         if !change.vpn_config.is_empty()
             && let Some(row) = self.vpn_configs.get_mut(&change.account.id)
@@ -242,15 +232,12 @@ impl Store for MemoryStore {
 
     async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let mut tables = self.tables();
-        if !tables.is_unpaid_since(account) {
+        if !select::may_unlink(&tables.customers(), panel, account) {
             return Ok(false);
         }
         let Some(row) = tables.vpn_configs.get_mut(&account.id) else {
             return Ok(false);
         };
-        if row.panel() != panel || row.marzban_user_id.as_deref() != Some(account.name.as_str()) {
-            return Ok(false);
-        }
         row.marzban_user_id = None;
         row.is_active = Some(false);
         row.updated_at = Some(stored(now));

@@ -118,11 +118,17 @@ pub(in crate::store) fn matching<'a>(
     changes.iter().filter(holds).collect()
 }
 
-/// Whether the login of this id still has this name in this panel.
-pub(super) fn is_linked(customers: &[Customer], panel: &str, account: &Account) -> bool {
-    let mut logins = customers.iter().flat_map(|customer| &customer.logins);
-    logins.any(|login| {
+/// Whether the login of this id still has this name in this panel, and nobody has paid since the account was read: the
+/// subscription that governed then still governs, and is as it was.
+pub(in crate::store) fn may_unlink(customers: &[Customer], panel: &str, account: &Account) -> bool {
+    let is_linked = |login: &Login| {
         login.id == account.id && panel_of(login) == panel && name_of(login) == Some(&account.name)
+    };
+    let customer = customers
+        .iter()
+        .find(|customer| customer.logins.iter().any(is_linked));
+    customer.is_some_and(|customer| {
+        governing(&customer.subscriptions) == account.subscription.clone().map(stored_subscription)
     })
 }
 

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 
 use crate::account::{AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
-use crate::store::DEFAULT_PANEL;
 use crate::store::listed::Login;
 use crate::store::listed::select::stored;
 
@@ -72,14 +71,6 @@ pub struct MemoryVpnConfig {
 }
 
 impl MemoryVpnConfig {
-    /// The name of the panel that the row belongs to.
-    pub(super) fn panel(&self) -> &str {
-        self.panel
-            .as_deref()
-            .filter(|panel| !panel.is_empty())
-            .unwrap_or(DEFAULT_PANEL)
-    }
-
     pub(super) fn as_login(&self) -> Login {
         Login {
             id: self.id,
