@@ -221,3 +221,28 @@ async fn a_refused_write_holds_no_row_when_its_error_is_returned() {
             .await;
     }
 }
+
+#[tokio::test]
+async fn an_account_whose_customer_pays_is_not_unlinked_whether_or_not_the_payment_is_over() {
+    for payment in [EXTEND, RENEW, "UPDATE subscriptions SET status = 'trial'"] {
+        for is_over in [true, false] {
+            let Some(bot) = Bot::with_one_account().await else {
+                return;
+            };
+            let account = bot.account().await;
+            let mut payer = bot.database.connect().await;
+            let transaction = payer.transaction().await.unwrap();
+            transaction.batch_execute(payment).await.unwrap();
+            // One that is under way holds its subscription; a new row of one is seen only when it is over.
+            if is_over {
+                transaction.commit().await.unwrap();
+            } else if payment == RENEW {
+                continue;
+            }
+            let unlink = bot.store.unlink(DEFAULT_PANEL, &account, now());
+            assert!(!at_once(unlink).await.unwrap(), "{payment} {is_over}");
+            let name = "SELECT marzban_user_id FROM vpn_configs";
+            assert_eq!(bot.text(name).await, "alice", "{payment} {is_over}");
+        }
+    }
+}

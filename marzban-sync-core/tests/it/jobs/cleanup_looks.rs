@@ -270,3 +270,21 @@ async fn a_second_look_that_took_too_long_deletes_nobody() {
         assert_eq!(problems(&report.run), expected, "{seconds}");
     }
 }
+
+#[tokio::test]
+async fn a_customer_who_pays_while_the_user_is_deleted_keeps_the_name_in_the_row() {
+    let world = gone();
+    let store = world.store.clone();
+    world
+        .panel
+        .at_call("delete user1", move || pay(&store, 11, 1, "active", day(30)));
+
+    let report = cleanup(&world.context()).await.unwrap();
+
+    assert_eq!((report.cleaned, report.skipped, report.errors), (0, 0, 1));
+    assert_eq!(
+        problems(&report.run),
+        ["1001 user1 Conflict: the panel user is gone, but its row names another by now, or somebody paid"]
+    );
+    assert_eq!(world.config(1), "user1 on 100 null");
+}

@@ -438,6 +438,25 @@ async fn names_that_differ_in_case_alone_are_different_also_in_a_column_that_ign
 }
 
 #[tokio::test]
+async fn an_account_whose_customer_paid_is_not_unlinked() {
+    for payment in [
+        "UPDATE subscriptions SET end_date = '2025-12-01 00:00:00'",
+        "UPDATE subscriptions SET status = 'trial'",
+        "INSERT INTO subscriptions (id, user_id, status, end_date) VALUES (2, 1, 'active', '2025-12-01 00:00:00')",
+    ] {
+        let sqlite = Sqlite::with_tables(TABLES).await;
+        sqlite.store.migrate().await.unwrap();
+        insert_one(&sqlite, "'2025-09-20 00:00:00'", "NULL");
+        let account = accounts(&sqlite).await.remove(0);
+        sqlite.bot().batch_execute(payment).unwrap();
+        let unlinked = sqlite.store.unlink(DEFAULT_PANEL, &account, now()).await;
+        assert!(!unlinked.unwrap(), "{payment}");
+        let name = sqlite.text("SELECT marzban_user_id FROM vpn_configs");
+        assert_eq!(name.as_deref(), Some("alice"), "{payment}");
+    }
+}
+
+#[tokio::test]
 async fn two_handles_on_one_file_share_the_lock_however_it_is_spelled() {
     let sqlite = Sqlite::fresh().await;
     let spelled = sqlite.folder.path().join(".").join("bot.db");
