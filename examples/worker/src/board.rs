@@ -1,0 +1,194 @@
+//! The board: the pages and the interface of apalis, runs by hand, and a page of our own, behind authentication.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use apalis_board::axum::framework::{ApiBuilder, RegisterRoute};
+use apalis_board::axum::sse::TracingBroadcaster;
+use apalis_board::axum::ui::ServeUI;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router, middleware};
+use marzban_sync_core::report::Job;
+use marzban_sync_core::store::{DEFAULT_PANEL, PostgresStore};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{self, Access};
+use crate::page;
+use crate::queue::{Liveness, Pushed, QUEUE, Queue};
+use crate::task::{SyncTask, job_named};
+
+/// How long connections may go on after the board was asked to end; a stream of logs would go on for ever.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The log, as the board's pages listen to it.
+pub(crate) type Broadcaster = Arc<Mutex<TracingBroadcaster>>;
+
+/// What the pages stand on.
+#[derive(Clone, Debug)]
+pub(crate) struct BoardState {
+    queue: Queue,
+    store: PostgresStore,
+    panels: Arc<[String]>,
+}
+
+/// Why a run cannot be asked for.
+#[derive(Debug)]
+pub(crate) enum EnqueueError {
+    /// There is no such panel among those of this process.
+    UnknownPanel,
+    /// The database does not take it.
+    Queue(anyhow::Error),
+}
+
+impl BoardState {
+    pub(crate) fn new(queue: Queue, store: PostgresStore, panels: Vec<String>) -> Self {
+        Self {
+            queue,
+            store,
+            panels: panels.into(),
+        }
+    }
+
+    /// The queue, and through [`Queue::pool`] the bot's database.
+    #[expect(dead_code, reason = "for the page, which is to come")]
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The bot's database.
+    #[expect(dead_code, reason = "for the page, which is to come")]
+    pub(crate) fn store(&self) -> &PostgresStore {
+        &self.store
+    }
+
+    /// The names of the panels.
+    pub(crate) fn panels(&self) -> &[String] {
+        &self.panels
+    }
+
+    /// Asks for a run by hand, and returns the id of its task.
+    pub(crate) async fn enqueue(
+        &self,
+        job: Job,
+        panel: &str,
+        allow_mass_changes: bool,
+    ) -> Result<String, EnqueueError> {
+        if !self.panels().iter().any(|name| name == panel) {
+            return Err(EnqueueError::UnknownPanel);
+        }
+        let task = SyncTask::manual(job, panel, allow_mass_changes);
+        match self.queue.push(task).await.map_err(EnqueueError::Queue)? {
+            Pushed::Queued(id) => {
+                tracing::info!(%job, panel, task.id = id, allow_mass_changes, "a run was asked for by hand");
+                Ok(id)
+            }
+            Pushed::AlreadyQueued => Err(EnqueueError::Queue(anyhow::anyhow!("a run by hand has no key"))),
+        }
+    }
+}
+
+/// Everything that the board answers.
+fn router(state: BoardState, liveness: Liveness, access: Access, broadcaster: Broadcaster) -> Router {
+    let api = ApiBuilder::new(Router::new())
+        .register(QUEUE, state.queue.storage(liveness))
+        .build();
+    let guarded = Router::new()
+        .nest("/api/v1", api)
+        .merge(page::router(state.clone()))
+        .route("/api/jobs", post(enqueue).with_state(state.clone()))
+        .fallback_service(ServeUI::new())
+        .layer(Extension(broadcaster))
+        .layer(middleware::from_fn_with_state(Arc::new(access), auth::guard));
+    let health = Router::new().route("/health", get(health)).with_state(state);
+    health.merge(guarded)
+}
+
+/// Serves the board until it is asked to end.
+pub(crate) async fn run(
+    listener: TcpListener,
+    state: BoardState,
+    liveness: Liveness,
+    access: Access,
+    broadcaster: Broadcaster,
+    cancellation: CancellationToken,
+) -> anyhow::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "the board listens");
+    let router = router(state, liveness, access, broadcaster);
+    let served = axum::serve(listener, router).with_graceful_shutdown(cancellation.clone().cancelled_owned());
+    tokio::select! {
+        served = served => served.context("the board cannot be served"),
+        () = async { cancellation.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    job: String,
+    #[serde(default = "default_panel")]
+    panel: String,
+    #[serde(default)]
+    allow_mass_changes: bool,
+}
+
+fn default_panel() -> String {
+    DEFAULT_PANEL.to_owned()
+}
+
+/// `POST /api/jobs`: 202 with the id of the task.
+async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, JsonRejection>) -> Response {
+    let error =
+        |status: StatusCode, message: String| (status, Json(json!({ "error": message }))).into_response();
+    let order = match order {
+        Ok(Json(order)) => order,
+        Err(rejection) => return error(rejection.status(), rejection.body_text()),
+    };
+    let Some(job) = job_named(&order.job) else {
+        let names = Job::ALL.map(Job::as_str).join(", ");
+        return error(StatusCode::UNPROCESSABLE_ENTITY, format!("the jobs are {names}"));
+    };
+    match state.enqueue(job, &order.panel, order.allow_mass_changes).await {
+        Ok(task) => (
+            StatusCode::ACCEPTED,
+            Json(json!({ "task": task, "job": job, "panel": order.panel })),
+        )
+            .into_response(),
+        Err(EnqueueError::UnknownPanel) => {
+            let names = state.panels().join(", ");
+            error(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!("the panels are {names}"),
+            )
+        }
+        Err(EnqueueError::Queue(cause)) => {
+            tracing::error!(error = format!("{cause:#}"), "a run by hand was not queued");
+            error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the queue does not take it now".to_owned(),
+            )
+        }
+    }
+}
+
+/// `GET /health`, which tells nothing but whether the database answers and needs no credentials.
+async fn health(State(state): State<BoardState>) -> Response {
+    match state.queue.verify().await {
+        Ok(()) => Json(json!({ "status": "ok" })).into_response(),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "the queue does not answer");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Json(json!({ "status": "unavailable" })),
+            )
+                .into_response()
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use marzban_sync_core::error::chain;
+use marzban_sync_core::report::Job;
+use marzban_sync_core::schedule::Schedule;
+use marzban_sync_core::store::DEFAULT_PANEL;
+use marzban_sync_examples::environment::PanelName;
+
+use crate::clock::ScaledClock;
+use crate::queue::Liveness;
+use crate::task::job_named;
+
+const AFTER_HELP: &str = "\
+Environment (a .env file is read too):
+  DATABASE_URL                           postgres://user:password@host/database, the bot's; the queue lies there too
+  MARZBAN_URL                            the panel, such as https://panel.example.com:8000
+  MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
+  MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
+  MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
+  MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
+  MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
+  MARZBAN_BOARD_USERNAME, MARZBAN_BOARD_PASSWORD, MARZBAN_BOARD_TOKEN
+                                         who may see the board: a browser's login, a program's bearer token
+  RUST_LOG                               log filter [default: info]
+With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on.
+
+Exit code: 0 it ended in order, 1 it could not run, 2 bad usage or configuration.";
+
+/// Schedulers, workers and a board for Marzban syncs, on any number of machines over one PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "worker", after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask for one run of a job by hand, and print the id of its task.
+    Enqueue(Enqueue),
+    /// Create the tables of the queue and of the library, and columns that are missing; only adds.
+    Migrate,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Enqueue {
+    /// The job, such as sync-subscriptions-from-marzban.
+    #[arg(value_parser = job)]
+    pub(crate) job: Job,
+    /// One of several panels.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_PANEL, hide_default_value = true)]
+    pub(crate) panel: PanelName,
+    /// Apply what the safety limits would withhold; look at a dry run of the `sync` example first.
+    #[arg(long)]
+    pub(crate) allow_mass_changes: bool,
+    /// Wait for its end, and print the report.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How often the run is tried.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_attempts: u32,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Puts a task for each panel and tick into the queue.
+    Scheduler,
+    /// Runs the tasks.
+    Worker,
+    /// Serves the board.
+    Board,
+    /// All three.
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// What this process does; may be given several times.
+    #[arg(long = "role", value_enum, value_name = "ROLE", default_value = "all")]
+    roles: Vec<Role>,
+    /// One of several panels; may be given several times. All processes should be given the same ones.
+    #[arg(long = "panel", value_name = "NAME", default_value = DEFAULT_PANEL)]
+    pub(crate) panels: Vec<PanelName>,
+    /// Another schedule of a job, in UTC, such as get-marzban-system-stats="*/5 * * * *".
+    #[arg(long = "schedule", value_name = "JOB=CRON", value_parser = schedule)]
+    schedules: Vec<Schedule>,
+    /// How many runs are under way in this process at a time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
+    /// End in order after so many runs, for a supervisor to start afresh.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_jobs: Option<u64>,
+    /// How often a run is tried, all in all.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) max_attempts: u32,
+    /// The pause before the second attempt; it doubles, up to 10 minutes, and is spread by chance.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) backoff: Duration,
+    /// When a run that found another one of its job and panel under way is tried again.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) busy_pause: Duration,
+    /// How long a run may take; by default what its schedule says, 30 minutes.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    time_limit: Option<Duration>,
+    /// A scheduled run that waited so long in the queue is left out when a later one waits too.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub(crate) expires: Duration,
+    /// How long running jobs are waited for when the process is asked to end.
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time)]
+    pub(crate) grace: Duration,
+    /// How often a worker says that it is alive.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    heartbeat: Duration,
+    /// After how many missed heartbeats others take over a worker's jobs.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    missed_heartbeats: u32,
+    /// How often an idle worker looks into the queue.
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
+    pub(crate) poll: Duration,
+    /// How long ended tasks are kept; at least an hour.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time)]
+    pub(crate) keep_finished: Duration,
+    /// Where the board listens; beyond this machine only with credentials.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
+    pub(crate) listen: SocketAddr,
+    /// How many times faster the schedulers' clock runs, for tests and demonstrations.
+    #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    speed: u32,
+    /// The moment at which that clock and the host's agree.
+    #[arg(long, hide = true, default_value_t = DateTime::UNIX_EPOCH)]
+    epoch: DateTime<Utc>,
+}
+
+impl Run {
+    /// Whether this process has a role.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.roles.iter().any(|given| [role, Role::All].contains(given))
+    }
+
+    /// What no single flag can tell of itself.
+    ///
+    /// # Errors
+    /// One clear line.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let liveness = self.liveness();
+        if liveness.patience() < Duration::from_secs(1) || liveness.patience() <= self.heartbeat {
+            return Err("--heartbeat times --missed-heartbeats must be at least a second, and more than one heartbeat".to_owned());
+        }
+        if self.keep_finished < Duration::from_hours(1) {
+            return Err("--keep-finished must be at least 1h".to_owned());
+        }
+        let mut names: Vec<_> = self.panel_names();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() != self.panels.len() {
+            return Err("--panel names a panel twice".to_owned());
+        }
+        for (number, schedule) in self.schedules.iter().enumerate() {
+            if self
+                .schedules
+                .iter()
+                .skip(number + 1)
+                .any(|other| other.job() == schedule.job())
+            {
+                return Err(format!("--schedule is given twice for {}", schedule.job()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn panel_names(&self) -> Vec<String> {
+        self.panels
+            .iter()
+            .map(|panel| panel.as_str().to_owned())
+            .collect()
+    }
+
+    pub(crate) fn liveness(&self) -> Liveness {
+        Liveness {
+            heartbeat: self.heartbeat,
+            missed: self.missed_heartbeats,
+        }
+    }
+
+    /// The schedules of all four jobs.
+    pub(crate) fn schedules(&self) -> Vec<Schedule> {
+        let chosen = |job| {
+            self.schedules
+                .iter()
+                .find(|schedule| schedule.job() == job)
+                .cloned()
+        };
+        let of = |job| chosen(job).unwrap_or_else(|| Schedule::default_of(job));
+        let limited = |schedule: Schedule| match self.time_limit.map(TimeDelta::from_std) {
+            Some(Ok(time_limit)) => schedule.with_time_limit(time_limit),
+            Some(Err(_)) | None => schedule,
+        };
+        Job::ALL.into_iter().map(of).map(limited).collect()
+    }
+
+    /// The clock of the schedules.
+    pub(crate) fn clock(&self) -> ScaledClock {
+        ScaledClock::new(self.epoch, self.speed)
+    }
+}
+
+fn job(name: &str) -> Result<Job, String> {
+    let names = Job::ALL.map(|job| job.as_str().replace('_', "-")).join(", ");
+    job_named(name).ok_or_else(|| format!("the jobs are {names}"))
+}
+
+fn schedule(text: &str) -> Result<Schedule, String> {
+    let (name, cron) = text.split_once('=').ok_or("it must be JOB=CRON")?;
+    Schedule::new(job(name)?, cron).map_err(|error| chain(&error))
+}
+
+/// A time such as `30s`, `500ms` or `7d`, of whole milliseconds and not none at all.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_millis(1) || time > Duration::from_hours(366 * 24) {
+        return Err("it must be between 1ms and a year".to_owned());
+    }
+    Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<Run, String> {
+        let arguments = [&["worker"], arguments].concat();
+        let run = Arguments::try_parse_from(arguments)
+            .map_err(|error| error.to_string())?
+            .run;
+        run.check().map(|()| run)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_process_does_everything_unless_told() {
+        let all = run(&[]).unwrap();
+        assert!(
+            [Role::Scheduler, Role::Worker, Role::Board]
+                .into_iter()
+                .all(|role| all.has(role))
+        );
+        let two = run(&["--role", "scheduler", "--role", "board"]).unwrap();
+        assert!(two.has(Role::Scheduler) && two.has(Role::Board) && !two.has(Role::Worker));
+    }
+
+    #[test]
+    fn a_schedule_and_the_time_limit_can_be_replaced() {
+        let run = run(&[
+            "--schedule",
+            "get-marzban-system-stats=*/5 * * * *",
+            "--time-limit",
+            "2m",
+        ])
+        .unwrap();
+        let schedules: Vec<_> = run.schedules().iter().map(Schedule::to_string).collect();
+        let expected = [
+            "0 */2 * * * sync_subscriptions_from_marzban",
+            "30 * * * * sync_user_status_from_marzban",
+            "0 1 * * 1 cleanup_expired_marzban_users",
+            "*/5 * * * * get_marzban_system_stats",
+        ];
+        assert_eq!(schedules, expected);
+        assert!(
+            run.schedules()
+                .iter()
+                .all(|schedule| schedule.time_limit() == TimeDelta::minutes(2))
+        );
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        for (arguments, why) in [
+            (&["--schedule", "reboot=* * * * *"][..], "the jobs are"),
+            (
+                &["--schedule", "get-marzban-system-stats=soon"],
+                "not a cron expression",
+            ),
+            (&["--panel", "de", "--panel", "de"], "twice"),
+            (&["--panel", "d:e"], "letters"),
+            (&["--heartbeat", "1ms"], "at least a second"),
+            (&["--keep-finished", "5m"], "at least 1h"),
+            (&["--poll", "0s"], "between 1ms"),
+            (&["--concurrency", "0"], "0 is not in 1..=256"),
+        ] {
+            let refused = run(arguments).map(|_| ()).unwrap_err();
+            assert!(refused.contains(why), "{arguments:?}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The scheduler: puts one task for each panel and tick into the queue, whichever scheduler is first.
+//!
+//! What is due is decided by [`Agenda`] of the library, the one place that reads cron expressions and knows what
+//! becomes of missed ticks. apalis has a cron engine of its own, and it is not used: it would be a second reading of
+//! the same text, it gives every scheduler's copy of a tick another id, and it knows nothing of ticks that it missed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use marzban_sync_core::clock::Clock;
+use marzban_sync_core::report::Job;
+use marzban_sync_core::schedule::{Agenda, Schedule, Tick};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::ScaledClock;
+use crate::queue::{Pushed, Queue};
+use crate::task::SyncTask;
+
+/// The longest sleep, so that a clock that is set forward is noticed.
+const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// How often old tasks are removed.
+const REMOVE_INTERVAL: Duration = Duration::from_hours(1);
+
+/// What a scheduler goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Scheduler {
+    pub(crate) queue: Queue,
+    pub(crate) panels: Vec<String>,
+    pub(crate) schedules: Vec<Schedule>,
+    pub(crate) clock: ScaledClock,
+    pub(crate) keep_finished: Duration,
+}
+
+impl Scheduler {
+    /// Queues what is due until it is asked to end.
+    ///
+    /// # Errors
+    /// When the last ticks cannot be read at the beginning; a database that is away later is waited for.
+    pub(crate) async fn run(self, cancellation: CancellationToken) -> anyhow::Result<()> {
+        let mut agendas = self.agendas().await?;
+        let mut outbox = Outbox::default();
+        let mut remove_at = Instant::now();
+        while !cancellation.is_cancelled() {
+            let now = self.clock.now();
+            for (panel, agenda) in &mut agendas {
+                // Whether a run is under way is known to the lock of the library alone: a worker that finds one
+                // tries again later.
+                for tick in agenda.take_due(now, |_| false) {
+                    outbox.put(panel, tick);
+                }
+            }
+            outbox.flush(&self.queue).await;
+            if remove_at <= Instant::now() {
+                remove_at = Instant::now() + REMOVE_INTERVAL;
+                self.remove_finished().await;
+            }
+            let next = agendas.iter().filter_map(|(_, agenda)| agenda.next(now)).min();
+            let pause = next.map_or(MAX_SLEEP, |next| self.clock.wait(next - self.clock.now()));
+            tokio::select! {
+                () = sleep(pause.clamp(Duration::from_millis(1), MAX_SLEEP)) => {}
+                () = cancellation.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One agenda a panel, which goes on from the last tick that any scheduler queued.
+    async fn agendas(&self) -> anyhow::Result<Vec<(String, Agenda)>> {
+        let mut agendas = Vec::new();
+        for panel in &self.panels {
+            let last = self.queue.last_ticks(panel).await?;
+            let agenda = Agenda::resumed(self.schedules.clone(), self.clock.now(), |job| {
+                last.get(&job).copied()
+            });
+            agendas.push((panel.clone(), agenda));
+        }
+        Ok(agendas)
+    }
+
+    async fn remove_finished(&self) {
+        match self.queue.remove_finished(self.keep_finished).await {
+            Ok(removed) => tracing::debug!(removed, "old tasks were removed"),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "old tasks were not removed"),
+        }
+    }
+}
+
+/// Ticks that are due and not yet in the queue; of those of one job and panel that pile up, the latest counts.
+#[derive(Debug, Default)]
+struct Outbox(BTreeMap<(String, Job), DateTime<Utc>>);
+
+impl Outbox {
+    fn put(&mut self, panel: &str, tick: Tick) {
+        self.0.insert((panel.to_owned(), tick.job), tick.at);
+    }
+
+    /// Puts them into the queue; what it does not take is tried again at the next round.
+    async fn flush(&mut self, queue: &Queue) {
+        while let Some(entry) = self.0.first_entry() {
+            let ((panel, job), at) = (entry.key(), *entry.get());
+            let task = SyncTask::scheduled(panel, Tick { at, job: *job });
+            match queue.push(task).await {
+                Ok(Pushed::Queued(id)) => {
+                    tracing::info!(%job, panel, tick = %at, task.id = id, "a run is due");
+                }
+                Ok(Pushed::AlreadyQueued) => tracing::debug!(%job, panel, tick = %at, "already queued"),
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        waiting = self.0.len(),
+                        "a run was not queued"
+                    );
+                    return;
+                }
+            }
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_that_pile_up_coalesce_by_job_and_panel() {
+        let tick = |minute: u32, job| Tick {
+            at: format!("2025-09-15T00:{minute:02}:00Z").parse().unwrap(),
+            job,
+        };
+        let mut outbox = Outbox::default();
+        for minute in [0, 15, 30] {
+            outbox.put("de", tick(minute, Job::GetMarzbanSystemStats));
+        }
+        outbox.put("de", tick(30, Job::SyncUserStatusFromMarzban));
+        outbox.put("nl", tick(0, Job::GetMarzbanSystemStats));
+        let waiting: Vec<_> = outbox
+            .0
+            .into_iter()
+            .map(|((panel, job), at)| (panel, job, at))
+            .collect();
+        let expected = [
+            ("de", 30, Job::SyncUserStatusFromMarzban),
+            ("de", 30, Job::GetMarzbanSystemStats),
+            ("nl", 0, Job::GetMarzbanSystemStats),
+        ]
+        .map(|(panel, minute, job)| (panel.to_owned(), job, tick(minute, job).at));
+        assert_eq!(waiting, expected);
+    }
+}

@@ -1,0 +1,161 @@
+//! What lies in the queue: which job is to run, for which panel, and why.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use marzban_sync_core::report::Job;
+use marzban_sync_core::schedule::Tick;
+use marzban_sync_core::store::DEFAULT_PANEL;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One run that is asked for, as JSON in the queue.
+///
+/// It is read from any JSON whatever: fields that this version does not know are passed over, and those that an
+/// older one did not write have defaults, so that no row of the queue can keep the board or a worker from the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Value")]
+pub(crate) struct SyncTask {
+    /// The name of the job; what is no job ends as a failed task.
+    pub(crate) job: String,
+    /// The panel, by the name that `vpn_configs.panel` has.
+    pub(crate) panel: String,
+    /// The tick of the schedule that it answers; none when somebody asked for it by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tick: Option<DateTime<Utc>>,
+    /// Whether to apply what the safety limits would withhold.
+    pub(crate) allow_mass_changes: bool,
+}
+
+impl From<Value> for SyncTask {
+    fn from(value: Value) -> Self {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        Self {
+            job: text("job").unwrap_or_default().to_owned(),
+            panel: text("panel").unwrap_or(DEFAULT_PANEL).to_owned(),
+            tick: text("tick").and_then(|tick| tick.parse().ok()),
+            // Only what says so in so many words.
+            allow_mass_changes: value.get("allow_mass_changes") == Some(&Value::Bool(true)),
+        }
+    }
+}
+
+impl SyncTask {
+    /// A run that a schedule asks for.
+    pub(crate) fn scheduled(panel: &str, tick: Tick) -> Self {
+        Self {
+            tick: Some(tick.at),
+            ..Self::manual(tick.job, panel, false)
+        }
+    }
+
+    /// A run that somebody asks for.
+    pub(crate) fn manual(job: Job, panel: &str, allow_mass_changes: bool) -> Self {
+        Self {
+            job: job.as_str().to_owned(),
+            panel: panel.to_owned(),
+            tick: None,
+            allow_mass_changes,
+        }
+    }
+
+    /// The job, if this version knows it.
+    pub(crate) fn known_job(&self) -> Option<Job> {
+        job_named(&self.job)
+    }
+
+    /// What makes a tick of a job and a panel one task, whoever queues it; none for runs by hand, of which each counts.
+    pub(crate) fn idempotency_key(&self) -> Option<String> {
+        let tick = self.tick?.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Some(format!("{}:{}:{tick}", self.job, self.panel))
+    }
+}
+
+/// The parts of an idempotency key, whose tick may hold colons itself.
+pub(crate) fn parse_key(key: &str) -> Option<(Job, &str, DateTime<Utc>)> {
+    let (job, rest) = key.split_once(':')?;
+    let (panel, tick) = rest.split_once(':')?;
+    Some((job_named(job)?, panel, tick.parse().ok()?))
+}
+
+/// The job of a name, in the spelling of functions or of command lines.
+pub(crate) fn job_named(name: &str) -> Option<Job> {
+    let name = name.replace('-', "_");
+    Job::ALL.into_iter().find(|job| job.as_str() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn monday() -> Tick {
+        Tick {
+            at: "2025-09-15T01:00:00Z".parse().unwrap(),
+            job: Job::CleanupExpiredMarzbanUsers,
+        }
+    }
+
+    #[test]
+    fn a_task_survives_the_queue() {
+        for task in [
+            SyncTask::scheduled("de-1", monday()),
+            SyncTask::manual(Job::GetMarzbanSystemStats, DEFAULT_PANEL, true),
+        ] {
+            let bytes = serde_json::to_vec(&task).unwrap();
+            assert_eq!(serde_json::from_slice::<SyncTask>(&bytes).unwrap(), task);
+        }
+    }
+
+    #[test]
+    fn any_json_is_a_task_and_nothing_unclear_allows_mass_changes() {
+        let known = SyncTask::manual(Job::GetMarzbanSystemStats, DEFAULT_PANEL, false);
+        for older_or_newer in [
+            json!({"job": "get_marzban_system_stats"}),
+            json!({"job": "get_marzban_system_stats", "panel": null, "tick": 5, "color": "red"}),
+            json!({"job": "get_marzban_system_stats", "allow_mass_changes": "true"}),
+        ] {
+            assert_eq!(SyncTask::from(older_or_newer), known);
+        }
+        for no_task in [
+            json!(null),
+            json!([]),
+            json!("sync"),
+            json!({"job": 4}),
+            json!({"job": "reboot"}),
+        ] {
+            assert_eq!(SyncTask::from(no_task).known_job(), None);
+        }
+    }
+
+    #[test]
+    fn a_key_names_job_panel_and_tick_and_can_be_read_again() {
+        let key = SyncTask::scheduled("de-1", monday()).idempotency_key().unwrap();
+        assert_eq!(key, "cleanup_expired_marzban_users:de-1:2025-09-15T01:00:00Z");
+        assert_eq!(parse_key(&key), Some((monday().job, "de-1", monday().at)));
+        assert_eq!(
+            SyncTask::manual(monday().job, "de-1", false).idempotency_key(),
+            None
+        );
+        for no_key in [
+            "",
+            "a:b",
+            "reboot:de-1:2025-09-15T01:00:00Z",
+            "get_marzban_system_stats:de:soon",
+        ] {
+            assert_eq!(parse_key(no_key), None, "{no_key}");
+        }
+    }
+
+    #[test]
+    fn a_job_has_two_spellings() {
+        assert_eq!(
+            job_named("get-marzban-system-stats"),
+            Some(Job::GetMarzbanSystemStats)
+        );
+        assert_eq!(
+            job_named("get_marzban_system_stats"),
+            Some(Job::GetMarzbanSystemStats)
+        );
+        assert_eq!(job_named("all"), None);
+    }
+}

@@ -1,0 +1,304 @@
+//! The worker: fetches tasks, runs them, and writes into their rows what became of them.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use apalis::prelude::{
+    Attempt, BoxDynError, Data, DeferredError, Event, EventListenerExt, FromRequest, IntervalStrategy,
+    PollWith, Task, WorkerBuilder, WorkerBuilderExt, WorkerContext,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::queue::{Claim, Liveness, Queue};
+use crate::retry::{Ending, Policy, Verdict};
+use crate::run::{Runner, guarded};
+use crate::task::SyncTask;
+
+/// The longest pause before a worker that lost its database begins anew.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a worker that ends may take to give back what it holds; others take it over anyhow.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a worker that ends looks whether its last run has ended.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How a worker works; without `Debug`, as the URL holds a password.
+pub(crate) struct Settings {
+    pub(crate) url: String,
+    pub(crate) liveness: Liveness,
+    pub(crate) concurrency: u16,
+    pub(crate) max_jobs: Option<u64>,
+    pub(crate) poll: Duration,
+    pub(crate) expires: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) policy: Policy,
+}
+
+/// What every life of a worker shares.
+struct Shared {
+    settings: Settings,
+    runner: Arc<dyn Runner>,
+    /// The process is to end: runs stop between two batches.
+    cancellation: CancellationToken,
+    /// No more tasks are taken; what runs goes on.
+    draining: CancellationToken,
+    begun: AtomicU64,
+}
+
+/// One life of a worker, from its registration to its end or to the loss of its database.
+struct Life {
+    name: String,
+    queue: Queue,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Life")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Works until the cancellation is asked for, or until `max_jobs` runs were begun and have ended.
+pub(crate) async fn run(
+    settings: Settings,
+    runner: Arc<dyn Runner>,
+    cancellation: CancellationToken,
+) -> anyhow::Result<()> {
+    let shared = Arc::new(Shared {
+        settings,
+        runner,
+        draining: cancellation.child_token(),
+        cancellation,
+        begun: AtomicU64::new(0),
+    });
+    let mut pause = Duration::from_secs(1);
+    loop {
+        // Nothing that may be stuck is used again, and no row of the life before counts as this one's.
+        let life = Arc::new(Life {
+            name: unique_name(),
+            queue: Queue::new(&shared.settings.url, 1)?,
+            shared: Arc::clone(&shared),
+        });
+        let begun_at = Instant::now();
+        let ended = live(&life).await;
+        if shared.draining.is_cancelled() {
+            return Ok(());
+        }
+        if begun_at.elapsed() > MAX_PAUSE {
+            pause = Duration::from_secs(1);
+        }
+        let error = ended.err().map(|error| format!("{error:#}"));
+        tracing::warn!(
+            worker = life.name,
+            error,
+            pause_ms = pause.as_millis(),
+            "the worker begins anew"
+        );
+        tokio::select! {
+            () = sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+            () = shared.draining.cancelled() => return Ok(()),
+        }
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
+
+/// Host, process and chance: the key of the table of workers, where two processes must never share a row.
+fn unique_name() -> String {
+    let host = gethostname::gethostname();
+    format!(
+        "{}-{}-{:08x}",
+        host.to_string_lossy(),
+        std::process::id(),
+        fastrand::u32(..)
+    )
+}
+
+async fn live(life: &Arc<Life>) -> anyhow::Result<()> {
+    let settings = &life.shared.settings;
+    let context = WorkerContext::new(&life.name);
+    let (beat, heard) = watch::channel(Instant::now());
+    let storage = life.queue.storage(settings.liveness);
+    let worker = WorkerBuilder::new(&context)
+        .backend(PollWith::new(storage, IntervalStrategy::new(settings.poll)))
+        .data(Arc::clone(life))
+        .concurrency(usize::from(settings.concurrency))
+        .on_event(move |_, event| {
+            if matches!(event, Event::HeartBeat) {
+                beat.send_replace(Instant::now());
+            }
+        })
+        .build(handle);
+    // Boxed, as the future of apalis is a large one.
+    let ended = tokio::select! {
+        ended = Box::pin(worker.run()) => ended.map_err(|error| anyhow!("the queue failed: {error}")),
+        () = silence(heard, settings.liveness) => Err(anyhow!("it could not say in time that it is alive")),
+        () = drain(&context, &life.shared) => Ok(()),
+    };
+    match timeout(RELEASE_TIMEOUT, life.queue.release(&life.name)).await {
+        Ok(Ok(released)) => tracing::debug!(worker = life.name, released, "the worker has ended"),
+        Ok(Err(_)) | Err(_) => {
+            tracing::warn!(worker = life.name, "others will take over what this worker held");
+        }
+    }
+    ended
+}
+
+/// Ends when a worker has not been heard of for almost as long as others need to count it as dead.
+///
+/// They will take over its tasks then, so it must not go on with them; without this, a connection on which bytes
+/// vanish would keep it going for as long as the operating system believes in it.
+async fn silence(heard: watch::Receiver<Instant>, liveness: Liveness) {
+    let patience = liveness.patience().saturating_sub(liveness.heartbeat / 2);
+    loop {
+        let until = *heard.borrow() + patience;
+        if until <= Instant::now() {
+            return;
+        }
+        sleep_until(until).await;
+    }
+}
+
+/// Stops a worker in order once no more tasks are to be taken; ends itself only when it gives up waiting for runs.
+///
+/// A paused worker goes on to beat and to record results, which one that is told to stop at once would not.
+async fn drain(context: &WorkerContext, shared: &Shared) {
+    shared.draining.cancelled().await;
+    if context.pause().is_err() {
+        return;
+    }
+    let over = async {
+        shared.cancellation.cancelled().await;
+        sleep(shared.settings.grace).await;
+    };
+    let idle = async {
+        while context.has_pending_tasks() {
+            sleep(DRAIN_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = idle => {}
+        () = over => {
+            tracing::warn!(runs = context.task_count(), "the runs under way are given up");
+            return;
+        }
+    }
+    if context.stop().is_ok() {
+        future::pending::<()>().await;
+    }
+}
+
+/// What apalis knows of a task besides its payload.
+#[derive(Clone, Debug)]
+struct Ticket {
+    id: String,
+    /// Counted up when the run begins.
+    attempt: Attempt,
+    max_attempts: usize,
+}
+
+impl FromRequest<Task<SyncTask>> for Ticket {
+    type Error = Infallible;
+
+    async fn from_request(task: &Task<SyncTask>) -> Result<Self, Self::Error> {
+        let context = task.ctx();
+        Ok(Self {
+            id: context.task_id().map(ToString::to_string).unwrap_or_default(),
+            attempt: context.raw_attempt().clone(),
+            max_attempts: context.max_attempts().unwrap_or(1),
+        })
+    }
+}
+
+/// Runs one task; what it returns is what apalis writes into the task's row.
+async fn handle(task: SyncTask, ticket: Ticket, life: Data<Arc<Life>>) -> Result<Value, BoxDynError> {
+    let attempt = ticket.attempt.current();
+    let span = tracing::info_span!(
+        "task",
+        task.id = ticket.id,
+        job = task.job,
+        panel = task.panel,
+        tick = task.tick.map(tracing::field::display),
+        attempt
+    );
+    life.perform(task, &ticket).instrument(span).await
+}
+
+impl Life {
+    async fn perform(&self, task: SyncTask, ticket: &Ticket) -> Result<Value, BoxDynError> {
+        let Shared { settings, runner, .. } = &*self.shared;
+        let made = ticket.attempt.current();
+        let ending = if !self.may_begin() {
+            Ending::Cancelled
+        } else if made > ticket.max_attempts {
+            let why = format!("{} workers ended while they ran it", made - 1);
+            Ending::Failed { why, is_final: true }
+        } else {
+            match self.queue.claim(&ticket.id, &self.name, settings.expires).await {
+                Ok(Claim::Held) => guarded(Arc::clone(runner), task, self.shared.cancellation.clone()).await,
+                // Nothing is written: the row is another worker's.
+                Ok(Claim::Lost) => return Err("another worker has taken it over".into()),
+                Ok(Claim::Superseded) => {
+                    Ending::Finished(json!({ "skipped": "a later tick is in the queue" }))
+                }
+                Err(error) => Ending::Failed {
+                    why: format!("{error:#}"),
+                    is_final: false,
+                },
+            }
+        };
+        let verdict = settings
+            .policy
+            .decide(ending, made, ticket.max_attempts, fastrand::f64());
+        self.conclude(verdict, ticket).await
+    }
+
+    /// Counts the runs of the process, the last of which lets it drain.
+    fn may_begin(&self) -> bool {
+        let Shared {
+            settings,
+            cancellation,
+            draining,
+            begun,
+            ..
+        } = &*self.shared;
+        let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
+        if settings.max_jobs.is_some_and(|most| number >= most) {
+            draining.cancel();
+        }
+        !cancellation.is_cancelled() && settings.max_jobs.is_none_or(|most| number <= most)
+    }
+
+    async fn conclude(&self, verdict: Verdict, ticket: &Ticket) -> Result<Value, BoxDynError> {
+        match verdict {
+            Verdict::Done(report) => {
+                tracing::info!("the task is done");
+                Ok(report)
+            }
+            Verdict::Postpone { why, pause, is_free } => {
+                tracing::info!(why, pause_ms = pause.as_millis(), "the task is tried again later");
+                self.queue
+                    .postpone(&ticket.id, &self.name, pause, is_free)
+                    .await?;
+                Err(DeferredError::new(why).into())
+            }
+            Verdict::Fail(why) => {
+                tracing::error!(why, "the task has failed");
+                let made = ticket.attempt.current();
+                self.queue.forbid_attempts(&ticket.id, &self.name, made).await?;
+                Err(why.into())
+            }
+        }
+    }
+}

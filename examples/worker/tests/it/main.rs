@@ -1,0 +1,1 @@
+//! The built program as processes, over a real PostgreSQL and fake panels.
