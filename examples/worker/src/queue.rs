@@ -130,7 +130,7 @@ impl Queue {
     }
 
     /// The pool, for questions to the same database.
-    #[expect(dead_code, reason = "for the page, which is to come")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the page, which is to come"))]
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }

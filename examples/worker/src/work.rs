@@ -175,6 +175,11 @@ async fn silence(heard: watch::Receiver<Instant>, liveness: Liveness) {
 /// A paused worker goes on to beat and to record results, which one that is told to stop at once would not.
 async fn drain(context: &WorkerContext, shared: &Shared) {
     shared.draining.cancelled().await;
+    tracing::info!(
+        worker = context.name(),
+        runs = context.task_count(),
+        "no more tasks are taken"
+    );
     if context.pause().is_err() {
         return;
     }
@@ -302,3 +307,6 @@ impl Life {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

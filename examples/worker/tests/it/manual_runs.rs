@@ -1,0 +1,106 @@
+//! Runs by hand, from the command line and over HTTP.
+
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_asks_for_a_run_and_waits_for_its_report() {
+    let Some(stage) = Stage::new(&["default", "de"]).await else {
+        return;
+    };
+    stage.insert_customers(1, "de", 1..=3).await;
+    let ended = stage
+        .run(&["enqueue", "sync-subscriptions-from-marzban", "--panel", "de"])
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let printed = ended.json();
+    assert_eq!(
+        (&printed["job"], &printed["panel"]),
+        (&json!("sync_subscriptions_from_marzban"), &json!("de"))
+    );
+    let _worker = stage.start_worker(&["--panel", "default", "--panel", "de"]);
+    let result = stage
+        .until_status(printed["task"].as_str().unwrap(), "Done")
+        .await;
+    assert_eq!(
+        (&result["Ok"]["synced"], &result["Ok"]["panel"]),
+        (&json!(3), &json!("de"))
+    );
+
+    let ended = stage
+        .run(&["enqueue", "get_marzban_system_stats", "--wait"])
+        .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.json()["job"], "get_marzban_system_stats");
+    assert!(ended.json()["stats"]["version"].is_string(), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_asks_for_a_run_and_is_told_the_task() {
+    let Some(stage) = Stage::new(&["default"]).await else {
+        return;
+    };
+    let board = stage.start(&[
+        "--role",
+        "board",
+        "--role",
+        "worker",
+        "--listen",
+        "127.0.0.1:0",
+        "--poll",
+        "50ms",
+    ]);
+    let address = board.address().await;
+    let http = reqwest::Client::new();
+    let post = async |body: Value| {
+        let response = http
+            .post(format!("{address}/api/jobs"))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        (
+            response.status().as_u16(),
+            response.json::<Value>().await.unwrap(),
+        )
+    };
+
+    let (status, answer) = post(json!({"job": "get-marzban-system-stats"})).await;
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(
+        (&answer["job"], &answer["panel"]),
+        (&json!("get_marzban_system_stats"), &json!("default"))
+    );
+    let task = answer["task"].as_str().unwrap();
+    stage.until_status(task, "Done").await;
+    let shown = http
+        .get(format!("{address}/api/v1/queues/marzban/tasks/{task}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        shown.json::<Value>().await.unwrap()["args"]["job"],
+        "get_marzban_system_stats"
+    );
+
+    for (body, why) in [
+        (
+            json!({"job": "reboot"}),
+            "the jobs are sync_subscriptions_from_marzban",
+        ),
+        (
+            json!({"job": "get-marzban-system-stats", "panel": "nl"}),
+            "the panels are default",
+        ),
+        (
+            json!({"job": "get-marzban-system-stats", "allow_mass_change": true}),
+            "unknown field",
+        ),
+        (json!({}), "missing field `job`"),
+    ] {
+        let (status, answer) = post(body).await;
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(why), "{answer}");
+    }
+}
