@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router, middleware};
 use marzban_sync_core::report::Job;
+use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::{DEFAULT_PANEL, PostgresStore};
 use serde::Deserialize;
 use serde_json::json;
@@ -37,6 +38,7 @@ pub(crate) struct BoardState {
     queue: Queue,
     store: PostgresStore,
     panels: Arc<[String]>,
+    schedules: Arc<[Schedule]>,
 }
 
 /// Why a run cannot be asked for.
@@ -49,22 +51,26 @@ pub(crate) enum EnqueueError {
 }
 
 impl BoardState {
-    pub(crate) fn new(queue: Queue, store: PostgresStore, panels: Vec<String>) -> Self {
+    pub(crate) fn new(
+        queue: Queue,
+        store: PostgresStore,
+        panels: Vec<String>,
+        schedules: Vec<Schedule>,
+    ) -> Self {
         Self {
             queue,
             store,
             panels: panels.into(),
+            schedules: schedules.into(),
         }
     }
 
     /// The queue, and through [`Queue::pool`] the bot's database.
-    #[expect(dead_code, reason = "for the page, which is to come")]
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
 
     /// The bot's database.
-    #[expect(dead_code, reason = "for the page, which is to come")]
     pub(crate) fn store(&self) -> &PostgresStore {
         &self.store
     }
@@ -72,6 +78,11 @@ impl BoardState {
     /// The names of the panels.
     pub(crate) fn panels(&self) -> &[String] {
         &self.panels
+    }
+
+    /// When the jobs run.
+    pub(crate) fn schedules(&self) -> &[Schedule] {
+        &self.schedules
     }
 
     /// Asks for a run by hand, and returns the id of its task.

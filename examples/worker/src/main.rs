@@ -128,7 +128,7 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
         let listener = TcpListener::bind(run.listen)
             .await
             .map_err(|error| Failure::Configuration(format!("--listen {}: {error}", run.listen)))?;
-        let state = BoardState::new(queue.clone(), store, run.panel_names());
+        let state = BoardState::new(queue.clone(), store, run.panel_names(), run.schedules());
         let liveness = run.liveness();
         roles.spawn(board::run(
             listener,

@@ -130,7 +130,6 @@ impl Queue {
     }
 
     /// The pool, for questions to the same database.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the page, which is to come"))]
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
