@@ -145,7 +145,8 @@ pub(crate) async fn guard(State(access): State<Arc<Access>>, request: Request, n
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
-        ("referrer-policy", "no-referrer"),
+        // With "no-referrer" browsers say of their own forms that they come from nowhere.
+        ("referrer-policy", "same-origin"),
     ] {
         response
             .headers_mut()
