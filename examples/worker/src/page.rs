@@ -1,12 +1,209 @@
-//! The page of our own: what the panels, the runs and the figures look like.
+//! The page of our own: what the panels, the runs and the figures look like, and runs by hand.
 //!
-//! It lies behind the board's authentication, as everything that [`router`] holds.
+//! It lies behind the board's authentication, as everything that [`router`] holds. It is whole without scripts: the
+//! server reads the history, [`view`] makes of it what is to be said, and [`render`] says it in HTML and SVG.
 
-use axum::Router;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Query, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFRESH, SET_COOKIE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Form, Router};
+use chrono::{DateTime, Utc};
+use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_core::report::Job;
+use maud::Markup;
+use serde::Deserialize;
 
-use crate::board::BoardState;
+use crate::board::{BoardState, EnqueueError};
+use crate::page::form::Token;
+use crate::page::selection::{Asked, Asking, PATH, Selection};
+use crate::task::job_named;
+
+mod chart;
+mod form;
+mod load;
+mod render;
+mod selection;
+mod stats;
+mod view;
+mod withheld;
+mod words;
+
+/// Nothing but the page's own stylesheet and icon, and forms to itself.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
+const STYLE: &str = include_str!("../assets/page.css");
+const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The routes of the page.
 pub(crate) fn router(state: BoardState) -> Router {
-    Router::new().with_state(state)
+    let asset = |kind: &'static str, text: &'static str| {
+        get(move || async move {
+            (
+                [
+                    (CONTENT_TYPE, kind),
+                    (CACHE_CONTROL, "private, max-age=300"),
+                    (CONTENT_SECURITY_POLICY, POLICY),
+                ],
+                text,
+            )
+        })
+    };
+    Router::new()
+        .route(PATH, get(show))
+        .route(&format!("{PATH}/run"), post(run))
+        .route(
+            &format!("{PATH}/style.css"),
+            asset("text/css; charset=utf-8", STYLE),
+        )
+        .route(&format!("{PATH}/icon.svg"), asset("image/svg+xml", ICON))
+        .with_state(state)
+}
+
+/// `GET /marzban`.
+async fn show(
+    State(state): State<BoardState>,
+    headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let asked = asked.map(|Query(asked)| asked).unwrap_or_default();
+    let now = SystemClock.now();
+    let (selection, asking) = (asked.selection(), asked.asking());
+    let token = Token::of(&headers);
+    let (token, is_new) = match token {
+        Some(token) => (token, false),
+        None => (Token::generate(), true),
+    };
+    let is_live = selection.is_live;
+    let mut response = match rendered(&state, &token, selection, asking, now).await {
+        Ok(page) => html(StatusCode::OK, page),
+        Err(error) => unavailable(&error),
+    };
+    if let Some(cookie) = token.cookie().filter(|_| is_new) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    if is_live {
+        response
+            .headers_mut()
+            .insert(REFRESH, HeaderValue::from_static("30"));
+    }
+    response
+}
+
+async fn rendered(
+    state: &BoardState,
+    token: &Token,
+    selection: Selection,
+    asking: Option<Asking>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Markup> {
+    let task = match &asking {
+        Some(Asking::Task(id)) => Some(id.as_str()),
+        _ => None,
+    };
+    let facts = load::facts(state, &selection, task, now).await?;
+    let page = view::page(
+        &facts,
+        state.panels(),
+        state.schedules(),
+        (selection, asking),
+        now,
+    );
+    Ok(render::page(&page, token))
+}
+
+/// A run that is asked for.
+#[derive(Debug, Deserialize)]
+struct Order {
+    token: String,
+    job: String,
+    /// The panel that it is for.
+    #[serde(rename = "for")]
+    panel: String,
+    /// The run whose plan is to be applied on purpose.
+    apply: Option<i64>,
+    confirm: Option<String>,
+    /// The panel whose charts were shown.
+    #[serde(rename = "panel")]
+    shown: Option<String>,
+    range: Option<String>,
+    live: Option<String>,
+}
+
+/// `POST /marzban/run`: asks for a run, and leads back to the page, which says what becomes of it.
+async fn run(
+    State(state): State<BoardState>,
+    headers: HeaderMap,
+    order: Result<Form<Order>, FormRejection>,
+) -> Response {
+    let Ok(Form(order)) = order else {
+        return refusal(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "This is none of the page's forms.",
+        );
+    };
+    if !Token::of(&headers).is_some_and(|token| token.is(&order.token)) {
+        return refusal(
+            StatusCode::FORBIDDEN,
+            "The form did not come from this page, or cookies are refused. Nothing was asked for.",
+        );
+    }
+    let Some(job) = job_named(&order.job) else {
+        return refusal(StatusCode::UNPROCESSABLE_ENTITY, "There is no such job.");
+    };
+    let asking = match ask(&state, job, &order).await {
+        Ok(asking) => asking,
+        Err(EnqueueError::UnknownPanel) => {
+            return refusal(StatusCode::UNPROCESSABLE_ENTITY, "There is no such panel.");
+        }
+        Err(EnqueueError::Queue(error)) => return unavailable(&error),
+    };
+    let selection = Asked::of(order.shown, order.range, order.live).selection();
+    let address = format!("{}#notice", selection.address(Some(&asking)));
+    (StatusCode::SEE_OTHER, [(LOCATION, address)]).into_response()
+}
+
+/// Asks for the run of an order; one that applies a plan only when somebody has confirmed just that plan.
+async fn ask(state: &BoardState, job: Job, order: &Order) -> Result<Asking, EnqueueError> {
+    if let Some(id) = order.apply {
+        if order.confirm.is_none() {
+            return Ok(Asking::Unconfirmed);
+        }
+        let runs = load::runs(state).await.map_err(EnqueueError::Queue)?;
+        let is_pending = withheld::pending(&runs.stopped, &runs.completed)
+            .any(|run| run.id.0 == id && run.job == job && run.panel == order.panel);
+        if !is_pending {
+            return Ok(Asking::PlanChanged);
+        }
+    }
+    let task = state.enqueue(job, &order.panel, order.apply.is_some()).await?;
+    Ok(Asking::Task(task))
+}
+
+fn refusal(status: StatusCode, words: &str) -> Response {
+    html(status, render::failure("That was refused", words))
+}
+
+fn unavailable(error: &anyhow::Error) -> Response {
+    tracing::warn!(error = format!("{error:#}"), "the page cannot be shown");
+    let words = "The bot's database does not answer, so there is nothing to show and nothing can be asked for. \
+                 The log of this process says why.";
+    html(
+        StatusCode::SERVICE_UNAVAILABLE,
+        render::failure("The database does not answer", words),
+    )
+}
+
+fn html(status: StatusCode, page: Markup) -> Response {
+    let headers: [(HeaderName, &str); 3] = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+    ];
+    (status, headers, page.into_string()).into_response()
 }
