@@ -74,7 +74,6 @@ fn drawing(chart: &Chart) -> Markup {
             aria-labelledby={ (chart.key) "-title" } aria-describedby={ (chart.key) "-desc" } {
             title id={ (chart.key) "-title" } { (chart.title) }
             desc id={ (chart.key) "-desc" } { (chart.description) }
-            text.unit x="0" y="11" { (chart.unit) }
             @for (y, text) in &chart.y_ticks {
                 line.grid x1=(LEFT) x2=(RIGHT) y1=(point(*y)) y2=(point(*y)) {}
                 text.y x=(LEFT - 6.0) y=(point(*y + 4.0)) { (text) }
