@@ -4,6 +4,12 @@ use serde_json::{Value, json};
 
 use crate::stage::Stage;
 
+async fn post(address: &str, body: Value) -> (u16, Value) {
+    let request = reqwest::Client::new().post(format!("{address}/api/jobs"));
+    let response = request.json(&body).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_asks_for_a_run_and_waits_for_its_report() {
     let Some(stage) = Stage::new(&["default", "de"]).await else {
@@ -52,21 +58,8 @@ async fn http_asks_for_a_run_and_is_told_the_task() {
         "50ms",
     ]);
     let address = board.address().await;
-    let http = reqwest::Client::new();
-    let post = async |body: Value| {
-        let response = http
-            .post(format!("{address}/api/jobs"))
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
-        (
-            response.status().as_u16(),
-            response.json::<Value>().await.unwrap(),
-        )
-    };
 
-    let (status, answer) = post(json!({"job": "get-marzban-system-stats"})).await;
+    let (status, answer) = post(&address, json!({"job": "get-marzban-system-stats"})).await;
     assert_eq!(status, 202, "{answer}");
     assert_eq!(
         (&answer["job"], &answer["panel"]),
@@ -74,16 +67,22 @@ async fn http_asks_for_a_run_and_is_told_the_task() {
     );
     let task = answer["task"].as_str().unwrap();
     stage.until_status(task, "Done").await;
-    let shown = http
-        .get(format!("{address}/api/v1/queues/marzban/tasks/{task}"))
-        .send()
+    let shown = reqwest::get(format!("{address}/api/v1/queues/marzban/tasks/{task}"))
         .await
         .unwrap();
     assert_eq!(
         shown.json::<Value>().await.unwrap()["args"]["job"],
         "get_marzban_system_stats"
     );
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn http_says_what_is_wrong_with_a_request() {
+    let Some(stage) = Stage::new(&["default"]).await else {
+        return;
+    };
+    let board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let address = board.address().await;
     for (body, why) in [
         (
             json!({"job": "reboot"}),
@@ -99,7 +98,7 @@ async fn http_asks_for_a_run_and_is_told_the_task() {
         ),
         (json!({}), "missing field `job`"),
     ] {
-        let (status, answer) = post(body).await;
+        let (status, answer) = post(&address, body).await;
         assert_eq!(status, 422, "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(why), "{answer}");
     }
