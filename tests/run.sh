@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one test command. On a fresh Debian or Ubuntu with Rust and a C compiler it installs what it needs
-# (PostgreSQL, if there is none), and then runs everything that must hold.
+# (PostgreSQL and Chromium, if there is none), and then runs everything that must hold.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,15 +17,21 @@ have_postgres() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
 }
 
-install_postgres() {
-  local sudo=()
+have_chromium() {
+  command -v chromedriver >/dev/null
+}
+
+# Installs packages; the first argument says what to do where that is not possible.
+install() {
+  local advice=$1 sudo=()
+  shift
   [ "$(id -u)" = 0 ] || sudo=(sudo)
   if ! command -v apt-get >/dev/null; then
-    echo 'No PostgreSQL server: install one, or set TEST_DATABASE_URL to a server where databases may be created.' >&2
+    echo "$advice" >&2
     return 1
   fi
   "${sudo[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq postgresql
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
 
 # What the pure core may not depend on, and where a name may stand.
@@ -62,8 +68,16 @@ purity() {
 }
 
 step 'PostgreSQL'
-have_postgres || install_postgres
+have_postgres || install \
+  'No PostgreSQL server: install one, or set TEST_DATABASE_URL to a server where databases may be created.' \
+  postgresql postgresql-contrib
 export REQUIRE_POSTGRES=1
+
+step 'Chromium'
+have_chromium || install \
+  'No Chromium: install it and its driver (packages chromium and chromium-driver).' \
+  chromium chromium-driver fonts-dejavu-core
+export REQUIRE_CHROMIUM=1
 
 step 'Format'
 cargo fmt --all --check
@@ -75,7 +89,7 @@ step 'Lints'
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 step 'Each feature by itself'
-for features in '' jobs marzban memory schedule sqlite postgres test-util; do
+for features in '' failpoints jobs marzban memory schedule sqlite postgres test-util; do
   cargo clippy --locked --quiet -p marzban-sync-core --no-default-features --features "$features" -- -D warnings
 done
 

@@ -48,7 +48,12 @@ pub(super) async fn bot(folder: &Path, names: impl IntoIterator<Item = String>) 
             is_active: true,
         })
         .collect();
-    let bot = Bot::create(&folder.join("bot.sqlite3"), &customers).unwrap();
+    bot_of(folder, &customers).await
+}
+
+/// The same with customers of any kind.
+pub(super) async fn bot_of(folder: &Path, customers: &[Customer]) -> Bot {
+    let bot = Bot::create(&folder.join("bot.sqlite3"), customers).unwrap();
     let store = SqliteStore::connect(&bot.url()).await.unwrap();
     store.migrate().await.unwrap();
     bot

@@ -2,12 +2,12 @@
 
 use std::process::Stdio;
 
-use marzban_api::testing::FakePanel;
-use marzban_sync_examples::bot::Bot;
+use marzban_api::testing::{FakePanel, FakeStatus, FakeUser};
+use marzban_sync_examples::bot::{Bot, Customer};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::panels::{TRAFFIC, bot, extended, panel, text, with_panel};
+use super::panels::{TRAFFIC, bot, bot_of, day, extended, panel, text, with_panel};
 use super::{Scheduler, scheduler};
 use crate::program::{program, send_signal, terminate_at_list};
 
@@ -64,7 +64,8 @@ async fn a_run_that_is_terminated_finishes_its_batch_and_frees_its_lock() {
     assert_eq!(extended(&bot), CUSTOMERS);
 }
 
-/// A process that waits for an answer of a panel that never comes, and was asked to stop.
+/// A process that waits for the end of a deletion, which never comes, and was asked to stop: a question would be dropped,
+/// a deletion is not.
 struct Stuck {
     process: Scheduler,
     _panel: FakePanel,
@@ -73,12 +74,30 @@ struct Stuck {
 
 async fn stuck(arguments: &[&str]) -> Stuck {
     let folder = tempfile::tempdir().unwrap();
-    let anna = || ["anna".to_owned()];
-    let (bot, panel) = (bot(folder.path(), anna()).await, panel(anna()).await);
+    let bot = bot_of(
+        folder.path(),
+        &[Customer {
+            name: "user1".to_owned(),
+            status: "expired".to_owned(),
+            end_date: day(-30),
+            is_active: false,
+        }],
+    )
+    .await;
+    let panel = panel([]).await;
+    let ended = FakeUser::new("user1").status(FakeStatus::Expired);
+    panel.insert_user(ended.expire(day(-30).timestamp()));
     let (asked, mut is_asked) = watch::channel(false);
-    panel.on_request(move |_, _| {
-        asked.send_replace(true);
-        std::future::pending()
+    panel.on_request(move |_, request| {
+        let hangs = request.method == "DELETE";
+        if hangs {
+            asked.send_replace(true);
+        }
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+        }
     });
     let mut process = start(&folder, &bot, &panel, arguments);
     is_asked.wait_for(|asked| *asked).await.unwrap();
