@@ -114,6 +114,7 @@ pub async fn run(job: Job, context: &Context, patience: Duration) -> Ended {
         Ok(Ok(Err(error))) => {
             let outcome = match error.kind() {
                 SyncErrorKind::AlreadyRunning => Outcome::AlreadyRunning,
+                SyncErrorKind::Stopped => Outcome::Cancelled,
                 SyncErrorKind::Panel => Outcome::Panel,
                 _ => Outcome::Store,
             };

@@ -172,6 +172,7 @@ fn ending(result: Result<Report, SyncError>) -> Ending {
         }
         Ok(report) => Ending::Finished(for_result(&report)),
         Err(error) if error.kind() == SyncErrorKind::AlreadyRunning => Ending::Busy,
+        Err(error) if error.kind() == SyncErrorKind::Stopped => Ending::Cancelled,
         Err(error) => Ending::Failed {
             why: chain(&error),
             is_final: is_final(&error),

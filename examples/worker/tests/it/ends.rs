@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use marzban_api::testing::Fault;
+use marzban_api::testing::{FakeStatus, Fault};
 use tokio::sync::watch;
 
 use crate::stage::{Stage, until};
@@ -182,11 +182,20 @@ async fn a_run_that_does_not_end_in_time_is_given_up_and_its_task_given_back() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    stage.panels[0].inject(Fault::Delay(Duration::from_mins(10)).once().path("/api/system"));
+    // A question that hangs is dropped, a deletion is not: what comes of it has to be written.
+    stage.insert_customers(0, "default", 1..=1).await;
+    let long_ago = "UPDATE subscriptions SET status = 'expired', end_date = '2025-01-01'";
+    stage.client.batch_execute(long_ago).await.unwrap();
+    let panel = &stage.panels[0];
+    panel.update_user("user1", |user| {
+        user.status = FakeStatus::Expired;
+        user.expire = Some(1_735_689_600);
+    });
+    panel.inject(Fault::Delay(Duration::from_mins(10)).once().method("DELETE"));
     let mut worker = stage.start_worker(&["--grace", "200ms"]);
-    let task = stage.enqueue(STATS).await;
+    let task = stage.enqueue("cleanup-expired-marzban-users").await;
     until("the run waits for the panel", async || {
-        stage.panels[0].count("GET", "/api/system") == 1
+        panel.count("DELETE", "/api/user/user1") == 1
     })
     .await;
     worker.signal("TERM");
@@ -194,5 +203,6 @@ async fn a_run_that_does_not_end_in_time_is_given_up_and_its_task_given_back() {
     let row = format!("SELECT status || COALESCE(lock_by, '') FROM apalis.jobs WHERE id = '{task}'");
     assert_eq!(stage.text(&row).await, "Pending");
     let _next = stage.start_worker(&["--busy-pause", "50ms"]);
-    stage.until_status(&task, "Done").await;
+    let result = stage.until_status(&task, "Done").await;
+    assert_eq!(result["Ok"]["cleaned"], 1, "{result}");
 }
