@@ -19,12 +19,17 @@ pub(crate) struct Window {
     pub(crate) limit: u64,
 }
 
-/// The pages contradict the total that they state.
+/// Pages in a row without anybody new, beyond those that were read before, until the list is given up: a list that is
+/// another one at every look would be walked for ever.
+const FRUITLESS: u64 = 256;
+
+/// Why pages make no list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the list has a total of {total} users but ends after {end}")]
-pub(crate) struct Inconsistent {
-    total: u64,
-    end: u64,
+pub(crate) enum Inconsistent {
+    #[error("the list has a total of {total} users but ends after {end}")]
+    Short { total: u64, end: u64 },
+    #[error("the pages do not fit together: {pages} in a row showed nobody new")]
+    Restless { pages: u64 },
 }
 
 /// Where a walk over a list of users is.
@@ -37,6 +42,8 @@ pub(crate) struct Walk {
     total: Option<u64>,
     jump: u64,
     stalls: u32,
+    /// Pages since the last user who was new.
+    fruitless: u64,
     bisection: Bisection,
 }
 
@@ -75,6 +82,7 @@ impl Walk {
             total: None,
             jump: 0,
             stalls: 0,
+            fruitless: 0,
             bisection: Bisection::default(),
         }
     }
@@ -109,9 +117,10 @@ impl Walk {
                 (window, first == Some(true))
             }
         };
+        self.fruitless += 1;
         if !known {
             self.step_back(window, lost);
-            return Ok(Vec::new());
+            return self.unless_restless(Vec::new());
         }
         self.jump = 0;
         let length = u64::try_from(page.len()).unwrap_or(u64::MAX);
@@ -120,6 +129,24 @@ impl Walk {
             .filter(|user| name(user).is_none_or(|name| self.seen.insert(name.to_owned())))
             .collect();
         self.go_on(window, length, total)?;
+        self.unless_restless(new)
+    }
+
+    /// Passes what is new on, unless there was nothing new for longer than a walk over all that was seen takes.
+    fn unless_restless<T>(&mut self, new: Vec<T>) -> Result<Vec<T>, Inconsistent> {
+        if !new.is_empty() {
+            self.fruitless = 0;
+        }
+        let seen = u64::try_from(self.seen.len()).unwrap_or(u64::MAX);
+        if self.fruitless
+            > (seen / (self.page_size - 1))
+                .saturating_mul(4)
+                .saturating_add(FRUITLESS)
+        {
+            return Err(Inconsistent::Restless {
+                pages: self.fruitless,
+            });
+        }
         Ok(new)
     }
 
@@ -171,7 +198,7 @@ impl Walk {
         }
         self.stalls = if length > overlap { 0 } else { self.stalls + 1 };
         if length == 0 || self.stalls >= STALLS {
-            return Err(Inconsistent { total, end });
+            return Err(Inconsistent::Short { total, end });
         }
         let limit = window.limit.saturating_mul(2).clamp(2, self.page_size);
         self.state = State::Anchored(Window {
@@ -183,7 +210,7 @@ impl Walk {
 
     /// Moves towards the start, further each time, and at least by as many as are known to be gone.
     fn step_back(&mut self, window: Window, lost: u64) {
-        self.jump = (self.jump * 2).max(lost).max(1);
+        self.jump = self.jump.saturating_mul(2).max(lost).max(1);
         let offset = window.offset.saturating_sub(self.jump).max(self.start);
         let window = Window {
             offset,
@@ -255,7 +282,7 @@ mod tests {
         let mut walk = Walk::new(0, 3);
         assert_eq!(
             walk.accept(Vec::new(), 5, name),
-            Err(Inconsistent { total: 5, end: 0 })
+            Err(Inconsistent::Short { total: 5, end: 0 })
         );
         assert_eq!(Walk::new(0, 3).accept(Vec::new(), 0, name), Ok(Vec::new()));
     }
@@ -267,7 +294,35 @@ mod tests {
         let outcomes: Vec<_> = (0..3).map(|_| walk.accept(page(&["a"]), 5, name)).collect();
         assert_eq!(
             outcomes,
-            [Ok(vec![]), Ok(vec![]), Err(Inconsistent { total: 5, end: 1 })]
+            [
+                Ok(vec![]),
+                Ok(vec![]),
+                Err(Inconsistent::Short { total: 5, end: 1 })
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_another_one_at_every_look_is_an_error_and_no_endless_walk() {
+        let mut walk = Walk::new(0, 3);
+        // Two panels behind one address take turns.
+        let mut pages = 0_u32;
+        let error = loop {
+            let window = walk.window().unwrap();
+            let page = if window.offset == 0 {
+                page(&["a", "b", "c"])
+            } else {
+                page(&["x", "y", "z"])
+            };
+            pages += 1;
+            assert!(pages < 1000, "the walk does not end");
+            if let Err(error) = walk.accept(page, 9, name) {
+                break error;
+            }
+        };
+        assert!(
+            matches!(error, Inconsistent::Restless { pages: 257.. }),
+            "{error}"
         );
     }
 
