@@ -40,8 +40,10 @@ impl Client {
             Err(error) if error.kind() == ErrorKind::Forbidden => error,
             outcome => return outcome,
         };
-        if self.admins().current().await.is_err() {
-            return Err(refused);
+        if let Err(error) = self.admins().current().await {
+            // Who cannot be asked has not confirmed that it is the rights that are missing.
+            let unconfirmed = error.is_retryable() || error.kind() == ErrorKind::Unauthorized;
+            return Err(if unconfirmed { error } else { refused });
         }
         let present = auth.token(transport, None).await?;
         if Arc::ptr_eq(&token, &present) {

@@ -135,6 +135,26 @@ async fn a_log_whose_token_the_panel_has_forgotten_is_opened_with_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_a_log_that_cannot_be_confirmed_is_not_said_to_be_one() {
+    // The token is refused, and then the panel is away for a moment: whose fault it is nobody knows yet.
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let wire = Wire::answering(move |request| {
+        if request.is_login() {
+            return crate::wire::granted("token");
+        }
+        match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Reply::Close(raw(403, "", "")),
+            1..=3 => Reply::Close(raw(503, "", "")),
+            _ => Reply::Hang(accepted(request, &[text("a")])),
+        }
+    })
+    .await;
+    let client = wire.client();
+    let mut lines = Box::pin(client.core().logs(LogOptions::default()));
+    assert_eq!(lines.next().await.unwrap().unwrap(), "a");
+}
+
+#[tokio::test]
 async fn a_lost_log_is_opened_again_until_the_tries_are_used_up() {
     let wire = panel(|opened, request| match opened {
         0 => Reply::Close(accepted(request, &[text("before")])),
