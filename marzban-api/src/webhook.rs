@@ -38,6 +38,7 @@ mod secret;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -47,6 +48,9 @@ pub use self::extract::{MAX_BODY_BYTES, Webhook};
 pub use self::secret::WebhookSecret;
 use crate::client::{Mismatch, decode};
 use crate::model::{Admin, User};
+
+/// How many items of one batch may be unreadable, so that a batch of zeros does not fill the memory.
+const MOST_UNREADABLE: u32 = 10_000;
 
 /// Something that the panel says has happened.
 #[derive(Clone, Debug)]
@@ -204,10 +208,42 @@ pub enum Refusal {
 ///
 /// # Errors
 ///
-/// [`Refusal::NotABatch`] when the body is no JSON array.
+/// [`Refusal::NotABatch`] when the body is no JSON array, or one of more than 10,000 items that cannot be read.
 pub fn parse(body: &[u8]) -> Result<Vec<Result<Notification, UnreadableNotification>>, Refusal> {
-    let items: Vec<&RawValue> = decode(body).map_err(|error| Refusal::NotABatch(Box::new(error)))?;
-    Ok(items.into_iter().map(RawValue::get).map(read).collect())
+    let Batch(items) = decode(body).map_err(|error| Refusal::NotABatch(Box::new(error)))?;
+    Ok(items)
+}
+
+/// The notifications of a batch, each read by itself.
+struct Batch(Vec<Result<Notification, UnreadableNotification>>);
+
+impl<'de> Deserialize<'de> for Batch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ReadBatch)
+    }
+}
+
+struct ReadBatch;
+
+impl<'de> Visitor<'de> for ReadBatch {
+    type Value = Batch;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of notifications")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Batch, A::Error> {
+        let (mut items, mut broken) = (Vec::new(), 0);
+        while let Some(raw) = list.next_element::<&RawValue>()? {
+            let item = read(raw.get());
+            broken += u32::from(item.is_err());
+            if broken > MOST_UNREADABLE {
+                return Err(A::Error::custom("too many of the items cannot be read"));
+            }
+            items.push(item);
+        }
+        Ok(Batch(items))
+    }
 }
 
 fn read(item: &str) -> Result<Notification, UnreadableNotification> {

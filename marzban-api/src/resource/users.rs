@@ -7,16 +7,18 @@ mod query;
 mod usage;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use http::StatusCode;
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 pub use self::named::NamedUsers;
 pub use self::query::{ListUsers, UserSort, UserSortField};
-use crate::client::{Answer, Client, decode};
+use crate::client::{Answer, Client, Mismatch, decode};
 use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User};
 use crate::paging::{Bisection, Refusal, Walk, take_batch};
@@ -29,6 +31,10 @@ const USER: &str = "/api/user/{username}";
 const LONGEST_TARGET: usize = 4096;
 
 const PAGE_SIZE: u64 = 100;
+
+/// How many users of one page may be unreadable. The account of one takes a hundred times the room of a zero in a
+/// list, and a page with more of them is none of users.
+const MOST_UNREADABLE: u32 = 10_000;
 
 /// Operations on users; made by [`Client::users`].
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +103,7 @@ pub enum Listed {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Deletion {
-    /// What was to be deleted was there and is gone.
+    /// What was to be deleted is gone: the panel says so, or its answer was lost and it was looked for in vain.
     Deleted,
     /// The panel knew nothing of this name or number.
     AlreadyGone,
@@ -153,7 +159,8 @@ impl<'a> Users<'a> {
     /// # Errors
     ///
     /// [`Server`](ErrorKind::Server) with status 500 when the panel cannot show one of the users of the page.
-    /// [`Invalid`](ErrorKind::Invalid) for a status that the panel does not know. And the failures of every operation.
+    /// [`Invalid`](ErrorKind::Invalid) for a status that the panel does not know. [`Decode`](ErrorKind::Decode) when
+    /// more than 10,000 users of the page cannot be read. And the failures of every operation.
     ///
     /// # Cancel safety
     ///
@@ -411,20 +418,66 @@ fn cannot_show(error: &Error, request: &Request) -> bool {
 /// Reads a page so that a user that cannot be read spoils nobody but itself.
 fn read_page(answer: &Answer, request: &Request) -> Result<(Vec<Listed>, u64), Error> {
     #[derive(Deserialize)]
-    struct Page<'a> {
-        #[serde(borrow)]
-        users: Vec<&'a RawValue>,
+    struct Page {
+        users: Entries,
         total: u64,
     }
-    let page: Page<'_> = answer.decode(request)?;
-    let read = |raw: &&RawValue| match decode::<User>(raw.get().as_bytes()) {
-        Ok(user) => Listed::User(Box::new(user)),
-        Err(error) => Listed::Unreadable(UnreadableUser {
-            username: name_in(raw),
-            error: answer.error(ErrorKind::Decode, request).caused_by(error),
+    let page: Page = answer.decode(request)?;
+    let read = |entry| match entry {
+        Entry::User(user) => Listed::User(user),
+        Entry::Broken { username, reason } => Listed::Unreadable(UnreadableUser {
+            username,
+            error: answer.error(ErrorKind::Decode, request).caused_by(reason),
         }),
     };
-    Ok((page.users.iter().map(read).collect(), page.total))
+    Ok((page.users.0.into_iter().map(read).collect(), page.total))
+}
+
+/// The users of a page, each read by itself.
+struct Entries(Vec<Entry>);
+
+enum Entry {
+    User(Box<User>),
+    Broken {
+        username: Option<String>,
+        reason: Mismatch,
+    },
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ReadEntries)
+    }
+}
+
+struct ReadEntries;
+
+impl<'de> Visitor<'de> for ReadEntries {
+    type Value = Entries;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of users")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+        let (mut entries, mut broken) = (Vec::new(), 0);
+        while let Some(raw) = list.next_element::<&RawValue>()? {
+            entries.push(match decode::<User>(raw.get().as_bytes()) {
+                Ok(user) => Entry::User(Box::new(user)),
+                Err(reason) => {
+                    broken += 1;
+                    if broken > MOST_UNREADABLE {
+                        return Err(A::Error::custom("too many of the users cannot be read"));
+                    }
+                    Entry::Broken {
+                        username: name_in(raw),
+                        reason,
+                    }
+                }
+            });
+        }
+        Ok(Entries(entries))
+    }
 }
 
 fn name_in(user: &RawValue) -> Option<String> {

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use marzban_api::resource::ListUsers;
+use marzban_api::webhook::Refusal;
 use marzban_api::{Client, Error, ErrorKind, RetryPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::wire::{self, granted};
+use crate::wire::{self, Reply, Wire, granted};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -58,7 +60,7 @@ async fn serve(mut stream: TcpStream, habit: Habit, sent: Arc<AtomicU64>) -> Opt
             }
         }
         if request.starts_with(b"POST ") {
-            let wire::Reply::Keep(bytes) = granted("token") else {
+            let Reply::Keep(bytes) = granted("token") else {
                 return None;
             };
             stream.write_all(&bytes).await.ok()?;
@@ -214,4 +216,22 @@ async fn an_answer_that_breaks_off_is_no_answer() {
             "{cut:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_list_of_nobody_does_not_fill_the_memory() {
+    let zeros = format!(r#"{{"users":[{}0],"total":1}}"#, "0,".repeat(100_000));
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{zeros}",
+        zeros.len()
+    );
+    let wire = Wire::script([Reply::Keep(answer.into_bytes())]).await;
+    let error = wire.client().users().list(&ListUsers::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
+
+    let zeros = format!("[{}0]", "0,".repeat(100_000));
+    let refusal = marzban_api::webhook::parse(zeros.as_bytes()).unwrap_err();
+    assert!(matches!(refusal, Refusal::NotABatch(_)));
+    let few = format!("[{}0]", "0,".repeat(9_999));
+    assert_eq!(marzban_api::webhook::parse(few.as_bytes()).unwrap().len(), 10_000);
 }
