@@ -44,8 +44,8 @@ use crate::resource::{Admins, Core, Nodes, Subscription, System, Templates, User
 ///
 /// The client signs in when an operation first needs it, replaces the token before its end, and, when the panel
 /// refuses it, replaces it once and sends the very same request again.
-/// A token that is refused in the second in which it was made is replaced in the next second: the panel makes dead
-/// tokens in the second of a change of the password.
+/// A token that is refused in the second in which it was made is replaced in the next second, as far as
+/// [`RetryPolicy::max_delay`] lets it wait: the panel makes dead tokens in the second of a change of the password.
 ///
 /// # Examples
 ///
@@ -161,13 +161,17 @@ impl Client {
     /// Performs a change as the signed-in administrator. When it may have happened although it failed, the error says
     /// so: the panel often fails after the change is made.
     pub(crate) async fn change(&self, request: &Request) -> Result<Answer, Error> {
-        self.execute(request).await.map_err(|error| {
-            if error.leaves_open(request) {
-                error.turned_into(ErrorKind::Unclear, "the change may have happened or not")
-            } else {
-                error
-            }
-        })
+        self.execute(request)
+            .await
+            .map_err(|error| error.or_unclear(request))
+    }
+
+    /// Performs a change as [`change`](Self::change) does and reads its answer. A success that cannot be read leaves
+    /// open what has happened.
+    pub(crate) async fn changed<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        self.fetch(request)
+            .await
+            .map_err(|error| error.or_unclear(request))
     }
 
     /// Performs a request as the signed-in administrator.

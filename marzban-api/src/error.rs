@@ -110,14 +110,17 @@ pub enum ErrorKind {
     /// Status 5xx, of the panel or of a proxy before it. 502, 503 and 504 are retried for requests that change
     /// nothing, 500 for such requests about a single thing. Of a deletion: it failed and the user is still there.
     Server,
-    /// A change was sent and its outcome is unknown, also after looking. Never retried: read before acting.
+    /// A change was sent and its outcome is unknown, also after looking: it may have failed on the way, or the panel
+    /// reported a success that cannot be read. Never retried: read before acting.
     Unclear,
     /// Something else answered in the panel's place: an HTML page, a redirect, a proxy's own refusal. Never retried.
+    /// Nothing is known of the panel then: a proxy may hide its answer to a change.
     NotPanel,
     /// The answer is larger than [`ClientBuilder::max_body_bytes`](crate::ClientBuilder::max_body_bytes). Never retried.
+    /// The same of a change that succeeded is [`Unclear`](Self::Unclear).
     TooLarge,
     /// The panel's answer is JSON, but not what this operation answers with; the source names the place.
-    /// Never retried.
+    /// Never retried. The same of a change is [`Unclear`](Self::Unclear).
     Decode,
 }
 
@@ -245,11 +248,24 @@ impl Error {
 
     /// Whether a change may have happened although it failed. A login that failed on the way changed nothing.
     pub(crate) fn leaves_open(&self, request: &Request) -> bool {
-        let unclear = matches!(
-            self.0.kind,
-            ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout
-        );
-        unclear && self.0.sent && self.0.operation == request.operation()
+        let unclear = match self.0.kind {
+            ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout => self.0.sent,
+            // The panel reports a success, in a form that cannot be read.
+            ErrorKind::Decode | ErrorKind::TooLarge => {
+                self.0.status.is_some_and(|status| (200..300).contains(&status))
+            }
+            _ => false,
+        };
+        unclear && self.0.operation == request.operation()
+    }
+
+    /// This failure of a change, or [`Unclear`](ErrorKind::Unclear) when the change may have happened.
+    pub(crate) fn or_unclear(self, request: &Request) -> Self {
+        if self.leaves_open(request) {
+            self.turned_into(ErrorKind::Unclear, "the change may have happened or not")
+        } else {
+            self
+        }
     }
 
     /// Whether the panel itself answered 404 in these words, which differ from those about an unknown route.

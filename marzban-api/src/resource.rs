@@ -38,6 +38,14 @@ fn confirmed(answer: &Answer, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
+/// Performs a change that the panel answers with words only.
+async fn confirm(client: &Client, request: &Request) -> Result<(), Error> {
+    let confirmation = client.execute(request).await;
+    confirmation
+        .and_then(|answer| confirmed(&answer, request))
+        .map_err(|error| error.or_unclear(request))
+}
+
 /// Performs a deletion. When its answer leaves open whether it happened, `look` reads what was to be deleted, which
 /// is gone when the panel says so by `is_gone`.
 async fn delete<T, Look>(
@@ -49,8 +57,9 @@ async fn delete<T, Look>(
 where
     Look: Future<Output = Result<T, Error>> + Send,
 {
-    let error = match client.execute(request).await {
-        Ok(answer) => return confirmed(&answer, request).map(|()| Deletion::Deleted),
+    let answer = client.execute(request).await;
+    let error = match answer.and_then(|answer| confirmed(&answer, request)) {
+        Ok(()) => return Ok(Deletion::Deleted),
         Err(error) if is_gone(&error) => return Ok(Deletion::AlreadyGone),
         Err(error) if error.leaves_open(request) => error,
         Err(error) => return Err(error),

@@ -2,7 +2,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::model::{Admin, AdminModification, NewAdmin};
 use crate::request::Request;
-use crate::resource::{Deletion, confirmed, delete, named};
+use crate::resource::{Deletion, confirm, delete, named};
 
 const ADMINS: &str = "/api/admin";
 const ADMIN: &str = "/api/admin/{username}";
@@ -157,7 +157,7 @@ impl<'a> Admins<'a> {
     /// When it is dropped, the administrator may have been made or not. Doing it again is safe: it is then a conflict.
     pub async fn create(&self, admin: &NewAdmin) -> Result<Admin, Error> {
         let request = Request::post("admins.create", ADMINS).json(&admin.body())?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Changes an administrator.
@@ -185,7 +185,7 @@ impl<'a> Admins<'a> {
     /// When it is dropped, the administrator may have been changed or not. Doing it again is safe.
     pub async fn modify(&self, change: &AdminModification) -> Result<Admin, Error> {
         let request = named(Request::put("admins.modify", ADMIN), change.username())?.json(&change.body())?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Deletes an administrator. Its users stay, without an owner.
@@ -295,7 +295,7 @@ impl<'a> Admins<'a> {
     pub async fn reset_usage(&self, username: &str) -> Result<Admin, Error> {
         let request = Request::post("admins.reset_usage", "/api/admin/usage/reset/{username}");
         let request = named(request, username)?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Reads how many bytes all users of an administrator have used since the last
@@ -325,6 +325,6 @@ impl<'a> Admins<'a> {
 
     async fn about(&self, request: Request, username: &str) -> Result<(), Error> {
         let request = named(request, username)?;
-        confirmed(&self.client.change(&request).await?, &request)
+        confirm(self.client, &request).await
     }
 }

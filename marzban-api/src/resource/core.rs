@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::confirmed;
+use super::confirm;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::CoreStats;
@@ -65,7 +65,7 @@ impl<'a> Core<'a> {
     /// When it is dropped, the core may restart or not.
     pub async fn restart(&self) -> Result<(), Error> {
         let request = Request::post("core.restart", "/api/core/restart");
-        confirmed(&self.client.change(&request).await?, &request)
+        confirm(self.client, &request).await
     }
 
     /// Reads the configuration of the core, as Xray defines it. It contains private keys.
@@ -117,6 +117,6 @@ impl<'a> Core<'a> {
     /// When it is dropped, the configuration may be replaced or not. Doing it again is safe, but for the restart.
     pub async fn replace_config(&self, config: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
         let request = Request::put("core.replace_config", CONFIG).json(config)?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 }

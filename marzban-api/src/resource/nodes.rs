@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Deletion, confirmed, delete, numbered};
+use super::{Deletion, confirm, delete, numbered};
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::{NewNode, Node, NodeChange, NodeSettings, NodeUsage, UsageRange};
@@ -123,7 +123,7 @@ impl<'a> Nodes<'a> {
     /// When it is dropped, the node may have been made or not.
     pub async fn create(&self, node: &NewNode) -> Result<Node, Error> {
         let request = Request::post("nodes.create", "/api/node").json(node)?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Changes a node and, unless it is switched off, lets the panel connect anew.
@@ -149,7 +149,7 @@ impl<'a> Nodes<'a> {
     /// When it is dropped, the node may have been changed or not. Doing it again is safe.
     pub async fn modify(&self, id: i64, change: &NodeChange) -> Result<Node, Error> {
         let request = numbered(Request::put("nodes.modify", NODE), id)?.json(change)?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Asks the panel to connect to a node anew. The answer does not wait for it: read the status of the node.
@@ -176,7 +176,7 @@ impl<'a> Nodes<'a> {
             Request::post("nodes.reconnect", "/api/node/{node_id}/reconnect"),
             id,
         )?;
-        confirmed(&self.client.change(&request).await?, &request)
+        confirm(self.client, &request).await
     }
 
     /// Deletes a node. When the answer is unclear, the node is read again before anything is said.

@@ -158,6 +158,6 @@ impl<'a> System<'a> {
         hosts: &BTreeMap<String, Vec<Host>>,
     ) -> Result<BTreeMap<String, Vec<Host>>, Error> {
         let request = Request::put("system.replace_hosts", HOSTS).json(hosts)?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 }

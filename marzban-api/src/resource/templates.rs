@@ -126,7 +126,7 @@ impl<'a> Templates<'a> {
     /// When it is dropped, the template may have been made or not. Doing it again is safe: it is then a conflict.
     pub async fn create(&self, template: &NewUserTemplate) -> Result<UserTemplate, Error> {
         let request = Request::post("templates.create", TEMPLATES).json(template)?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Changes a template.
@@ -153,7 +153,7 @@ impl<'a> Templates<'a> {
     /// When it is dropped, the template may have been changed or not. Doing it again is safe.
     pub async fn modify(&self, id: i64, change: &UserTemplateChange) -> Result<UserTemplate, Error> {
         let request = numbered(Request::put("templates.modify", TEMPLATE), id)?.json(change)?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Deletes a template. When the answer is unclear, the template is read again before anything is said.

@@ -407,6 +407,27 @@ async fn a_creation_that_nothing_is_known_of_is_unclear() {
 }
 
 #[tokio::test]
+async fn a_success_that_cannot_be_read_is_no_failed_creation() {
+    let odd = || json(200, r#"{"username":"alice"}"#);
+    check([
+        ("made", vec![odd(), at_noon(MADE)], Ok(()), "POST GET"),
+        (
+            "never readable",
+            vec![odd(), odd()],
+            Err(ErrorKind::Unclear),
+            "POST GET",
+        ),
+        (
+            "not to be seen",
+            vec![odd(), user_not_found()],
+            Err(ErrorKind::Unclear),
+            "POST GET",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn a_409_about_a_user_that_does_not_exist_is_no_conflict() {
     check([
         (

@@ -100,6 +100,28 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_success_that_cannot_be_read_is_looked_into() {
+    for success in ["true", "[1]", r#"{"detail":"deleted"#] {
+        let odd = || json(200, success);
+        check([
+            (
+                "done",
+                vec![odd(), user_not_found()],
+                Ok(Deletion::Deleted),
+                "DELETE GET",
+            ),
+            (
+                "not yet",
+                vec![odd(), one("alice")],
+                Err(ErrorKind::Unclear),
+                "DELETE GET",
+            ),
+        ])
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_500_after_a_deletion_is_looked_into() {
     let (gone, there) = (user_not_found, || one("alice"));
     let failed = internal_error;

@@ -153,6 +153,27 @@ async fn a_failed_change_of_a_node_is_unclear_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_success_that_cannot_be_read_leaves_open_what_has_happened() {
+    let large = format!(r#"{{"detail":"{}"}}"#, "x".repeat(5000));
+    for answer in ["[1]", large.as_str()] {
+        let wire = Wire::script([json(200, answer), json(200, answer), json(422, &large)]).await;
+        let client = wire.builder().max_body_bytes(4096).build().unwrap();
+        let error = client
+            .nodes()
+            .modify(1, &NodeChange::new().name("FI"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unclear, "{error}");
+        let error = client.nodes().reconnect(1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unclear, "{error}");
+        // A refusal is one, however long.
+        let error = client.nodes().reconnect(1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        assert_eq!(wire.lines().len(), 3);
+    }
+}
+
+#[tokio::test]
 async fn a_page_is_no_confirmation_of_a_change() {
     let wire = Wire::script([html(200), html(200)]).await;
     let client = wire.client();

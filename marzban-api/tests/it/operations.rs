@@ -130,7 +130,7 @@ async fn the_usage_of_all_users_is_read_for_some_owners() {
 
 #[tokio::test]
 async fn both_bounds_of_expired_users_are_sent_with_their_zone() {
-    let range = || at("2024-12-31T20:30:00.9-03:30")..=at("2025-02-01T00:00:00Z");
+    let range = || at("2024-12-31T20:30:00-03:30")..=at("2025-02-01T00:00:00Z");
     let query = "?expired_after=2025-01-01T00%3A00%3A00Z&expired_before=2025-02-01T00%3A00%3A00Z";
     let answer = r#"["alice","bob"]"#;
     let (names, request) = perform(json(200, answer), async |client| {
@@ -145,6 +145,19 @@ async fn both_bounds_of_expired_users_are_sent_with_their_zone() {
     .await;
     assert_eq!(names.unwrap(), ["alice", "bob"]);
     sent(&request, &format!("DELETE /api/users/expired{query}"), "");
+}
+
+#[tokio::test]
+async fn nobody_whose_access_ended_before_the_range_is_deleted_with_it() {
+    // Whole seconds are sent: who ended at 00:00:00 is not within a range that begins a moment later.
+    let range = at("2025-01-01T00:00:00.000001Z")..=at("2025-02-01T00:00:00.9Z");
+    let (_, request) = perform(json(200, "[]"), async |client| {
+        client.users().delete_expired(range).await
+    })
+    .await;
+    let line = "DELETE /api/users/expired?expired_after=2025-01-01T00%3A00%3A01Z\
+                &expired_before=2025-02-01T00%3A00%3A00Z";
+    sent(&request, line, "");
 }
 
 #[tokio::test]

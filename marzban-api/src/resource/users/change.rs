@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::outcome::{Creation, began, creation};
@@ -14,7 +14,9 @@ use crate::client::wall_clock;
 use crate::error::{Error, ErrorKind};
 use crate::model::{NewUser, User, UserModification};
 use crate::request::Request;
-use crate::resource::{confirmed, is_final, named};
+use crate::resource::{confirm, is_final, named};
+
+const SECOND: TimeDelta = TimeDelta::seconds(1);
 
 const EXPIRED: &str = "/api/users/expired";
 
@@ -140,7 +142,7 @@ impl Users<'_> {
             Request::post("users.reset", "/api/user/{username}/reset"),
             username,
         )?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Gives a user new passwords and ids and a new address of the subscription. The old ones end at once.
@@ -169,7 +171,7 @@ impl Users<'_> {
             Request::post("users.revoke_sub", "/api/user/{username}/revoke_sub"),
             username,
         )?;
-        self.client.change(&request).await?.decode(&request)
+        self.client.changed(&request).await
     }
 
     /// Begins the next plan of a user now. It needs three requests, because the panel's 0.8 answers that there is no
@@ -251,7 +253,8 @@ impl Users<'_> {
         }
     }
 
-    /// Reads the names of the users whose access ended within these instants, both included, in whole seconds.
+    /// Reads the names of the users whose access ended within these instants, both included. The panel
+    /// counts in whole seconds: a fraction is rounded up at the beginning and down at the end.
     ///
     /// Limited users are among them when their time is over too. Without sudo rights it is the own users only.
     ///
@@ -268,7 +271,7 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for a range whose end is before its beginning, and the failures of every
+    /// [`Invalid`](ErrorKind::Invalid) for a range whose end, in whole seconds, is before its beginning, and the failures of every
     /// operation.
     ///
     /// # Cancel safety
@@ -279,8 +282,8 @@ impl Users<'_> {
         self.client.fetch(&request).await
     }
 
-    /// Deletes the users whose access ended within these instants, both included, in whole seconds, and answers with
-    /// their names.
+    /// Deletes the users whose access ended within these instants, both included, and answers with their names. The
+    /// panel counts in whole seconds: a fraction is rounded up at the beginning and down at the end.
     ///
     /// Limited users are deleted too when their time is over. Without sudo rights it is the own users only.
     /// Ask [`expired`](Self::expired) first: there is no other rehearsal.
@@ -298,7 +301,7 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for a range whose end is before its beginning.
+    /// [`Invalid`](ErrorKind::Invalid) for a range whose end, in whole seconds, is before its beginning.
     /// [`Unclear`](ErrorKind::Unclear) when some or all of them may be deleted.
     /// And the failures of every operation.
     ///
@@ -307,9 +310,9 @@ impl Users<'_> {
     /// When it is dropped, some or all of them may be deleted. Doing it again is safe.
     pub async fn delete_expired(&self, range: RangeInclusive<DateTime<Utc>>) -> Result<Vec<String>, Error> {
         let request = within(Request::delete("users.delete_expired", EXPIRED), &range);
-        match self.client.change(&request).await {
+        match self.client.changed(&request).await {
             Err(error) if error.says(NOBODY_EXPIRED) => Ok(Vec::new()),
-            outcome => outcome?.decode(&request),
+            outcome => outcome,
         }
     }
 
@@ -337,7 +340,7 @@ impl Users<'_> {
     /// When it is dropped, it may have happened or not.
     pub async fn reset_all(&self) -> Result<(), Error> {
         let request = Request::post("users.reset_all", "/api/users/reset");
-        confirmed(&self.client.change(&request).await?, &request)
+        confirm(self.client, &request).await
     }
 
     /// Finds out whether the panel means what it says: it answers 409 whenever its database refuses a new user.
@@ -412,10 +415,14 @@ fn unclear(error: Error, unknown: &Error) -> Error {
 }
 
 /// Puts both bounds into a query, and their zone: the panel has its own idea of a bound that is left out, and fails
-/// on one without a zone.
+/// on one without a zone. Nobody outside of the range is in the whole seconds that are sent.
 fn within(request: Request, range: &RangeInclusive<DateTime<Utc>>) -> Request {
     let text = |instant: &DateTime<Utc>| instant.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let start = match range.start().timestamp_subsec_nanos() {
+        0 => *range.start(),
+        _ => range.start().checked_add_signed(SECOND).unwrap_or(*range.start()),
+    };
     request
-        .query("expired_after", &text(range.start()))
+        .query("expired_after", &text(&start))
         .query("expired_before", &text(range.end()))
 }
