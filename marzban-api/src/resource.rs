@@ -1,4 +1,6 @@
 //! The operations, grouped as the panel groups them: `client.users().get("alice")`.
+//!
+//! See [`Users`] for an example.
 
 mod admins;
 mod core;

@@ -96,18 +96,62 @@ use webhook::Webhooks;
 /// # Examples
 ///
 /// ```
-/// use marzban_api::testing::{FakePanel, FakeUser};
-/// use marzban_api::{Client, SecretString};
-///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), marzban_api::Error> {
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use marzban_api::Client;
+/// use marzban_api::testing::{FakeAdmin, FakePanel, FakeStatus, FakeUser, Fault};
+///
 /// let panel = FakePanel::start().await;
-/// panel.insert_user(FakeUser::new("alice").used_traffic(7));
-/// let client = Client::builder(&panel.url())
-///     .credentials("admin", SecretString::from("admin"))
-///     .build()?;
-/// let alice = client.users().get("alice").await?;
-/// assert_eq!(alice.used_traffic, 7);
+/// let client = Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+///
+/// // Users, behind the back of the panel's API.
+/// panel.insert_user(FakeUser::new("alice").expire(1_757_894_400).data_limit(1_000));
+/// panel.populate(3);
+/// panel.update_user("alice", |alice| alice.note = Some("vip".to_owned()));
+/// panel.add_traffic("alice", 7);
+/// assert_eq!(client.users().get("alice").await?.used_traffic, 7);
+/// assert!(panel.remove_user("user_00001").is_some());
+/// assert_eq!(panel.state().users.len(), 3);
+///
+/// // Subscriptions, a second later: the older of the two tokens knows whole seconds only.
+/// panel.advance(Duration::from_secs(1));
+/// for token in [panel.subscription_token("alice"), panel.legacy_subscription_token("alice")] {
+///     assert_eq!(client.subscription(token).info().await?.username, "alice");
+/// }
+///
+/// // Time, and the jobs of the panel.
+/// panel.set_now("2025-09-14T23:59:59Z".parse()?);
+/// panel.advance(Duration::from_secs(1));
+/// panel.review();
+/// panel.reset_by_strategy();
+/// panel.auto_delete();
+/// assert_eq!(panel.user("alice").map(|alice| alice.status), Some(FakeStatus::Expired));
+/// assert_eq!(panel.send_notifications().await, None, "there is no address to notify");
+///
+/// // Administrators and tokens.
+/// panel.insert_admin(FakeAdmin::new("seller", "pass"));
+/// panel.set_password("seller", "another");
+/// panel.remove_admin("seller");
+/// panel.revoke_tokens();
+///
+/// // What goes wrong, and what was asked.
+/// panel.inject(Fault::Status(503).once());
+/// panel.clear_faults();
+/// panel.clear_requests();
+/// client.users().get("alice").await?;
+/// assert_eq!((panel.count("GET", "/api/user/alice"), panel.count("POST", "/api/admin/token")), (2, 1));
+/// assert_eq!(panel.requests().len(), 3);
+/// panel.clear_hooks();
+///
+/// // The machine, its nodes and its log.
+/// panel.update_system(|system| system.cpu_usage = 99.0);
+/// assert!(panel.update_node(1, |node| node.is_reachable = true).is_none(), "there is no node");
+/// panel.write_log("a line of the core");
+///
+/// panel.shutdown().await;
+/// assert!(client.users().get("alice").await.is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -146,6 +190,34 @@ impl fmt::Debug for FakePanel {
 ///
 /// By default that is the sudo admin `admin` with the password `admin`, no user, tokens for a day, the machine's
 /// clock and a free port.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use marzban_api::testing::{FakeAdmin, FakePanel, FakeSystem, FakeUser};
+///
+/// let panel = FakePanel::builder()
+///     .port(0)
+///     .now("2025-09-15T00:00:00Z".parse()?)
+///     .environment_admin("root", "pass-w0rd")
+///     .admin(FakeAdmin::new("seller", "pass"))
+///     .users([FakeUser::new("alice").owner(Some("seller"))])
+///     .system(FakeSystem::default())
+///     .token_lifetime(Some(Duration::from_secs(600)))
+///     .webhook("http://127.0.0.1:9/hook")
+///     .webhook_secret("s3cr3t")
+///     .start()
+///     .await?;
+/// let state = panel.state();
+/// assert_eq!(state.admins.iter().map(|admin| admin.username.as_str()).collect::<Vec<_>>(), ["root", "seller"]);
+/// assert!(state.user("alice").is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct FakePanelBuilder {
     port: u16,
@@ -175,6 +247,8 @@ impl Default for FakePanelBuilder {
 
 impl FakePanelBuilder {
     /// Listens on this port of loopback instead of a free one.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -182,6 +256,8 @@ impl FakePanelBuilder {
     }
 
     /// Starts with a clock that stands still at this time; see [`FakePanel::set_now`].
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn now(mut self, now: DateTime<Utc>) -> Self {
         self.clock = PanelClock::Frozen(now);
@@ -189,6 +265,8 @@ impl FakePanelBuilder {
     }
 
     /// Replaces name and password of the sudo admin that a real panel takes from its environment.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn environment_admin(mut self, username: &str, password: &str) -> Self {
         self.admins.retain(|admin| !admin.is_from_environment);
@@ -198,6 +276,8 @@ impl FakePanelBuilder {
     }
 
     /// Adds an admin.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn admin(mut self, admin: FakeAdmin) -> Self {
         self.admins.push(admin);
@@ -205,6 +285,8 @@ impl FakePanelBuilder {
     }
 
     /// Adds users.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn users(mut self, users: impl IntoIterator<Item = FakeUser>) -> Self {
         self.users.extend(users);
@@ -212,6 +294,8 @@ impl FakePanelBuilder {
     }
 
     /// Sets the figures of the machine.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn system(mut self, system: FakeSystem) -> Self {
         self.system = system;
@@ -219,6 +303,8 @@ impl FakePanelBuilder {
     }
 
     /// Sets for how long a token is valid by the panel's clock; `None` issues tokens that do not expire.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn token_lifetime(mut self, lifetime: Option<Duration>) -> Self {
         self.token_lifetime = lifetime;
@@ -226,6 +312,8 @@ impl FakePanelBuilder {
     }
 
     /// Adds an address that is notified; see [`FakePanel::send_notifications`].
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn webhook(mut self, address: impl Into<String>) -> Self {
         self.webhooks.addresses.push(address.into());
@@ -233,6 +321,8 @@ impl FakePanelBuilder {
     }
 
     /// Sets the secret that every notification carries.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
         self.webhooks.secret = Some(secret.into());
@@ -240,6 +330,8 @@ impl FakePanelBuilder {
     }
 
     /// Starts the panel on the current Tokio runtime.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
     ///
     /// # Errors
     /// The port is taken or may not be listened on.
@@ -275,6 +367,8 @@ impl FakePanelBuilder {
 impl FakePanel {
     /// Starts a panel with the defaults of [`FakePanelBuilder`] on a free port.
     ///
+    /// See [`FakePanel`] for an example.
+    ///
     /// # Cancel safety
     /// A start that is cancelled leaves nothing behind.
     ///
@@ -289,18 +383,24 @@ impl FakePanel {
     }
 
     /// Describes a panel that starts with something else than the defaults.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn builder() -> FakePanelBuilder {
         FakePanelBuilder::default()
     }
 
     /// Returns the URL, such as `http://127.0.0.1:40123`, without a slash at the end.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.inner.address)
     }
 
     /// Stops the panel for all its handles: when this returns, its port refuses connections.
+    ///
+    /// See [`FakePanel`] for an example.
     ///
     /// # Cancel safety
     /// The panel stops even if the wait for its end is cancelled.
@@ -319,18 +419,24 @@ impl FakePanel {
     }
 
     /// Returns a copy of the state.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn state(&self) -> PanelState {
         self.inner.shared.world().snapshot()
     }
 
     /// Returns a copy of a user, found by its exact name.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn user(&self, username: &str) -> Option<FakeUser> {
         self.inner.shared.world().user(username).cloned()
     }
 
     /// Adds a user behind all others, or replaces the one of its name where that stands.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn insert_user(&self, user: FakeUser) {
         self.inner.shared.world().insert(user);
     }
@@ -339,6 +445,8 @@ impl FakePanel {
     ///
     /// The name stays, whatever the closure makes of it.
     /// The closure runs while the state is locked and must not call the panel.
+    ///
+    /// See [`FakePanel`] for an example.
     ///
     /// # Panics
     /// There is no such user.
@@ -356,6 +464,8 @@ impl FakePanel {
     }
 
     /// Removes a user, without the quirks of the route, and returns it.
+    ///
+    /// See [`FakePanel`] for an example.
     #[expect(clippy::must_use_candidate, reason = "the removal is the purpose")]
     pub fn remove_user(&self, username: &str) -> Option<FakeUser> {
         self.inner.shared.world().remove(username)
@@ -363,6 +473,8 @@ impl FakePanel {
 
     /// Adds `count` users named `user_00001` and so on, the same for the same clock: a mix of all states, with
     /// four links and about two kilobytes each.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn populate(&self, count: usize) {
         let mut world = self.inner.shared.world();
         let now = world.now();
@@ -372,6 +484,8 @@ impl FakePanel {
     }
 
     /// Adds an admin, or replaces the one of its name.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn insert_admin(&self, admin: FakeAdmin) {
         let mut world = self.inner.shared.world();
         world
@@ -381,6 +495,8 @@ impl FakePanel {
     }
 
     /// Removes an admin: its tokens die, and its users stay behind ownerless.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn remove_admin(&self, username: &str) {
         self.inner.shared.world().remove_admin(username);
     }
@@ -389,6 +505,8 @@ impl FakePanel {
     ///
     /// The issue time of a token has no fraction of a second, so one issued later in this same second by the
     /// panel's clock is dead too. Tokens of the environment's admin survive.
+    ///
+    /// See [`FakePanel`] for an example.
     ///
     /// # Panics
     /// There is no such admin.
@@ -407,6 +525,8 @@ impl FakePanel {
     }
 
     /// Makes all tokens issued so far invalid.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn revoke_tokens(&self) {
         self.inner.shared.world().tokens.clear();
     }
@@ -414,6 +534,8 @@ impl FakePanel {
     /// Edits the figures of the machine.
     ///
     /// The closure runs while the state is locked and must not call the panel.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn update_system(&self, edit: impl FnOnce(&mut FakeSystem)) {
         edit(&mut self.inner.shared.world().system);
     }
@@ -421,22 +543,30 @@ impl FakePanel {
     /// Breaks requests to come: a [`Fault`] alone the next one, a [`FaultRule`] those that it describes.
     ///
     /// One request meets one fault at most, that of the oldest rule that matches it.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn inject(&self, rule: impl Into<FaultRule>) {
         self.inner.shared.world().faults.push(rule.into());
     }
 
     /// Forgets all faults that were not used up.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn clear_faults(&self) {
         self.inner.shared.world().faults.clear();
     }
 
     /// Returns the requests that arrived so far, in the order of their arrival.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.inner.shared.world().log.clone()
     }
 
     /// Counts the requests of a method to exactly this path, as it was sent.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn count(&self, method: &str, path: &str) -> usize {
         let world = self.inner.shared.world();
@@ -448,6 +578,8 @@ impl FakePanel {
     }
 
     /// Forgets the requests that arrived so far.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn clear_requests(&self) {
         let mut world = self.inner.shared.world();
         world.log.clear();
@@ -485,6 +617,8 @@ impl FakePanel {
     }
 
     /// Forgets all hooks; one that is running comes to its end.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn clear_hooks(&self) {
         self.inner.shared.hooks().clear();
     }

@@ -53,6 +53,18 @@ use crate::model::{Admin, User};
 const MOST_UNREADABLE: u32 = 10_000;
 
 /// Something that the panel says has happened.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::webhook;
+///
+/// let body = br#"[{"action":"user_deleted","username":"alice","tries":1,"by":null}]"#;
+/// let batch = webhook::parse(body)?;
+/// let note = batch[0].as_ref().expect("a notification");
+/// assert_eq!((note.username.as_str(), note.tries), ("alice", 1));
+/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Notification {
@@ -75,11 +87,15 @@ pub struct Notification {
 /// # Examples
 ///
 /// ```
-/// use marzban_api::webhook::Event;
+/// use marzban_api::webhook::{self, Event};
 ///
-/// fn is_over(event: &Event) -> bool {
-///     matches!(event, Event::UserExpired { .. } | Event::UserLimited { .. })
-/// }
+/// let body = br#"[{"action":"user_limited","username":"alice",
+///     "user":{"username":"alice","status":"limited","used_traffic":9}}]"#;
+/// let event = webhook::parse(body)?.remove(0).expect("a notification").event;
+/// assert!(matches!(event, Event::UserLimited { .. }));
+/// assert_eq!(event.action(), "user_limited");
+/// assert_eq!(event.user().map(|user| user.used_traffic), Some(9));
+/// # Ok::<(), marzban_api::webhook::Refusal>(())
 /// ```
 #[derive(Clone)]
 #[non_exhaustive]
@@ -172,6 +188,18 @@ pub enum Event {
 }
 
 /// A notification of a batch that cannot be read. It stands for itself: the others of its batch are there.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::webhook;
+///
+/// let batch = webhook::parse(br#"[{"action":"user_created","username":"alice"}]"#)?;
+/// let broken = batch[0].as_ref().expect_err("the user is missing");
+/// assert_eq!(broken.username.as_deref(), Some("alice"));
+/// assert_eq!(broken.to_string(), "a notification cannot be read");
+/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("a notification cannot be read")]
 #[non_exhaustive]
@@ -184,6 +212,14 @@ pub struct UnreadableNotification {
 }
 
 /// Why a POST is no batch of notifications.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::webhook::{self, Refusal};
+///
+/// assert!(matches!(webhook::parse(b"{}"), Err(Refusal::NotABatch(_))));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -205,6 +241,8 @@ pub enum Refusal {
 }
 
 /// Reads a batch of notifications, each by itself, in the order in which the panel sent them.
+///
+/// See [`Notification`] for an example.
 ///
 /// # Errors
 ///
@@ -347,6 +385,8 @@ impl Event {
     }
 
     /// The panel's word for what has happened, such as `user_expired`.
+    ///
+    /// See [`Event`] for an example.
     #[must_use]
     pub fn action(&self) -> &str {
         match self {
@@ -367,6 +407,8 @@ impl Event {
     }
 
     /// The user as it was then, if the panel shows it.
+    ///
+    /// See [`Event`] for an example.
     #[must_use]
     pub fn user(&self) -> Option<&User> {
         match self {

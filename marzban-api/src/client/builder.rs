@@ -26,10 +26,8 @@ const MIB: usize = 1024 * 1024;
 /// ```
 /// use std::time::Duration;
 ///
-/// let impatient = marzban_api::Timeouts {
-///     total: Duration::from_secs(10),
-///     ..Default::default()
-/// };
+/// let impatient = marzban_api::Timeouts { total: Duration::from_secs(10), ..Default::default() };
+/// assert_eq!(impatient.connect, Duration::from_secs(5));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -59,15 +57,26 @@ impl Default for Timeouts {
 /// # Examples
 ///
 /// ```
-/// use marzban_api::{Client, Pacing, RetryPolicy, SecretString};
+/// use std::time::Duration;
 ///
-/// let client = Client::builder("http://127.0.0.1:8000")
+/// use marzban_api::{Client, ErrorKind, Pacing, RetryPolicy, SecretString, Timeouts};
+///
+/// let client = Client::builder("http://127.0.0.1:8000/prefix")
 ///     .credentials("admin", SecretString::from("secret"))
+///     .timeouts(Timeouts { total: Duration::from_secs(20), ..Default::default() })
 ///     .retry(RetryPolicy::none())
 ///     .pacing(Pacing::none())
-///     .build();
-/// assert!(client.is_ok());
-/// assert!(Client::builder("not a url").build().is_err());
+///     .subscription_path("/my-subscriptions/")
+///     .danger_accept_invalid_certs(false)
+///     .proxy("socks5://127.0.0.1:1080")
+///     .user_agent("my-bot/1.0")
+///     .max_body_bytes(8 << 20)
+///     .build()?;
+/// assert_eq!(client.subscription_path(), "my-subscriptions");
+///
+/// let error = Client::builder("not a url").build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Build);
+/// # Ok::<(), marzban_api::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
@@ -103,6 +112,8 @@ impl ClientBuilder {
     }
 
     /// The administrator to sign in as. Required.
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn credentials(self, username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             credentials: Some((username.into(), password.into())),
@@ -111,21 +122,29 @@ impl ClientBuilder {
     }
 
     /// How long to wait; by default [`Timeouts::default`].
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
 
     /// How to repeat what failed; by default [`RetryPolicy::default`].
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn retry(self, retry: RetryPolicy) -> Self {
         Self { retry, ..self }
     }
 
     /// How long to pause between requests; by default [`Pacing::default`].
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn pacing(self, pacing: Pacing) -> Self {
         Self { pacing, ..self }
     }
 
     /// The path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default `sub`.
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn subscription_path(self, path: impl AsRef<str>) -> Self {
         Self {
             subscription_path: path.as_ref().trim_matches('/').to_owned(),
@@ -134,12 +153,24 @@ impl ClientBuilder {
     }
 
     /// Trusts the certificates of this PEM text too, beside those of the system. May be called several times.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::{Client, ErrorKind};
+    ///
+    /// let builder = Client::builder("https://127.0.0.1").credentials("admin", "secret");
+    /// let error = builder.root_certificate_pem(b"no certificate").build().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Build);
+    /// ```
     pub fn root_certificate_pem(mut self, pem: &[u8]) -> Self {
         self.root_certificates.push(pem.to_owned());
         self
     }
 
     /// Accepts every certificate, which lets anyone on the way read the password. For trials only.
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
         Self {
             accept_invalid_certs: accept,
@@ -150,6 +181,8 @@ impl ClientBuilder {
     /// Sends everything through this proxy: `http://`, `https://` or `socks5://`, with credentials if it needs some.
     ///
     /// Without it the system's proxy settings hold, except for a panel on a loopback address.
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn proxy(self, url: impl Into<SecretString>) -> Self {
         Self {
             proxy: Some(url.into()),
@@ -158,6 +191,8 @@ impl ClientBuilder {
     }
 
     /// The `User-Agent` header; by default the name and version of this crate.
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn user_agent(self, user_agent: impl Into<String>) -> Self {
         Self {
             user_agent: user_agent.into(),
@@ -168,6 +203,8 @@ impl ClientBuilder {
     /// The size in bytes, after decompression, up to which an answer is read; by default 64 MiB.
     ///
     /// A user takes about 2 KiB in a list.
+    ///
+    /// See [`ClientBuilder`] for an example.
     pub fn max_body_bytes(self, bytes: usize) -> Self {
         Self {
             max_body_bytes: bytes,
@@ -176,6 +213,8 @@ impl ClientBuilder {
     }
 
     /// Builds the client. Nothing is sent: a wrong password is noticed by the first operation.
+    ///
+    /// See [`ClientBuilder`] for an example.
     ///
     /// # Errors
     ///

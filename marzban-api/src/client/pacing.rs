@@ -26,6 +26,8 @@ pub struct Pacing {
 
 impl Pacing {
     /// A pause of at least `shortest` and at most `longest`; the order of the two does not matter.
+    ///
+    /// See [`Pacing`] for an example.
     #[must_use]
     pub fn between(shortest: Duration, longest: Duration) -> Self {
         Self {
@@ -35,6 +37,8 @@ impl Pacing {
     }
 
     /// No pause at all.
+    ///
+    /// See [`Pacing`] for an example.
     #[must_use]
     pub fn none() -> Self {
         Self {

@@ -18,11 +18,19 @@ use crate::request::{Repeat, Request};
 /// passing failure and all others only where nothing can have happened. Logs and errors show neither its path nor
 /// its query, because they may name users.
 ///
-/// ```no_run
-/// # async fn run(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// use marzban_api::Method;
+/// use serde_json::{Value, json};
 ///
-/// let answer: serde_json::Value = client.request(Method::GET, "/api/users").query("limit", "1").json().await?;
+/// let users: Value = client.request(Method::GET, "/api/users").query("limit", "1").json().await?;
+/// assert_eq!(users["total"], 0);
+/// let request = client.request(Method::PUT, "/api/hosts").body_json(&json!({}));
+/// let (status, _) = request.bytes().await?;
+/// assert_eq!(status, 200);
 /// # Ok(())
 /// # }
 /// ```
@@ -59,6 +67,8 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Appends `key=value` to the query; a key may come several times.
+    ///
+    /// See [`RawRequest`] for an example.
     pub fn query(self, key: &str, value: &str) -> Self {
         Self {
             request: self.request.map(|request| request.query(key, value)),
@@ -67,6 +77,8 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Carries `value` as JSON. What cannot be written as JSON fails when the request is sent.
+    ///
+    /// See [`RawRequest`] for an example.
     pub fn body_json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         Self {
             request: self.request.and_then(|request| request.json(value)),
@@ -75,6 +87,8 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Sends the request and reads the answer as JSON.
+    ///
+    /// See [`RawRequest`] for an example.
     ///
     /// # Errors
     ///
@@ -91,6 +105,8 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Sends the request and answers with the status and the body as it came.
+    ///
+    /// See [`RawRequest`] for an example.
     ///
     /// # Errors
     ///

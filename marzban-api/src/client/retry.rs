@@ -19,10 +19,10 @@ use crate::request::Repeat;
 /// # Examples
 ///
 /// ```
-/// let patient = marzban_api::RetryPolicy {
-///     max_tries: 5,
-///     ..Default::default()
-/// };
+/// use marzban_api::RetryPolicy;
+///
+/// let patient = RetryPolicy { max_tries: 5, ..Default::default() };
+/// assert_eq!((patient.max_tries, RetryPolicy::none().max_tries), (5, 1));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -38,6 +38,8 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// Every request is sent once, but for the one that follows the replacement of a refused token.
+    ///
+    /// See [`RetryPolicy`] for an example.
     #[must_use]
     pub fn none() -> Self {
         Self {

@@ -8,9 +8,20 @@ use super::admin::Admin;
 /// # Examples
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// use marzban_api::model::NewAdmin;
 ///
-/// let seller = NewAdmin::new("seller", "a long password").telegram_id(12_345);
+/// let seller = NewAdmin::new("seller", "a long password")
+///     .sudo()
+///     .telegram_id(12_345)
+///     .discord_webhook("https://discord.com/api/webhooks/1/token");
+/// let made = client.admins().create(&seller).await?;
+/// assert_eq!((made.is_sudo, made.telegram_id), (true, Some(12_345)));
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -28,14 +39,22 @@ pub struct NewAdmin {
 ///
 /// # Examples
 ///
-/// ```no_run
-/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// use marzban_api::model::AdminModification;
-/// use marzban_api::resource::ListAdmins;
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// use marzban_api::model::{AdminModification, NewAdmin};
 ///
-/// for admin in client.admins().list(&ListAdmins::new()).await? {
-///     client.admins().modify(&AdminModification::of(&admin).telegram_id(42)).await?;
-/// }
+/// let seller = client.admins().create(&NewAdmin::new("seller", "a long password")).await?;
+/// let change = AdminModification::of(&seller)
+///     .promote()
+///     .password("another password")
+///     .telegram_id(42)
+///     .discord_webhook("https://discord.com/api/webhooks/1/token");
+/// assert_eq!(change.username(), "seller");
+/// let seller = client.admins().modify(&change).await?;
+/// assert_eq!((seller.is_sudo, seller.telegram_id), (true, Some(42)));
 /// # Ok(())
 /// # }
 /// ```
@@ -51,6 +70,8 @@ pub struct AdminModification {
 
 impl NewAdmin {
     /// An administrator without sudo rights. Any name will do; upper and lower case count.
+    ///
+    /// See [`NewAdmin`] for an example.
     pub fn new(username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             username: username.into(),
@@ -63,6 +84,8 @@ impl NewAdmin {
 
     /// With sudo rights, which cannot be taken away by this interface, nor can such an administrator be changed or
     /// deleted by another one.
+    ///
+    /// See [`NewAdmin`] for an example.
     pub fn sudo(self) -> Self {
         Self {
             is_sudo: true,
@@ -71,6 +94,8 @@ impl NewAdmin {
     }
 
     /// The Telegram id that the panel reports to.
+    ///
+    /// See [`NewAdmin`] for an example.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -79,6 +104,8 @@ impl NewAdmin {
     }
 
     /// The Discord webhook that the panel reports to: a secret.
+    ///
+    /// See [`NewAdmin`] for an example.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),
@@ -100,6 +127,8 @@ impl NewAdmin {
 
 impl AdminModification {
     /// No change of this administrator.
+    ///
+    /// See [`AdminModification`] for an example.
     pub fn of(admin: &Admin) -> Self {
         Self {
             username: admin.username.clone(),
@@ -111,12 +140,16 @@ impl AdminModification {
     }
 
     /// The name of the administrator, which cannot be changed.
+    ///
+    /// See [`AdminModification`] for an example.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
     }
 
     /// Gives sudo rights.
+    ///
+    /// See [`AdminModification`] for an example.
     pub fn promote(self) -> Self {
         Self {
             is_sudo: true,
@@ -125,6 +158,8 @@ impl AdminModification {
     }
 
     /// Another password. All tokens of the administrator end, those of this second included.
+    ///
+    /// See [`AdminModification`] for an example.
     pub fn password(self, password: impl Into<SecretString>) -> Self {
         Self {
             password: Some(password.into()),
@@ -133,6 +168,8 @@ impl AdminModification {
     }
 
     /// Another Telegram id; 0 changes nothing.
+    ///
+    /// See [`AdminModification`] for an example.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -141,6 +178,8 @@ impl AdminModification {
     }
 
     /// Another Discord webhook: a secret.
+    ///
+    /// See [`AdminModification`] for an example.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),

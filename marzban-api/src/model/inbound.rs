@@ -34,6 +34,17 @@ pub struct Inbound {
 }
 
 /// Where an inbound listens.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::InboundPort;
+///
+/// let port: InboundPort = serde_json::from_str("443").expect("a port");
+/// assert_eq!((port.to_string().as_str(), port), ("443", InboundPort::Number(443)));
+/// let ports: InboundPort = serde_json::from_str("\"1000-2000\"").expect("ports");
+/// assert_eq!(ports, InboundPort::Text("1000-2000".to_owned()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(untagged)]
 pub enum InboundPort {
@@ -125,6 +136,15 @@ pub struct Host {
 
 impl Host {
     /// A host of this name and address that takes everything else from its inbound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::{Host, HostSecurity};
+    ///
+    /// let host = Host::new("Finland", "fi.example.com");
+    /// assert_eq!((host.port, host.security), (None, HostSecurity::InboundDefault));
+    /// ```
     #[must_use]
     pub fn new(remark: impl Into<String>, address: impl Into<String>) -> Self {
         Self {
@@ -150,6 +170,15 @@ impl Host {
 
 open_enum! {
     /// The encryption of a host.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::HostSecurity;
+    ///
+    /// assert_eq!(HostSecurity::from("tls"), HostSecurity::Tls);
+    /// assert_eq!(HostSecurity::Tls.as_str(), "tls");
+    /// ```
     #[derive(Default)]
     pub enum HostSecurity {
         /// That of the inbound.
@@ -164,6 +193,15 @@ open_enum! {
 
 open_enum! {
     /// The protocols that a host offers in TLS.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::HostAlpn;
+    ///
+    /// assert_eq!(HostAlpn::from("h3,h2"), HostAlpn::H3H2);
+    /// assert_eq!(HostAlpn::H3H2.as_str(), "h3,h2");
+    /// ```
     #[derive(Default)]
     pub enum HostAlpn {
         /// Nothing is said, which the panel writes as an empty word.
@@ -186,6 +224,15 @@ open_enum! {
 
 open_enum! {
     /// The program whose TLS a host's clients imitate.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::HostFingerprint;
+    ///
+    /// assert_eq!(HostFingerprint::from("chrome"), HostFingerprint::Chrome);
+    /// assert_eq!(HostFingerprint::Chrome.as_str(), "chrome");
+    /// ```
     #[derive(Default)]
     pub enum HostFingerprint {
         /// None, which the panel writes as an empty word.

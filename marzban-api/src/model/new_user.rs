@@ -13,17 +13,40 @@ use super::username::Username;
 /// Without further words it is active at once, for ever, without a limit, and may use all inbounds of its protocols.
 ///
 /// ```
-/// use marzban_api::model::{DataLimit, Expiry, NewUser, PanelTime, Proxies, Username, Vless};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// use std::time::Duration;
 ///
-/// let end = PanelTime::from_timestamp(1_893_456_000)?;
+/// use marzban_api::model::{
+///     DataLimit, NewNextPlan, NewUser, NewUserStatus, Note, OnHold, PanelTime, Proxies, ResetStrategy, UserStatus,
+///     Username, Vless,
+/// };
+///
 /// let user = NewUser::new(Username::new("alice")?, Proxies::new(Vless::default()))
-///     .expire(Expiry::At(end))
-///     .data_limit(DataLimit::from_bytes(50 << 30));
+///     .expire(PanelTime::from_timestamp(1_893_456_000)?)
+///     .data_limit(DataLimit::from_bytes(50 << 30))
+///     .reset_strategy(ResetStrategy::Month)
+///     .inbounds("vless", ["VLESS TCP REALITY"])
+///     .note(Note::new("paid in cash")?)
+///     .next_plan(NewNextPlan::new(DataLimit::from_bytes(10 << 30)))
+///     .auto_delete_in_days(7);
 /// assert_eq!(user.username().as_str(), "alice");
+/// let alice = client.users().create(&user).await?;
+/// assert_eq!((alice.status, alice.data_limit), (UserStatus::Active, Some(50 << 30)));
+/// assert_eq!(alice.inbounds["vless"], ["VLESS TCP REALITY"]);
+///
+/// // Whose time begins with the first connection; `status(NewUserStatus::OnHold(day))` says the same.
+/// let day = OnHold::new(Duration::from_secs(86_400))?;
+/// let user = NewUser::new(Username::new("boris")?, Proxies::new(Vless::default())).on_hold(day);
+/// assert_eq!(user, user.clone().status(NewUserStatus::OnHold(day)));
+/// assert_eq!(client.users().create(&user).await?.status, UserStatus::OnHold);
 ///
 /// // Milliseconds instead of seconds would make a user that the panel can never show again.
 /// assert!(PanelTime::from_timestamp(1_893_456_000_000).is_err());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
@@ -40,6 +63,19 @@ pub struct NewUser {
 }
 
 /// How the time of a new user runs. A user on hold has no end yet, so the two are one choice.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use marzban_api::model::{Expiry, NewUserStatus, OnHold};
+///
+/// let for_ever = NewUserStatus::Active(Expiry::Never);
+/// let day_from_the_first_connection = NewUserStatus::OnHold(OnHold::new(Duration::from_secs(86_400))?);
+/// assert_ne!(for_ever, day_from_the_first_connection);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewUserStatus {
     /// The user may connect at once, and until then.
@@ -49,6 +85,15 @@ pub enum NewUserStatus {
 }
 
 /// A plan that is to follow the present one.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{DataLimit, Expiry, NewNextPlan};
+///
+/// let plan = NewNextPlan { fire_on_either: false, ..NewNextPlan::new(DataLimit::from_bytes(50 << 30)) };
+/// assert_eq!((plan.data_limit.bytes(), plan.expire), (Some(50 << 30), Expiry::Never));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct NewNextPlan {
@@ -65,6 +110,8 @@ pub struct NewNextPlan {
 impl NewUser {
     /// A user of this name and with these protocols, of which there is at least one: the panel makes a user without
     /// any and can then show neither it nor a list that contains it.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn new(username: Username, proxies: Proxies) -> Self {
         Self {
             username,
@@ -80,27 +127,37 @@ impl NewUser {
     }
 
     /// The name.
+    ///
+    /// See [`NewUser`] for an example.
     #[must_use]
     pub fn username(&self) -> &Username {
         &self.username
     }
 
     /// Active until then, in the place of an earlier status.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn expire(self, expire: impl Into<Expiry>) -> Self {
         self.status(NewUserStatus::Active(expire.into()))
     }
 
     /// On hold, in the place of an earlier status.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn on_hold(self, hold: OnHold) -> Self {
         self.status(NewUserStatus::OnHold(hold))
     }
 
     /// How the time runs.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn status(self, status: NewUserStatus) -> Self {
         Self { status, ..self }
     }
 
     /// How much traffic may be used.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn data_limit(self, data_limit: impl Into<DataLimit>) -> Self {
         Self {
             data_limit: data_limit.into(),
@@ -109,6 +166,8 @@ impl NewUser {
     }
 
     /// When the used traffic begins anew; never, unless it is set.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
         Self {
             reset_strategy: Some(strategy),
@@ -118,6 +177,8 @@ impl NewUser {
 
     /// Only these inbounds of `protocol`; those of other protocols stay all. Inbounds that the core gets later are
     /// the user's too. At least one is needed, because the panel takes an empty list for all of them.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.inbounds.insert(protocol.to_owned(), tags);
@@ -125,6 +186,8 @@ impl NewUser {
     }
 
     /// Free text of the administrators.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn note(self, note: Note) -> Self {
         Self {
             note: Some(note),
@@ -133,6 +196,8 @@ impl NewUser {
     }
 
     /// What follows when limit or time are used up.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn next_plan(self, plan: NewNextPlan) -> Self {
         Self {
             next_plan: Some(plan),
@@ -142,6 +207,8 @@ impl NewUser {
 
     /// Days after the end of the access on which the panel deletes the user; without it, as the panel is set up.
     /// It cannot be changed later.
+    ///
+    /// See [`NewUser`] for an example.
     pub fn auto_delete_in_days(self, days: u32) -> Self {
         Self {
             auto_delete_in_days: Some(days),
@@ -199,6 +266,8 @@ impl NewUser {
 
 impl NewNextPlan {
     /// A plan with this traffic and without an end, which begins when either limit or time is used up.
+    ///
+    /// See [`NewNextPlan`] for an example.
     pub fn new(data_limit: impl Into<DataLimit>) -> Self {
         Self {
             data_limit: data_limit.into(),

@@ -44,6 +44,15 @@ pub struct Node {
 
 open_enum! {
     /// The state of a node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::NodeStatus;
+    ///
+    /// assert_eq!(NodeStatus::from("connected"), NodeStatus::Connected);
+    /// assert_eq!(NodeStatus::Connected.as_str(), "connected");
+    /// ```
     pub enum NodeStatus {
         /// The panel is connected to it.
         Connected = "connected",
@@ -57,6 +66,19 @@ open_enum! {
 }
 
 /// What a host needs to become a node of the panel.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// let settings = client.nodes().settings().await?;
+/// assert!(settings.certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NodeSettings {
@@ -82,7 +104,9 @@ impl fmt::Debug for NodeSettings {
 /// ```
 /// use marzban_api::model::NewNode;
 ///
-/// let node = NewNode::new("de-1", "192.0.2.7").port(62_050).add_as_new_host();
+/// let node = NewNode::new("de-1", "192.0.2.7").port(62_050).api_port(62_051).add_as_new_host();
+/// let json = serde_json::to_value(&node).expect("JSON");
+/// assert_eq!((&json["port"], &json["add_as_new_host"]), (&62_050.into(), &true.into()));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
@@ -100,6 +124,8 @@ impl NewNode {
     /// A node of this name at this host name or IP address, with the panel's usual ports 62050 and 62051.
     ///
     /// Its traffic counts once, whatever is sent: another factor is for [`NodeChange`].
+    ///
+    /// See [`NewNode`] for an example.
     pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -111,6 +137,8 @@ impl NewNode {
     }
 
     /// The port of the node's service.
+    ///
+    /// See [`NewNode`] for an example.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -119,6 +147,8 @@ impl NewNode {
     }
 
     /// The port of the node's Xray API.
+    ///
+    /// See [`NewNode`] for an example.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -127,6 +157,8 @@ impl NewNode {
     }
 
     /// Adds the node's address as a host to every inbound, so that it appears in everybody's subscription.
+    ///
+    /// See [`NewNode`] for an example.
     pub fn add_as_new_host(self) -> Self {
         Self {
             add_as_new_host: true,
@@ -142,7 +174,17 @@ impl NewNode {
 /// ```
 /// use marzban_api::model::NodeChange;
 ///
-/// let change = NodeChange::new().name("de-2").usage_coefficient(1.5);
+/// let change = NodeChange::new()
+///     .name("de-2")
+///     .address("192.0.2.8")
+///     .port(62_050)
+///     .api_port(62_051)
+///     .usage_coefficient(1.5)
+///     .disable();
+/// let json = serde_json::to_value(&change).expect("JSON");
+/// assert_eq!((&json["status"], &json["usage_coefficient"]), (&"disabled".into(), &1.5.into()));
+/// let json = serde_json::to_value(NodeChange::new().enable()).expect("JSON");
+/// assert_eq!(json, serde_json::json!({"status": "connecting"}));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[must_use]
@@ -163,11 +205,15 @@ pub struct NodeChange {
 
 impl NodeChange {
     /// No change.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Another name.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self {
             name: Some(name.into()),
@@ -176,6 +222,8 @@ impl NodeChange {
     }
 
     /// Another host name or IP address.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn address(self, address: impl Into<String>) -> Self {
         Self {
             address: Some(address.into()),
@@ -184,6 +232,8 @@ impl NodeChange {
     }
 
     /// Another port of the node's service.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -192,6 +242,8 @@ impl NodeChange {
     }
 
     /// Another port of the node's Xray API.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -200,6 +252,8 @@ impl NodeChange {
     }
 
     /// Another factor by which the node's traffic counts; more than 0.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn usage_coefficient(self, factor: f64) -> Self {
         Self {
             usage_coefficient: Some(factor),
@@ -208,6 +262,8 @@ impl NodeChange {
     }
 
     /// Switches the node off.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn disable(self) -> Self {
         Self {
             status: Some(NodeStatus::Disabled),
@@ -216,6 +272,8 @@ impl NodeChange {
     }
 
     /// Switches the node on: the panel connects to it.
+    ///
+    /// See [`NodeChange`] for an example.
     pub fn enable(self) -> Self {
         Self {
             status: Some(NodeStatus::Connecting),

@@ -12,10 +12,13 @@ use serde_json::Value;
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::{Proxies, Trojan, Vless};
+/// use marzban_api::model::{Flow, Proxies, Proxy, Trojan, Vless};
 ///
-/// let proxies = Proxies::new(Vless::default()).with(Trojan::default());
-/// assert_eq!(proxies.protocols().count(), 2);
+/// let vless = Vless { id: None, flow: Some(Flow::Vision) };
+/// let proxies = Proxies::new(vless.clone()).with(Trojan::default());
+/// assert_eq!(proxies.protocols().collect::<Vec<_>>(), ["trojan", "vless"]);
+/// assert_eq!(proxies.get("vless"), Some(Proxy::Vless(vless)));
+/// assert!(proxies.without("trojan").without("vless").is_empty());
 /// ```
 #[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
@@ -49,6 +52,15 @@ pub enum Proxy {
 }
 
 /// The settings of `vmess`.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Proxy, Vmess};
+///
+/// // The panel makes up an id.
+/// assert_eq!(Proxy::from(Vmess::default()).protocol(), "vmess");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Vmess {
     /// The user's UUID: a secret.
@@ -56,6 +68,15 @@ pub struct Vmess {
 }
 
 /// The settings of `vless`.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Flow, Proxy, Vless};
+///
+/// let vless = Vless { id: None, flow: Some(Flow::Vision) };
+/// assert_eq!(Proxy::from(vless).protocol(), "vless");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Vless {
     /// The user's UUID: a secret.
@@ -65,6 +86,16 @@ pub struct Vless {
 }
 
 /// The settings of `trojan`.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Proxy, Trojan};
+///
+/// let trojan = Trojan { password: Some("a long password".to_owned()), flow: None };
+/// assert_eq!(format!("{trojan:?}"), "Trojan { flow: None, .. }", "the password is not shown");
+/// assert_eq!(Proxy::from(trojan).protocol(), "trojan");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Trojan {
     /// The user's password: a secret.
@@ -74,6 +105,15 @@ pub struct Trojan {
 }
 
 /// The settings of `shadowsocks`.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Proxy, Shadowsocks, ShadowsocksMethod};
+///
+/// let settings = Shadowsocks { password: None, method: Some(ShadowsocksMethod::Aes256Gcm) };
+/// assert_eq!(Proxy::from(settings).protocol(), "shadowsocks");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Shadowsocks {
     /// The user's password: a secret.
@@ -83,6 +123,15 @@ pub struct Shadowsocks {
 }
 
 /// The settings of a protocol that this version does not know.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Proxies, UnknownProxy};
+///
+/// let hysteria = UnknownProxy { protocol: "hysteria".to_owned(), settings: serde_json::json!({"up": 10}) };
+/// assert_eq!(Proxies::new(hysteria.clone()).get("hysteria"), Some(hysteria.into()));
+/// ```
 #[derive(Clone, PartialEq)]
 pub struct UnknownProxy {
     /// The panel's word for the protocol.
@@ -93,6 +142,15 @@ pub struct UnknownProxy {
 
 open_enum! {
     /// The flow control of a protocol.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::Flow;
+    ///
+    /// assert_eq!(Flow::from("xtls-rprx-vision"), Flow::Vision);
+    /// assert_eq!(Flow::Vision.as_str(), "xtls-rprx-vision");
+    /// ```
     pub enum Flow {
         /// None.
         Plain = "",
@@ -103,6 +161,15 @@ open_enum! {
 
 open_enum! {
     /// The cipher of `shadowsocks`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::ShadowsocksMethod;
+    ///
+    /// assert_eq!(ShadowsocksMethod::from("aes-256-gcm"), ShadowsocksMethod::Aes256Gcm);
+    /// assert_eq!(ShadowsocksMethod::Aes256Gcm.as_str(), "aes-256-gcm");
+    /// ```
     pub enum ShadowsocksMethod {
         /// AES with 128 bits; weaker than the others and nothing to choose anew.
         Aes128Gcm = "aes-128-gcm",
@@ -115,12 +182,16 @@ open_enum! {
 
 impl Proxies {
     /// The settings of one protocol; add others by [`with`](Self::with).
+    ///
+    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn new(proxy: impl Into<Proxy>) -> Self {
         Self::default().with(proxy)
     }
 
     /// Sets what `proxy` says of its protocol. What it leaves out stays as it is: changing the flow keeps the id.
+    ///
+    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn with(mut self, proxy: impl Into<Proxy>) -> Self {
         let (protocol, settings) = proxy.into().into_parts();
@@ -132,6 +203,8 @@ impl Proxies {
     }
 
     /// Without the settings of this protocol.
+    ///
+    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn without(mut self, protocol: &str) -> Self {
         self.0.remove(protocol);
@@ -139,6 +212,8 @@ impl Proxies {
     }
 
     /// The settings of this protocol.
+    ///
+    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn get(&self, protocol: &str) -> Option<Proxy> {
         self.0
@@ -147,11 +222,15 @@ impl Proxies {
     }
 
     /// The panel's words for the protocols.
+    ///
+    /// See [`Proxies`] for an example.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
     /// Whether there is no protocol at all, which the panel allows to no user.
+    ///
+    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -179,6 +258,8 @@ impl Proxies {
 
 impl Proxy {
     /// The panel's word for the protocol.
+    ///
+    /// See [`Proxy`] for an example.
     #[must_use]
     pub fn protocol(&self) -> &str {
         match self {

@@ -28,14 +28,25 @@ const LONGEST_HOLD: u32 = i32::MAX.unsigned_abs();
 /// ```
 /// use marzban_api::model::PanelTime;
 ///
-/// assert!(PanelTime::from_timestamp(1_757_894_400).is_ok());
+/// let time = PanelTime::from_timestamp(1_757_894_400)?;
+/// assert_eq!(time.to_utc().to_rfc3339(), "2025-09-15T00:00:00+00:00");
+/// assert_eq!(PanelTime::new(time.to_utc())?.timestamp(), 1_757_894_400);
 /// // Milliseconds: the panel would break on a year beyond 9999.
 /// assert!(PanelTime::from_timestamp(1_757_894_400_000).is_err());
+/// # Ok::<(), marzban_api::model::PanelTimeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PanelTime(DateTime<Utc>);
 
 /// Why an instant cannot be written to the panel.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{PanelTime, PanelTimeError};
+///
+/// assert_eq!(PanelTime::from_timestamp(0), Err(PanelTimeError::TooEarly { seconds: 0 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PanelTimeError {
@@ -58,10 +69,12 @@ pub enum PanelTimeError {
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::Expiry;
+/// use marzban_api::model::{Expiry, PanelTime};
 ///
-/// let end = "2025-09-15T00:00:00Z".parse().expect("a time");
-/// assert!(Expiry::at(end).is_ok());
+/// let end = Expiry::at("2025-09-15T00:00:00.5Z".parse().expect("a time"))?;
+/// assert_eq!(end, Expiry::At(PanelTime::from_timestamp(1_757_894_400)?));
+/// assert_ne!(end, Expiry::Never);
+/// # Ok::<(), marzban_api::model::PanelTimeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Expiry {
@@ -106,6 +119,15 @@ pub enum DataLimit {
 pub struct Note(String);
 
 /// Why a text is no note.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Note, NoteError};
+///
+/// assert_eq!(Note::new(""), Err(NoteError::Empty));
+/// assert_eq!(Note::new("x".repeat(501)), Err(NoteError::TooLong { length: 501 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoteError {
@@ -129,12 +151,14 @@ pub enum NoteError {
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::model::OnHold;
+/// use marzban_api::model::{OnHold, PanelTime};
 ///
-/// // 30 days from the first connection on.
-/// let month = OnHold::new(Duration::from_secs(30 * 86_400))?;
+/// // 30 days from the first connection on, or from the beginning of 2030.
+/// let latest = PanelTime::from_timestamp(1_893_456_000)?;
+/// let month = OnHold::new(Duration::from_secs(30 * 86_400))?.until(latest);
 /// assert_eq!(month.duration().as_secs(), 2_592_000);
-/// # Ok::<(), marzban_api::model::OnHoldError>(())
+/// assert_eq!(month.timeout(), Some(latest));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OnHold {
@@ -143,6 +167,16 @@ pub struct OnHold {
 }
 
 /// Why a duration is none for a user on hold.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use marzban_api::model::{OnHold, OnHoldError};
+///
+/// assert_eq!(OnHold::new(Duration::from_millis(999)), Err(OnHoldError::TooShort));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnHoldError {
@@ -160,6 +194,8 @@ pub enum OnHoldError {
 impl PanelTime {
     /// Checks an instant; a fraction of a second is cut off.
     ///
+    /// See [`PanelTime`] for an example.
+    ///
     /// # Errors
     ///
     /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
@@ -168,6 +204,8 @@ impl PanelTime {
     }
 
     /// Checks an instant in seconds since the beginning of 1970, UTC.
+    ///
+    /// See [`PanelTime`] for an example.
     ///
     /// # Errors
     ///
@@ -183,12 +221,16 @@ impl PanelTime {
     }
 
     /// The instant.
+    ///
+    /// See [`PanelTime`] for an example.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         self.0
     }
 
     /// The seconds since the beginning of 1970.
+    ///
+    /// See [`PanelTime`] for an example.
     #[must_use]
     pub fn timestamp(self) -> i64 {
         self.0.timestamp()
@@ -210,6 +252,8 @@ impl TryFrom<DateTime<Utc>> for PanelTime {
 
 impl Expiry {
     /// An end at `instant`; a fraction of a second is cut off.
+    ///
+    /// See [`Expiry`] for an example.
     ///
     /// # Errors
     ///
@@ -244,12 +288,16 @@ impl Serialize for Expiry {
 
 impl DataLimit {
     /// The limit of this many bytes, where 0 means that there is none.
+    ///
+    /// See [`DataLimit`] for an example.
     #[must_use]
     pub fn from_bytes(bytes: u64) -> Self {
         NonZeroU64::new(bytes).map_or(Self::Unlimited, Self::Bytes)
     }
 
     /// The bytes, if there is a limit.
+    ///
+    /// See [`DataLimit`] for an example.
     #[must_use]
     pub fn bytes(self) -> Option<u64> {
         match self {
@@ -281,6 +329,8 @@ impl Serialize for DataLimit {
 impl Note {
     /// Checks a note.
     ///
+    /// See [`Note`] for an example.
+    ///
     /// # Errors
     ///
     /// [`NoteError`] when it is empty or longer than the panel accepts.
@@ -294,6 +344,8 @@ impl Note {
     }
 
     /// The note as text.
+    ///
+    /// See [`Note`] for an example.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -308,6 +360,8 @@ impl fmt::Display for Note {
 
 impl OnHold {
     /// An access of this duration, counted from the first connection; a fraction of a second is cut off.
+    ///
+    /// See [`OnHold`] for an example.
     ///
     /// # Errors
     ///
@@ -328,6 +382,8 @@ impl OnHold {
     }
 
     /// The time begins at this instant even without a connection.
+    ///
+    /// See [`OnHold`] for an example.
     #[must_use]
     pub fn until(self, timeout: PanelTime) -> Self {
         Self {
@@ -337,12 +393,16 @@ impl OnHold {
     }
 
     /// How long the access lasts.
+    ///
+    /// See [`OnHold`] for an example.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }
 
     /// When the time begins without a connection, if it does.
+    ///
+    /// See [`OnHold`] for an example.
     #[must_use]
     pub fn timeout(self) -> Option<PanelTime> {
         self.timeout

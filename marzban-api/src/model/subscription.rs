@@ -84,10 +84,16 @@ impl SubscriptionInfo {
 ///
 /// # Examples
 ///
-/// ```no_run
-/// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// let content = client.subscription("token").content("v2rayNG/1.8").await?;
-/// println!("{} links", content.links().map_or(0, |links| links.len()));
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
+/// let token = panel.subscription_token("alice");
+/// let content = client.subscription(token).content("v2rayNG/1.8").await?;
+/// assert_eq!(content.media_type.as_deref(), Some("text/plain"));
+/// assert!(content.links().is_some_and(|links| links.iter().any(|link| link.starts_with("vless://"))));
 /// # Ok(())
 /// # }
 /// ```
@@ -104,6 +110,8 @@ pub struct SubscriptionContent {
 
 impl SubscriptionContent {
     /// The links, if the content is a list of them in Base64, as the panel makes it for `V2Ray`: secrets.
+    ///
+    /// See [`SubscriptionContent`] for an example.
     #[must_use]
     pub fn links(&self) -> Option<Vec<String>> {
         let list = STANDARD.decode(self.body.trim_ascii()).ok()?;
@@ -119,6 +127,15 @@ impl SubscriptionContent {
 
 open_enum! {
     /// A program that reads subscriptions, whatever it calls itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use marzban_api::model::ClientType;
+    ///
+    /// assert_eq!(ClientType::from("sing-box"), ClientType::SingBox);
+    /// assert_eq!(ClientType::SingBox.as_str(), "sing-box");
+    /// ```
     pub enum ClientType {
         /// sing-box and its relatives: JSON.
         SingBox = "sing-box",

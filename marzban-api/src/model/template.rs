@@ -44,6 +44,24 @@ pub struct UserTemplate {
 }
 
 /// A template that is to be made.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use marzban_api::model::{DataLimit, NewUserTemplate};
+///
+/// let template = NewUserTemplate::new("a month")
+///     .data_limit(DataLimit::from_bytes(50 << 30))
+///     .expire_duration(Duration::from_secs(30 * 86_400))
+///     .username_prefix("m_")
+///     .username_suffix("_x")
+///     .inbounds("vless", ["VLESS TCP REALITY"]);
+/// let json = serde_json::to_value(&template).expect("JSON");
+/// assert_eq!(json["expire_duration"], 2_592_000);
+/// assert_eq!(json["inbounds"]["vless"][0], "VLESS TCP REALITY");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 #[must_use]
@@ -52,6 +70,24 @@ pub struct NewUserTemplate(Settings);
 /// A change of a template. What is not set stays as it is, and nothing can be taken away but limit and duration.
 ///
 /// The panel keeps one list of inbounds: when those of one protocol are set, set those of the others too.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use marzban_api::model::{DataLimit, UserTemplateChange};
+///
+/// let change = UserTemplateChange::new()
+///     .name("for ever")
+///     .data_limit(DataLimit::Unlimited)
+///     .expire_duration(Duration::ZERO)
+///     .username_prefix("f_")
+///     .username_suffix("_x")
+///     .inbounds("vless", ["VLESS TCP REALITY"]);
+/// let json = serde_json::to_value(&change).expect("JSON");
+/// assert_eq!((&json["data_limit"], &json["expire_duration"]), (&0.into(), &0.into()));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 #[must_use]
@@ -76,6 +112,8 @@ struct Settings {
 impl NewUserTemplate {
     /// A template of this name, without limit, end and inbounds. The panel refuses a template without a name by saying
     /// that it exists already.
+    ///
+    /// See [`NewUserTemplate`] for an example.
     pub fn new(name: impl Into<String>) -> Self {
         Self(Settings {
             name: Some(name.into()),
@@ -86,11 +124,15 @@ impl NewUserTemplate {
 
 impl UserTemplateChange {
     /// No change.
+    ///
+    /// See [`UserTemplateChange`] for an example.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Another name.
+    ///
+    /// See [`UserTemplateChange`] for an example.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.0.name = Some(name.into());
         self
@@ -102,30 +144,40 @@ macro_rules! settings {
     ($($template:ident),+) => {$(
         impl $template {
             /// How much traffic may be used.
+            ///
+            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn data_limit(mut self, data_limit: impl Into<DataLimit>) -> Self {
                 self.0.data_limit = Some(data_limit.into());
                 self
             }
 
             /// How long the access lasts, in whole seconds; zero for an access that does not end.
+            ///
+            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn expire_duration(mut self, duration: Duration) -> Self {
                 self.0.expire_duration = Some(duration.as_secs());
                 self
             }
 
             /// What the names of users begin with: 1 to 20 characters.
+            ///
+            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn username_prefix(mut self, prefix: impl Into<String>) -> Self {
                 self.0.username_prefix = Some(prefix.into());
                 self
             }
 
             /// What the names of users end with: 1 to 20 characters.
+            ///
+            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn username_suffix(mut self, suffix: impl Into<String>) -> Self {
                 self.0.username_suffix = Some(suffix.into());
                 self
             }
 
             /// The inbounds of `protocol`. The panel passes over tags that it does not know.
+            ///
+            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn inbounds<S: Into<String>>(
                 mut self,
                 protocol: &str,

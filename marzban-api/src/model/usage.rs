@@ -14,7 +14,9 @@ use crate::request::Request;
 ///
 /// let start = "2025-09-01T00:00:00Z".parse().expect("a time");
 /// let end = "2025-10-01T00:00:00Z".parse().expect("a time");
-/// let september = UsageRange::between(start, end);
+/// assert_eq!(UsageRange::between(start, end).end, Some(end));
+/// assert_eq!(UsageRange::since(start), UsageRange { start: Some(start), end: None });
+/// assert_eq!(UsageRange::last_30_days(), UsageRange::default());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageRange {
@@ -26,12 +28,16 @@ pub struct UsageRange {
 
 impl UsageRange {
     /// The last 30 days, which is what the panel counts when it is told nothing.
+    ///
+    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn last_30_days() -> Self {
         Self::default()
     }
 
     /// From `start` to now.
+    ///
+    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn since(start: DateTime<Utc>) -> Self {
         Self {
@@ -41,6 +47,8 @@ impl UsageRange {
     }
 
     /// From `start` to `end`.
+    ///
+    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
         Self {

@@ -179,6 +179,23 @@ pub struct NextPlan {
 /// A user that the panel could not show or that this crate could not read.
 ///
 /// It stands for itself: the other users of its page are there.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// use marzban_api::resource::ListUsers;
+/// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
+///
+/// for unreadable in client.users().list(&ListUsers::new()).await?.unreadable {
+///     println!("{:?}: {}", unreadable.username, unreadable.error);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnreadableUser {

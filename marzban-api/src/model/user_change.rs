@@ -45,16 +45,37 @@ pub enum Change<T> {
 /// in the request, and gives new passwords and ids to a protocol that comes without them.
 /// So read the user shortly before: a plan that begins in between is brought back by the change.
 ///
-/// ```no_run
-/// use marzban_api::model::{Change, Expiry, Flow, UserModification, Vless};
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// use marzban_api::model::{
+///     Change, DataLimit, Expiry, Flow, NewNextPlan, Note, ResetStrategy, Trojan, UserModification, UserStatus,
+///     UserStatusChange, Vless,
+/// };
+/// # panel.insert_user(marzban_api::testing::FakeUser::new("alice").expire(1_893_456_000));
 ///
-/// # async fn run(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
 /// let alice = client.users().get("alice").await?;
 /// let change = UserModification::of(&alice)
 ///     .expire(Expiry::Never)
-///     .note(Change::Clear)
-///     .proxy(Vless { id: None, flow: Some(Flow::Vision) });
-/// let alice = client.users().modify(&change).await?;
+///     .data_limit(DataLimit::from_bytes(50 << 30))
+///     .reset_strategy(ResetStrategy::Month)
+///     .note(Note::new("paid in cash")?)
+///     .next_plan(Change::Set(NewNextPlan::new(DataLimit::from_bytes(10 << 30))))
+///     .status(UserStatusChange::Disabled)
+///     .proxy(Vless { id: None, flow: Some(Flow::Vision) })
+///     .inbounds("vless", ["VLESS TCP REALITY"]);
+/// assert_eq!(change.username(), "alice");
+/// let changed = client.users().modify(&change).await?;
+/// assert_eq!((changed.expire, changed.data_limit), (None, Some(50 << 30)));
+/// assert_eq!(changed.status, UserStatus::Disabled);
+///
+/// // Without VLESS, and without a note; the plan stays.
+/// let change = UserModification::of(&changed).proxy(Trojan::default()).without_proxy("vless").note(Change::Clear);
+/// let changed = client.users().modify(&change).await?;
+/// assert_eq!(changed.proxies.protocols().collect::<Vec<_>>(), ["trojan"]);
+/// assert!(changed.note.is_none() && changed.next_plan.is_some());
 /// # Ok(())
 /// # }
 /// ```
@@ -100,6 +121,8 @@ pub enum UserStatusChange {
 
 impl UserModification {
     /// No change of this user.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn of(user: &User) -> Self {
         Self {
             username: user.username.clone(),
@@ -118,6 +141,8 @@ impl UserModification {
     }
 
     /// The name of the user, which cannot be changed.
+    ///
+    /// See [`UserModification`] for an example.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
@@ -126,6 +151,8 @@ impl UserModification {
     /// When the access ends; [`Clear`](Change::Clear) and [`Never`](Expiry::Never) are the same.
     ///
     /// The panel moves the user between active and expired at once, but does not end the limitation of a limited one.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn expire(self, expire: impl Into<Change<PanelTime>>) -> Self {
         Self {
             expire: expire.into(),
@@ -136,6 +163,8 @@ impl UserModification {
     /// How much traffic may be used; [`Clear`](Change::Clear) and [`Unlimited`](DataLimit::Unlimited) are the same.
     ///
     /// The panel moves the user between active and limited at once, unless it is expired or disabled.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn data_limit(self, data_limit: impl Into<Change<NonZeroU64>>) -> Self {
         Self {
             data_limit: data_limit.into(),
@@ -144,6 +173,8 @@ impl UserModification {
     }
 
     /// When the used traffic begins anew.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
         Self {
             reset_strategy: Some(strategy),
@@ -152,6 +183,8 @@ impl UserModification {
     }
 
     /// Free text of the administrators.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn note(self, note: impl Into<Change<Note>>) -> Self {
         Self {
             note: note.into(),
@@ -160,6 +193,8 @@ impl UserModification {
     }
 
     /// What follows when limit or time are used up.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn next_plan(self, plan: impl Into<Change<NewNextPlan>>) -> Self {
         Self {
             next_plan: plan.into(),
@@ -168,6 +203,8 @@ impl UserModification {
     }
 
     /// Another status.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn status(self, status: UserStatusChange) -> Self {
         Self {
             status: Some(status),
@@ -176,6 +213,8 @@ impl UserModification {
     }
 
     /// Adds a protocol, or changes what `proxy` says of one that is there: what it leaves out stays as it is.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn proxy(mut self, proxy: impl Into<Proxy>) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.with(proxy));
@@ -183,6 +222,8 @@ impl UserModification {
     }
 
     /// Takes a protocol away, with its passwords and ids. One has to stay.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn without_proxy(mut self, protocol: &str) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.without(protocol));
@@ -190,6 +231,8 @@ impl UserModification {
     }
 
     /// Exactly these inbounds of `protocol`, or none at all; those of other protocols stay as they are.
+    ///
+    /// See [`UserModification`] for an example.
     pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.inbounds.insert(protocol.to_owned(), tags);

@@ -20,14 +20,24 @@ const BEGINNING: std::ops::RangeInclusive<usize> = 3..=32;
 /// ```
 /// use marzban_api::model::Username;
 ///
-/// assert!(Username::new("alice_1").is_ok());
+/// assert_eq!(Username::new("alice_1")?.as_str(), "alice_1");
 /// assert!(Username::new("../admins").is_err());
+/// # Ok::<(), marzban_api::model::UsernameError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Username(String);
 
 /// Why a text is no name for a new user.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::model::{Username, UsernameError};
+///
+/// assert_eq!(Username::new("a b"), Err(UsernameError::Character { character: ' ' }));
+/// assert_eq!(Username::new("a.b"), Err(UsernameError::Beginning { length: 1 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsernameError {
@@ -48,6 +58,8 @@ pub enum UsernameError {
 impl Username {
     /// Checks a name.
     ///
+    /// See [`Username`] for an example.
+    ///
     /// # Errors
     ///
     /// [`UsernameError`] when the panel would not accept it.
@@ -65,6 +77,8 @@ impl Username {
     }
 
     /// The name as text.
+    ///
+    /// See [`Username`] for an example.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -14,6 +14,19 @@ const ADMIN_NOT_FOUND: &str = "Admin not found";
 ///
 /// The panel looks for the administrator before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not
 /// show that the client is signed in. It does not find the administrator of its own environment.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// let me = client.admins().current().await?;
+/// assert_eq!((me.username.as_str(), me.is_sudo), ("admin", true));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Admins<'a> {
     client: &'a Client,
@@ -24,9 +37,17 @@ pub struct Admins<'a> {
 /// # Examples
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// use marzban_api::resource::ListAdmins;
+/// # panel.insert_admin(marzban_api::testing::FakeAdmin::new("seller", "a password"));
 ///
-/// let query = ListAdmins::new().username("seller").limit(10);
+/// let query = ListAdmins::new().username("SELL").offset(0).limit(10);
+/// assert_eq!(client.admins().list(&query).await?[0].username, "seller");
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -38,11 +59,15 @@ pub struct ListAdmins {
 
 impl ListAdmins {
     /// All administrators.
+    ///
+    /// See [`ListAdmins`] for an example.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Leaves out the first `offset` administrators.
+    ///
+    /// See [`ListAdmins`] for an example.
     pub fn offset(self, offset: u64) -> Self {
         Self {
             offset: Some(offset),
@@ -51,6 +76,8 @@ impl ListAdmins {
     }
 
     /// Lists at most `limit` administrators.
+    ///
+    /// See [`ListAdmins`] for an example.
     pub fn limit(self, limit: u64) -> Self {
         Self {
             limit: Some(limit),
@@ -59,6 +86,8 @@ impl ListAdmins {
     }
 
     /// Only administrators whose name contains this, whatever the case.
+    ///
+    /// See [`ListAdmins`] for an example.
     pub fn username(self, part: impl Into<String>) -> Self {
         Self {
             username: Some(part.into()),

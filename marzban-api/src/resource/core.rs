@@ -11,6 +11,18 @@ use crate::request::Request;
 const CONFIG: &str = "/api/core/config";
 
 /// Operations on the panel's own Xray core; made by [`Client::core`].
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// assert!(client.core().stats().await?.started);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Core<'a> {
     pub(super) client: &'a Client,

@@ -17,6 +17,21 @@ const NODE_NOT_FOUND: &str = "Node not found";
 ///
 /// The panel looks for the node before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not show that
 /// the administrator is signed in.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// use marzban_api::model::NewNode;
+///
+/// client.nodes().create(&NewNode::new("de-1", "192.0.2.7")).await?;
+/// assert_eq!(client.nodes().list().await?[0].name, "de-1");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Nodes<'a> {
     pub(super) client: &'a Client,

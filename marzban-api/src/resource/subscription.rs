@@ -16,6 +16,20 @@ use crate::request::{Request, UnusableSegment};
 /// They are public: nothing of the administrator is sent with them, neither token nor name.
 /// A token that the panel does not know, also one that was revoked, is [`NotFound`](ErrorKind::NotFound), and so is
 /// every token when [`subscription_path`](crate::ClientBuilder::subscription_path) is not that of the panel.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// # panel.insert_user(marzban_api::testing::FakeUser::new("alice").used_traffic(7));
+/// let token = panel.subscription_token("alice");
+/// assert_eq!(client.subscription(token).info().await?.used_traffic, 7);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Subscription<'a> {
     client: &'a Client,

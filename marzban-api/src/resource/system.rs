@@ -10,6 +10,18 @@ use crate::request::Request;
 const HOSTS: &str = "/api/hosts";
 
 /// Operations on the panel's host; made by [`Client::system`].
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// assert_eq!(client.system().stats().await?.version, "0.8.4");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct System<'a> {
     client: &'a Client,

@@ -16,6 +16,22 @@ const TEMPLATE_NOT_FOUND: &str = "User Template not found";
 ///
 /// The panel looks for the template before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not show
 /// that the client is signed in.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// use marzban_api::model::{DataLimit, NewUserTemplate};
+///
+/// let template = NewUserTemplate::new("a gigabyte").data_limit(DataLimit::from_bytes(1 << 30));
+/// let made = client.templates().create(&template).await?;
+/// assert_eq!(client.templates().get(made.id).await?.data_limit, Some(1 << 30));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Templates<'a> {
     client: &'a Client,

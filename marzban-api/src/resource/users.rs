@@ -37,6 +37,23 @@ const PAGE_SIZE: u64 = 100;
 const MOST_UNREADABLE: u32 = 10_000;
 
 /// Operations on users; made by [`Client::users`].
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
+/// use marzban_api::resource::Deletion;
+///
+/// let alice = client.users().get("alice").await?;
+/// assert_eq!(client.users().delete(&alice.username).await?, Deletion::Deleted);
+/// assert_eq!(client.users().delete(&alice.username).await?, Deletion::AlreadyGone);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Users<'a> {
     client: &'a Client,
@@ -392,6 +409,23 @@ impl<'a> Users<'a> {
 
 impl Listed {
     /// The name, if it is known.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let panel = marzban_api::testing::FakePanel::start().await;
+    /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+    /// use futures_util::TryStreamExt;
+    /// use marzban_api::resource::{ListUsers, Listed};
+    /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
+    ///
+    /// let users: Vec<Listed> = client.users().stream(ListUsers::new()).try_collect().await?;
+    /// assert_eq!(users[0].username(), Some("alice"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn username(&self) -> Option<&str> {
         match self {

@@ -6,6 +6,21 @@ use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
 
 /// A request that reached the fake panel: no header and no body, hence neither token nor password.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// client.admins().current().await?;
+/// let request = panel.requests().pop().ok_or("nothing was asked")?;
+/// assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/api/admin"));
+/// assert_eq!((request.query.as_str(), request.status, request.body_bytes), ("", Some(200), 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordedRequest {

@@ -14,31 +14,43 @@ impl FakePanel {
     ///
     /// The clock decides what expires, tokens included, and which times the panel writes.
     /// It runs no job: see [`FakePanel::review`].
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn set_now(&self, now: DateTime<Utc>) {
         self.inner.shared.world().clock = PanelClock::Frozen(now.trunc_subsecs(6));
     }
 
     /// Moves the panel's clock forward, whether it stands or runs.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn advance(&self, by: Duration) {
         self.inner.shared.world().clock.advance(delta(by));
     }
 
     /// Runs the job that moves users between states, which a real panel does every ten seconds.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn review(&self) {
         review::review(&mut self.inner.shared.world());
     }
 
     /// Runs the job that starts traffic anew by `data_limit_reset_strategy`, which a real panel does every hour.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn reset_by_strategy(&self) {
         review::reset_by_strategy(&mut self.inner.shared.world());
     }
 
     /// Runs the job that deletes users by `auto_delete_in_days`, which a real panel does every six hours.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn auto_delete(&self) {
         review::auto_delete(&mut self.inner.shared.world());
     }
 
     /// Lets a user use traffic on the panel's own core, now: it counts for the user, its owner and the usage.
+    ///
+    /// See [`FakePanel`] for an example.
     ///
     /// # Panics
     /// There is no such user.
@@ -50,6 +62,8 @@ impl FakePanel {
     /// Edits a node, as its machine or the database would; `None` without such a node.
     ///
     /// The closure runs while the state is locked and must not call the panel.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn update_node<T>(&self, id: u64, edit: impl FnOnce(&mut FakeNode) -> T) -> Option<T> {
         let mut world = self.inner.shared.world();
         let node = world.nodes.get_mut(&id)?;
@@ -63,6 +77,8 @@ impl FakePanel {
     ///
     /// Without an address that answers below 400, the whole batch comes again after 180 seconds of the panel's
     /// clock, three times at most.
+    ///
+    /// See [`FakePanel`] for an example.
     ///
     /// # Cancel safety
     /// A batch that is under way when this is cancelled is lost.
@@ -84,17 +100,23 @@ impl FakePanel {
     /// Writes a line to the log of the core, which those who listen at `/api/core/logs` are sent.
     ///
     /// The fake writes none itself but the two of a core that starts.
+    ///
+    /// See [`FakePanel`] for an example.
     pub fn write_log(&self, line: &str) {
         self.inner.shared.world().logs.write(line);
     }
 
     /// Issues the token of a user's subscription URL as of now, whether there is such a user or not.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn subscription_token(&self, username: &str) -> String {
         token::issue(username, self.inner.shared.world().now())
     }
 
     /// Issues a subscription token of the form before Marzban 0.4, a JWT, which the panel still takes.
+    ///
+    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn legacy_subscription_token(&self, username: &str) -> String {
         token::issue_legacy(&mut self.inner.shared.world(), username)

@@ -13,9 +13,21 @@ use super::call::Call;
 /// A fault becomes a rule by saying how often it happens and, if not for every request, for which:
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// use marzban_api::testing::Fault;
 ///
-/// let rule = Fault::Status(503).times(2).method("GET").path("/api/users");
+/// // Two requests meet a proxy whose panel is down; the client tries a third time.
+/// panel.inject(Fault::Status(503).times(2).method("GET").path("/api/users"));
+/// panel.inject(Fault::Unauthorized.once().path("/api/system"));
+/// panel.inject(Fault::Status(500).always().user("alice"));
+/// let all = client.users().list(&marzban_api::resource::ListUsers::new()).await?;
+/// assert_eq!((all.total, panel.count("GET", "/api/users")), (0, 3));
+/// assert_eq!(client.users().get("alice").await.unwrap_err().status(), Some(500));
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,12 +70,16 @@ pub(super) enum Delivery {
 
 impl Fault {
     /// Makes a rule of the fault that holds for the next matching request.
+    ///
+    /// See [`Fault`] for an example.
     #[must_use]
     pub fn once(self) -> FaultRule {
         self.times(1)
     }
 
     /// Makes a rule of the fault that holds for the next `count` matching requests.
+    ///
+    /// See [`Fault`] for an example.
     #[must_use]
     pub fn times(self, count: usize) -> FaultRule {
         FaultRule {
@@ -76,6 +92,8 @@ impl Fault {
     }
 
     /// Makes a rule of the fault that holds until [`clear_faults`](super::FakePanel::clear_faults).
+    ///
+    /// See [`Fault`] for an example.
     #[must_use]
     pub fn always(self) -> FaultRule {
         FaultRule {
@@ -147,6 +165,8 @@ fn shorten(answer: Answer, keep: impl FnOnce(usize) -> usize) -> Answer {
 ///
 /// A rule that names no path leaves the login alone: a test that breaks "the next request" means one of its
 /// own, and not the login that a client may or may not make before it.
+///
+/// See [`Fault`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultRule {
     fault: Fault,
@@ -159,6 +179,8 @@ pub struct FaultRule {
 
 impl FaultRule {
     /// Limits the rule to a method, such as `GET`.
+    ///
+    /// See [`Fault`] for an example.
     #[must_use]
     pub fn method(mut self, method: &str) -> Self {
         self.method = Some(method.to_ascii_uppercase());
@@ -166,6 +188,8 @@ impl FaultRule {
     }
 
     /// Limits the rule to paths that begin so, such as `/api/user/`.
+    ///
+    /// See [`Fault`] for an example.
     #[must_use]
     pub fn path(mut self, prefix: &str) -> Self {
         self.path = Some(prefix.to_owned());
@@ -173,6 +197,8 @@ impl FaultRule {
     }
 
     /// Limits the rule to requests that name this user, in the path or as `username=` in the query.
+    ///
+    /// See [`Fault`] for an example.
     #[must_use]
     pub fn user(mut self, username: &str) -> Self {
         self.user = Some(username.to_owned());

@@ -9,6 +9,8 @@ use super::host::Host;
 use super::state::World;
 
 /// The state of a node.
+///
+/// See [`FakeNode`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(
@@ -39,6 +41,23 @@ impl FakeNodeStatus {
 }
 
 /// A node of the fake panel, looked at and edited through its fields.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// use marzban_api::model::NewNode;
+/// use marzban_api::testing::FakeNodeStatus;
+///
+/// let node = client.nodes().create(&NewNode::new("de-1", "192.0.2.7")).await?;
+/// panel.update_node(u64::try_from(node.id)?, |node| node.status = FakeNodeStatus::Error);
+/// assert_eq!(client.nodes().get(node.id).await?.status.as_str(), "error");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FakeNode {

@@ -52,6 +52,8 @@ pub struct FakeAdmin {
 
 impl FakeAdmin {
     /// Describes an admin that is not sudo: it sees and changes its own users only.
+    ///
+    /// See [`FakeAdmin`] for an example.
     #[must_use]
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
@@ -67,6 +69,8 @@ impl FakeAdmin {
     }
 
     /// Makes the admin sudo: it sees and changes all users.
+    ///
+    /// See [`FakeAdmin`] for an example.
     #[must_use]
     pub fn sudo(mut self) -> Self {
         self.is_sudo = true;
@@ -106,6 +110,19 @@ impl fmt::Debug for FakeAdmin {
 }
 
 /// The figures of `GET /api/system` that do not follow from the users.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// panel.update_system(|system| system.cpu_usage = 99.0);
+/// assert!((client.system().stats().await?.cpu_usage - 99.0).abs() < f64::EPSILON);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FakeSystem {
@@ -146,6 +163,21 @@ impl Default for FakeSystem {
 }
 
 /// A copy of what the fake panel held at one moment.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+/// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
+/// let state = panel.state();
+/// panel.remove_user("alice");
+/// assert!(state.user("alice").is_some(), "a copy of that moment");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PanelState {
@@ -163,6 +195,8 @@ pub struct PanelState {
 
 impl PanelState {
     /// Finds a user by its exact name.
+    ///
+    /// See [`PanelState`] for an example.
     #[must_use]
     pub fn user(&self, username: &str) -> Option<&FakeUser> {
         self.users.iter().find(|user| user.username == username)

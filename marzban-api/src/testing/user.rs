@@ -16,6 +16,15 @@ pub(super) const YEAR_10000: i64 = 253_402_300_800;
 const YEAR_1: i64 = -62_135_596_800;
 
 /// The five states that the panel knows.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::testing::FakeStatus;
+///
+/// assert_eq!(FakeStatus::ALL.len(), 5);
+/// assert_eq!(FakeStatus::OnHold.as_str(), "on_hold");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(
@@ -37,6 +46,8 @@ pub enum FakeStatus {
 
 impl FakeStatus {
     /// All states, in the order in which the panel's messages list them.
+    ///
+    /// See [`FakeStatus`] for an example.
     pub const ALL: [Self; 5] = [
         Self::Active,
         Self::Disabled,
@@ -46,6 +57,8 @@ impl FakeStatus {
     ];
 
     /// Returns the name on the wire, such as `on_hold`.
+    ///
+    /// See [`FakeStatus`] for an example.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -69,6 +82,15 @@ impl fmt::Display for FakeStatus {
 }
 
 /// A proxy protocol that the fake panel has inbounds for.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::testing::{FakeProtocol, FakeUser};
+///
+/// let user = FakeUser::new("alice").protocols([FakeProtocol::Trojan, FakeProtocol::Vless]);
+/// assert_ne!(user, FakeUser::new("alice"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(
@@ -142,6 +164,15 @@ impl fmt::Debug for Proxy {
 }
 
 /// The plan that replaces a user's limits when they are used up.
+///
+/// # Examples
+///
+/// ```
+/// use marzban_api::testing::{FakeNextPlan, FakeUser};
+///
+/// let plan = FakeNextPlan { data_limit: 1 << 30, expire: None, add_remaining_traffic: true, fire_on_either: true };
+/// assert_eq!(FakeUser::new("alice").next_plan(plan).next_plan, Some(plan));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[expect(
     clippy::exhaustive_structs,
@@ -161,11 +192,26 @@ pub struct FakeNextPlan {
 /// A user of the fake panel: built with methods, looked at and edited through its fields.
 ///
 /// ```
-/// use marzban_api::testing::{FakeStatus, FakeUser};
+/// use marzban_api::testing::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser};
 ///
-/// let user = FakeUser::new("alice").status(FakeStatus::Limited).used_traffic(2_048).owner(Some("root2"));
-/// assert_eq!(user.username, "alice");
-/// assert_eq!(user.owner.as_deref(), Some("root2"));
+/// let plan = FakeNextPlan { data_limit: 1 << 30, expire: None, add_remaining_traffic: true, fire_on_either: true };
+/// let user = FakeUser::new("alice")
+///     .status(FakeStatus::Limited)
+///     .expire(1_757_894_400)
+///     .data_limit(2_048)
+///     .used_traffic(2_048)
+///     .note("paid in cash")
+///     .created_at("2025-08-15T00:00:00Z".parse()?)
+///     .online_at("2025-09-01T00:00:00Z".parse().ok())
+///     .next_plan(plan)
+///     .owner(Some("seller"))
+///     .protocols([FakeProtocol::Vless, FakeProtocol::Trojan]);
+/// assert_eq!((user.username.as_str(), user.owner.as_deref()), ("alice", Some("seller")));
+/// assert_eq!(user.data_limit, Some(2_048));
+///
+/// assert_eq!(FakeUser::new("boris").on_hold(86_400).status, FakeStatus::OnHold);
+/// assert!(FakeUser::new("clara").poison().poisoned);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -224,6 +270,8 @@ pub struct FakeUser {
 
 impl FakeUser {
     /// Describes an active, unlimited, ownerless user with VLESS and all its inbounds.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn new(username: impl Into<String>) -> Self {
         Self {
@@ -258,6 +306,8 @@ impl FakeUser {
     }
 
     /// Sets the state.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn status(mut self, status: FakeStatus) -> Self {
         self.status = status;
@@ -265,6 +315,8 @@ impl FakeUser {
     }
 
     /// Sets the expiry: seconds of Unix time, or `None` for unlimited.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn expire(mut self, expire: impl Into<Option<i64>>) -> Self {
         self.expire = expire.into();
@@ -272,6 +324,8 @@ impl FakeUser {
     }
 
     /// Sets the traffic limit: bytes, or `None` for unlimited.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn data_limit(mut self, data_limit: impl Into<Option<i64>>) -> Self {
         self.data_limit = data_limit.into();
@@ -279,6 +333,8 @@ impl FakeUser {
     }
 
     /// Sets the bytes used since the last reset.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn used_traffic(mut self, used_traffic: i64) -> Self {
         self.used_traffic = used_traffic;
@@ -286,6 +342,8 @@ impl FakeUser {
     }
 
     /// Sets the free text.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
@@ -293,6 +351,8 @@ impl FakeUser {
     }
 
     /// Sets the last connection.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn online_at(mut self, online_at: impl Into<Option<DateTime<Utc>>>) -> Self {
         self.online_at = online_at.into();
@@ -300,6 +360,8 @@ impl FakeUser {
     }
 
     /// Sets the creation, which is otherwise the time of insertion.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn created_at(mut self, created_at: DateTime<Utc>) -> Self {
         self.created_at = Some(created_at);
@@ -307,6 +369,8 @@ impl FakeUser {
     }
 
     /// Puts the user on hold with this many seconds from its first connection.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn on_hold(mut self, seconds: i64) -> Self {
         self.status = FakeStatus::OnHold;
@@ -315,6 +379,8 @@ impl FakeUser {
     }
 
     /// Sets the plan that follows.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn next_plan(mut self, plan: FakeNextPlan) -> Self {
         self.next_plan = Some(plan);
@@ -322,6 +388,8 @@ impl FakeUser {
     }
 
     /// Sets the owning admin; one that the panel does not know is added to it, without a password.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn owner(mut self, owner: Option<&str>) -> Self {
         self.owner = owner.map(str::to_owned);
@@ -329,6 +397,8 @@ impl FakeUser {
     }
 
     /// Sets the protocols, each with all its inbounds.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn protocols(mut self, protocols: impl IntoIterator<Item = FakeProtocol>) -> Self {
         self.wanted = protocols.into_iter().collect();
@@ -336,6 +406,8 @@ impl FakeUser {
     }
 
     /// Makes the panel answer 500 wherever this user would have to be shown.
+    ///
+    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn poison(mut self) -> Self {
         self.poisoned = true;

@@ -13,29 +13,38 @@ const HEADER: &str = "x-webhook-secret";
 /// # Examples
 ///
 /// ```
-/// use http::HeaderMap;
+/// use http::{HeaderMap, HeaderValue};
 /// use marzban_api::webhook::WebhookSecret;
 ///
 /// let secret = WebhookSecret::new("the word that the panel was given");
 /// assert!(secret.check(&HeaderMap::new()).is_err());
+/// let value = HeaderValue::from_static("the word that the panel was given");
+/// assert!(secret.check(&HeaderMap::from_iter([("x-webhook-secret".parse().expect("a name"), value)])).is_ok());
+/// assert!(WebhookSecret::danger_accept_anyone().check(&HeaderMap::new()).is_ok());
 /// ```
 #[derive(Clone)]
 pub struct WebhookSecret(Option<SecretString>);
 
 impl WebhookSecret {
     /// Believes those who know this secret. Nobody knows an empty one.
+    ///
+    /// See [`WebhookSecret`] for an example.
     #[must_use]
     pub fn new(secret: impl Into<SecretString>) -> Self {
         Self(Some(secret.into()))
     }
 
     /// Believes everybody, for a panel without a secret. Whoever reaches the receiver can then make things up.
+    ///
+    /// See [`WebhookSecret`] for an example.
     #[must_use]
     pub fn danger_accept_anyone() -> Self {
         Self(None)
     }
 
     /// Compares the secret in a time that depends on its length only.
+    ///
+    /// See [`WebhookSecret`] for an example.
     ///
     /// # Errors
     ///

@@ -8,13 +8,30 @@ use crate::request::Request;
 /// # Examples
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let panel = marzban_api::testing::FakePanel::start().await;
+/// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// use marzban_api::model::UserStatus;
 /// use marzban_api::resource::{ListUsers, UserSort, UserSortField};
+/// # panel.insert_admin(marzban_api::testing::FakeAdmin::new("seller", "a password"));
+/// # for (name, bytes) in [("alice", 1), ("boris", 2), ("clara", 3)] {
+/// #     panel.insert_user(marzban_api::testing::FakeUser::new(name).used_traffic(bytes).owner(Some("seller")));
+/// # }
 ///
 /// let query = ListUsers::new()
-///     .status(UserStatus::Limited)
-///     .sort([UserSort::descending(UserSortField::UsedTraffic)])
+///     .usernames(["alice", "boris"])
+///     .admins(["seller"])
+///     .status(UserStatus::Active)
+///     .sort([UserSort::descending(UserSortField::UsedTraffic), UserSort::ascending(UserSortField::Username)])
+///     .offset(1)
 ///     .limit(50);
+/// let page = client.users().list(&query).await?;
+/// assert_eq!((page.users[0].username.as_str(), page.total), ("alice", 2));
+/// // Part of a name or a note, in whatever case.
+/// assert_eq!(client.users().list(&ListUsers::new().search("LAR")).await?.users[0].username, "clara");
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListUsers {
@@ -29,12 +46,16 @@ pub struct ListUsers {
 
 impl ListUsers {
     /// All users, in no particular order.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Leaves out the first `offset` users.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn offset(self, offset: u64) -> Self {
         Self {
@@ -46,6 +67,8 @@ impl ListUsers {
     /// Lists at most `limit` users at once; 0 means no limit, and the panel has none of its own.
     ///
     /// Of a [`stream`](super::Users::stream) it is the size of a page, by default 100.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         Self {
@@ -55,6 +78,8 @@ impl ListUsers {
     }
 
     /// Only users of these names, written exactly as here. No name means no such condition.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn usernames<S: Into<String>>(self, usernames: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -64,6 +89,8 @@ impl ListUsers {
     }
 
     /// Only users whose name or note contains this, whatever the case. `%` and `_` stand for anything and any letter.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn search(self, search: impl Into<String>) -> Self {
         Self {
@@ -73,6 +100,8 @@ impl ListUsers {
     }
 
     /// Only users of these owners. Users without an owner cannot be asked for. No name means no such condition.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn admins<S: Into<String>>(self, admins: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -82,6 +111,8 @@ impl ListUsers {
     }
 
     /// Only users of this status.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn status(self, status: UserStatus) -> Self {
         Self {
@@ -91,6 +122,8 @@ impl ListUsers {
     }
 
     /// In this order: by the first key, then by the next. Without one the order is up to the panel's database.
+    ///
+    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn sort(self, sort: impl IntoIterator<Item = UserSort>) -> Self {
         Self {
@@ -133,6 +166,7 @@ impl ListUsers {
 /// use marzban_api::resource::{UserSort, UserSortField};
 ///
 /// let latest_first = UserSort::descending(UserSortField::CreatedAt);
+/// assert_ne!(latest_first, UserSort::ascending(UserSortField::CreatedAt));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserSort {
@@ -141,6 +175,8 @@ pub struct UserSort {
 }
 
 /// What users can be ordered by. The panel knows no other keys.
+///
+/// See [`UserSort`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UserSortField {
@@ -158,6 +194,8 @@ pub enum UserSortField {
 
 impl UserSort {
     /// The smallest, or the earliest, first.
+    ///
+    /// See [`UserSort`] for an example.
     #[must_use]
     pub fn ascending(field: UserSortField) -> Self {
         Self {
@@ -167,6 +205,8 @@ impl UserSort {
     }
 
     /// The largest, or the latest, first.
+    ///
+    /// See [`UserSort`] for an example.
     #[must_use]
     pub fn descending(field: UserSortField) -> Self {
         Self {
