@@ -69,6 +69,7 @@ struct Inner {
     path: &'static str,
     status: Option<u16>,
     sent: bool,
+    by_proxy: bool,
     retry_after: Option<Duration>,
     attempts: u32,
     elapsed: Duration,
@@ -126,7 +127,7 @@ pub enum ErrorKind {
     /// Never retried.
     Invalid,
     /// Status 5xx, of the panel or of a proxy before it. 502, 503 and 504 are retried for requests that change
-    /// nothing, 500 for such requests about a single thing. Of a deletion: it failed and the user is still there.
+    /// nothing, 500 for such requests about a single thing or told by a proxy's page. Of a deletion: it failed and the user is still there.
     Server,
     /// A change was sent and its outcome is unknown, also after looking: it may have failed on the way, or the panel
     /// reported a success that cannot be read. Never retried: read before acting.
@@ -184,6 +185,7 @@ impl Error {
             path: "",
             status: None,
             sent: false,
+            by_proxy: false,
             retry_after: None,
             attempts: 0,
             elapsed: Duration::ZERO,
@@ -232,6 +234,12 @@ impl Error {
         self
     }
 
+    /// A failure that a page told, which the panel never sends: the panel may still be at work.
+    pub(crate) fn told_by_proxy(mut self, by_proxy: bool) -> Self {
+        self.0.by_proxy = by_proxy;
+        self
+    }
+
     pub(crate) fn with_detail(mut self, detail: Option<Detail>) -> Self {
         self.0.detail = detail;
         self
@@ -257,6 +265,11 @@ impl Error {
             ..(*self.0).clone()
         };
         Self(Box::new(inner)).caused_by(self)
+    }
+
+    /// Whether the answer itself says that it is not the panel's.
+    pub(crate) fn is_by_proxy(&self) -> bool {
+        self.0.by_proxy
     }
 
     /// Whether the panel may have seen the request.

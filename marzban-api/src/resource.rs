@@ -83,9 +83,10 @@ where
 /// before it, it may still be at work.
 fn is_final(error: &Error) -> bool {
     let by_panel = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND];
-    by_panel
-        .iter()
-        .any(|status| error.status() == Some(status.as_u16()))
+    !error.is_by_proxy()
+        && by_panel
+            .iter()
+            .any(|status| error.status() == Some(status.as_u16()))
 }
 
 /// Puts a number into the path.

@@ -40,8 +40,10 @@ impl Answer {
         let detail = self.detail();
         let kind = kind_of(self.status, self.is_json());
         let retry_after = retry_after(&self.headers, now);
+        let is_page = self.body.trim_ascii_start().starts_with(b"<");
         Err(Error::new(kind)
             .with_status(self.status.as_u16())
+            .told_by_proxy(is_page)
             .with_detail(detail)
             .with_retry_after(retry_after))
     }

@@ -124,7 +124,7 @@ fn may_repeat(error: &Error, repeat: Repeat) -> bool {
         (ErrorKind::Connect, _) => repeat != Repeat::Write,
         (ErrorKind::Timeout, _) => matches!(repeat, Repeat::Safe | Repeat::Batch),
         (ErrorKind::Server, Repeat::Safe | Repeat::Batch | Repeat::Login) => match error.status() {
-            Some(500) => repeat != Repeat::Batch,
+            Some(500) => repeat != Repeat::Batch || error.is_by_proxy(),
             Some(502..=504) => true,
             _ => false,
         },

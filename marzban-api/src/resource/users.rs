@@ -446,7 +446,7 @@ impl Listed {
 /// way is another operation's failure.
 fn cannot_show(error: &Error, request: &Request) -> bool {
     let internal = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
-    error.status() == Some(internal) && error.operation() == request.operation()
+    error.status() == Some(internal) && !error.is_by_proxy() && error.operation() == request.operation()
 }
 
 /// Reads a page so that a user that cannot be read spoils nobody but itself.

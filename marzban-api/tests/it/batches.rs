@@ -37,6 +37,19 @@ async fn no_names_ask_for_nobody_and_not_for_everybody() {
 }
 
 #[tokio::test]
+async fn a_proxys_500_is_no_broken_user() {
+    let alice = || users(&[user("alice")], 1);
+    for names in [&["alice"][..], &["alice", "boris"]] {
+        let wire = Wire::script([html(500), alice()]).await;
+        let result = wire.client().users().by_names(names).await.unwrap();
+        assert_eq!((result.found.len(), result.unreadable.len()), (1, 0));
+        let wire = Wire::script([html(500), html(500), html(500), alice()]).await;
+        let error = wire.client().users().by_names(names).await.unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::Server, 3));
+    }
+}
+
+#[tokio::test]
 async fn every_name_is_found_unreadable_or_absent() {
     let answer = r#"{"users":[
         {"username":"alice","status":"active","used_traffic":1},

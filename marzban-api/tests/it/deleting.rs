@@ -122,6 +122,25 @@ async fn a_success_that_cannot_be_read_is_looked_into() {
 }
 
 #[tokio::test]
+async fn a_proxys_500_does_not_say_that_the_panel_is_done() {
+    check([
+        (
+            "done",
+            vec![html(500), user_not_found()],
+            Ok(Deletion::Deleted),
+            "DELETE GET",
+        ),
+        (
+            "not yet",
+            vec![html(500), one("alice")],
+            Err(ErrorKind::Unclear),
+            "DELETE GET",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn a_500_after_a_deletion_is_looked_into() {
     let (gone, there) = (user_not_found, || one("alice"));
     let failed = internal_error;
