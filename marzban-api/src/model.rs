@@ -5,14 +5,17 @@
 //!
 //! See [`NewUser`] and [`UserModification`] for an example.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 macro_rules! open_enum {
     (
         $(#[$meta:meta])*
         pub enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $word:literal, )+ }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        #[serde(from = "String", into = "String")]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+        #[serde(into = "String")]
         #[non_exhaustive]
         pub enum $name {
             $( $(#[$variant_meta])* $variant, )+
@@ -54,12 +57,33 @@ macro_rules! open_enum {
             }
         }
 
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(crate::model::Word(std::marker::PhantomData))
+            }
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
     };
+}
+
+/// Reads a word as the value that it stands for, without a copy of a word that is known.
+struct Word<T>(PhantomData<T>);
+
+impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for Word<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<T, E> {
+        Ok(T::from(word))
+    }
 }
 
 mod admin;
@@ -77,6 +101,7 @@ mod time;
 mod usage;
 mod user;
 mod user_change;
+mod user_state;
 mod username;
 
 pub use self::core::CoreStats;
@@ -93,6 +118,7 @@ pub use template::{NewUserTemplate, UserTemplate, UserTemplateChange};
 pub use usage::{NodeUsage, UsageRange, UserUsage};
 pub use user::{NextPlan, ResetStrategy, UnreadableUser, User, UserStatus};
 pub use user_change::{Change, UserModification, UserStatusChange};
+pub use user_state::UserState;
 pub use username::{Username, UsernameError};
 
 /// Reads `null` as the default, like a missing field.

@@ -3,24 +3,22 @@
 mod change;
 mod named;
 mod outcome;
+mod page;
 mod query;
 mod usage;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt;
 
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use http::StatusCode;
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
 pub use self::named::NamedUsers;
+use self::page::{Entry, read_page};
 pub use self::query::{ListUsers, UserSort, UserSortField};
-use crate::client::{Answer, Client, Mismatch, decode};
+use crate::client::{Answer, Client};
 use crate::error::{Error, ErrorKind};
-use crate::model::{UnreadableUser, User};
+use crate::model::{UnreadableUser, User, UserState};
 use crate::paging::{Bisection, Refusal, Walk, take_batch};
 use crate::request::{Repeat, Request};
 use crate::resource::{delete, named};
@@ -31,10 +29,6 @@ const USER: &str = "/api/user/{username}";
 const LONGEST_TARGET: usize = 4096;
 
 const PAGE_SIZE: u64 = 100;
-
-/// How many users of one page may be unreadable. The account of one takes a hundred times the room of a zero in a
-/// list, and a page with more of them is none of users.
-const MOST_UNREADABLE: u32 = 10_000;
 
 /// Operations on users; made by [`Client::users`].
 ///
@@ -191,10 +185,10 @@ impl<'a> Users<'a> {
             unreadable: Vec::new(),
             total,
         };
-        for listed in listed {
-            match listed {
-                Listed::User(user) => page.users.push(*user),
-                Listed::Unreadable(user) => page.unreadable.push(user),
+        for entry in listed {
+            match entry {
+                Ok(user) => page.users.push(user),
+                Err(user) => page.unreadable.push(user),
             }
         }
         Ok(page)
@@ -271,17 +265,35 @@ impl<'a> Users<'a> {
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn by_names<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<NamedUsers, Error> {
-        let names: BTreeSet<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
-        let mut names = names.into_iter().peekable();
-        let room = LONGEST_TARGET.saturating_sub(self.client.prefix_len() + "/api/users?".len());
-        let mut result = NamedUsers::default();
-        loop {
-            let batch = take_batch(&mut names, self.client.batching().size(), room);
-            if batch.is_empty() {
-                return Ok(result);
-            }
-            self.read_batch(batch, &mut result).await?;
-        }
+        self.read_by_names("users.by_names", names).await
+    }
+
+    /// Reads the states of the users of these names, in batches, and passes over all else that the panel says of them.
+    ///
+    /// It asks as [`by_names`](Self::by_names) does and is as tolerant.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
+    /// let answer = client.users().states_by_names(&["alice", "bob"]).await?;
+    /// println!("{:?}", answer.found.get("alice").map(|state| &state.status));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`by_names`](Self::by_names).
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing and may be dropped at any time.
+    pub async fn states_by_names<S: AsRef<str> + Sync>(
+        &self,
+        names: &[S],
+    ) -> Result<NamedUsers<UserState>, Error> {
+        self.read_by_names("users.states_by_names", names).await
     }
 
     /// Deletes a user.
@@ -315,6 +327,24 @@ impl<'a> Users<'a> {
         delete(self.client, &request, is_gone, || self.get(username)).await
     }
 
+    async fn read_by_names<T: Entry, S: AsRef<str> + Sync>(
+        &self,
+        operation: &'static str,
+        names: &[S],
+    ) -> Result<NamedUsers<T>, Error> {
+        let names: BTreeSet<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
+        let mut names = names.into_iter().peekable();
+        let room = LONGEST_TARGET.saturating_sub(self.client.prefix_len() + "/api/users?".len());
+        let mut result = NamedUsers::default();
+        loop {
+            let batch = take_batch(&mut names, self.client.batching().size(), room);
+            if batch.is_empty() {
+                return Ok(result);
+            }
+            self.read_batch(operation, batch, &mut result).await?;
+        }
+    }
+
     async fn next_page(&self, query: &ListUsers, walk: &mut Walk) -> Result<Vec<Listed>, Error> {
         let Some(window) = walk.window() else {
             return Ok(Vec::new());
@@ -329,6 +359,7 @@ impl<'a> Users<'a> {
         let error = match self.client.execute(&request).await {
             Ok(answer) => {
                 let (page, total) = read_page(&answer, &request)?;
+                let page = page.into_iter().map(Listed::from).collect();
                 return walk
                     .accept(page, total, Listed::username)
                     .map_err(|error| answer.error(ErrorKind::Decode, &request).caused_by(error));
@@ -347,7 +378,12 @@ impl<'a> Users<'a> {
     }
 
     /// Reads one batch, halving it around users that the panel cannot show.
-    async fn read_batch(&self, batch: Vec<String>, result: &mut NamedUsers) -> Result<(), Error> {
+    async fn read_batch<T: Entry>(
+        &self,
+        operation: &'static str,
+        batch: Vec<String>,
+        result: &mut NamedUsers<T>,
+    ) -> Result<(), Error> {
         let of_many = batch.len() > 1;
         let mut pending = vec![batch];
         let mut bisection = Bisection::default();
@@ -360,7 +396,7 @@ impl<'a> Users<'a> {
             };
             let request = ListUsers::new()
                 .usernames(&batch)
-                .request("users.by_names")
+                .request(operation)
                 .repeated_as(repeat);
             match self.execute_batch(&request, batch.len()).await {
                 Ok(answer) => {
@@ -433,11 +469,13 @@ impl Listed {
             Self::Unreadable(user) => user.username.as_deref(),
         }
     }
+}
 
-    fn into_error(self) -> Option<Error> {
-        match self {
-            Self::User(_) => None,
-            Self::Unreadable(user) => Some(user.error),
+impl From<Result<User, UnreadableUser>> for Listed {
+    fn from(entry: Result<User, UnreadableUser>) -> Self {
+        match entry {
+            Ok(user) => Self::User(Box::new(user)),
+            Err(user) => Self::Unreadable(user),
         }
     }
 }
@@ -447,79 +485,4 @@ impl Listed {
 fn cannot_show(error: &Error, request: &Request) -> bool {
     let internal = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
     error.status() == Some(internal) && !error.is_by_proxy() && error.operation() == request.operation()
-}
-
-/// Reads a page so that a user that cannot be read spoils nobody but itself.
-fn read_page(answer: &Answer, request: &Request) -> Result<(Vec<Listed>, u64), Error> {
-    #[derive(Deserialize)]
-    struct Page {
-        users: Entries,
-        total: u64,
-    }
-    let page: Page = answer.decode(request)?;
-    let read = |entry| match entry {
-        Entry::User(user) => Listed::User(user),
-        Entry::Broken { username, reason } => Listed::Unreadable(UnreadableUser {
-            username,
-            error: answer.error(ErrorKind::Decode, request).caused_by(reason),
-        }),
-    };
-    Ok((page.users.0.into_iter().map(read).collect(), page.total))
-}
-
-/// The users of a page, each read by itself.
-struct Entries(Vec<Entry>);
-
-enum Entry {
-    User(Box<User>),
-    Broken {
-        username: Option<String>,
-        reason: Mismatch,
-    },
-}
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ReadEntries)
-    }
-}
-
-struct ReadEntries;
-
-impl<'de> Visitor<'de> for ReadEntries {
-    type Value = Entries;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of users")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
-        let (mut entries, mut broken) = (Vec::new(), 0);
-        while let Some(raw) = list.next_element::<&RawValue>()? {
-            entries.push(match decode::<User>(raw.get().as_bytes()) {
-                Ok(user) => Entry::User(Box::new(user)),
-                Err(reason) => {
-                    broken += 1;
-                    if broken > MOST_UNREADABLE {
-                        return Err(A::Error::custom("too many of the users cannot be read"));
-                    }
-                    Entry::Broken {
-                        username: name_in(raw),
-                        reason,
-                    }
-                }
-            });
-        }
-        Ok(Entries(entries))
-    }
-}
-
-fn name_in(user: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Named {
-        username: String,
-    }
-    serde_json::from_str::<Named>(user.get())
-        .ok()
-        .map(|named| named.username)
 }

@@ -28,6 +28,7 @@ mod pages;
 mod peers;
 mod reading;
 mod redaction;
+mod states;
 mod streams;
 mod subscription;
 mod together;

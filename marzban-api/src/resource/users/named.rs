@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Listed;
+use super::page::Entry;
 use crate::error::Error;
-use crate::model::User;
+use crate::model::{UnreadableUser, User};
 
-/// The users that [`by_names`](super::Users::by_names) was asked for. Every name is in exactly one of the three.
+/// The users that [`by_names`](super::Users::by_names) was asked for, or the states of those that
+/// [`states_by_names`](super::Users::states_by_names) was. Every name is in exactly one of the three.
 ///
 /// # Examples
 ///
@@ -15,11 +16,11 @@ use crate::model::User;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct NamedUsers {
+pub struct NamedUsers<T = User> {
     /// The users that the panel showed, by the names that it showed.
-    pub found: BTreeMap<String, User>,
+    pub found: BTreeMap<String, T>,
     /// The names about which nothing can be said: the panel fails to show the user, shows it twice, or shows what this
     /// crate cannot read.
     pub unreadable: BTreeMap<String, Error>,
@@ -27,7 +28,17 @@ pub struct NamedUsers {
     pub absent: BTreeSet<String>,
 }
 
-impl NamedUsers {
+impl<T> Default for NamedUsers<T> {
+    fn default() -> Self {
+        Self {
+            found: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            absent: BTreeSet::new(),
+        }
+    }
+}
+
+impl<T> NamedUsers<T> {
     /// Assigns each of the `asked` names by the `answer` to them. Users that were not asked for are passed over: some
     /// databases behind the panel do not tell upper from lower case.
     ///
@@ -35,15 +46,21 @@ impl NamedUsers {
     pub(super) fn assign(
         &mut self,
         asked: Vec<String>,
-        answer: Vec<Listed>,
+        answer: Vec<Result<T, UnreadableUser>>,
         error: impl Fn(&'static str) -> Error,
-    ) {
+    ) where
+        T: Entry,
+    {
         let mut open: BTreeSet<String> = asked.into_iter().collect();
         let asked = open.clone();
         let mut nameless = None;
-        for listed in answer {
-            let Some(name) = listed.username().map(ToOwned::to_owned) else {
-                nameless = listed.into_error();
+        for entry in answer {
+            let name = match &entry {
+                Ok(user) => Some(user.username()),
+                Err(user) => user.username.as_deref(),
+            };
+            let Some(name) = name.map(ToOwned::to_owned) else {
+                nameless = entry.err().map(|user| user.error);
                 continue;
             };
             if !asked.contains(&name) {
@@ -55,9 +72,9 @@ impl NamedUsers {
                     .insert(name, error("the answer has this user twice"));
                 continue;
             }
-            match listed {
-                Listed::User(user) => drop(self.found.insert(name, *user)),
-                Listed::Unreadable(user) => drop(self.unreadable.insert(name, user.error)),
+            match entry {
+                Ok(user) => drop(self.found.insert(name, user)),
+                Err(user) => drop(self.unreadable.insert(name, user.error)),
             }
         }
         match nameless {

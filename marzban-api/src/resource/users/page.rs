@@ -1,0 +1,108 @@
+//! Reading a page of users, so that one that cannot be read spoils nobody but itself.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::client::{Answer, Mismatch, decode};
+use crate::error::{Error, ErrorKind};
+use crate::model::{UnreadableUser, User, UserState};
+use crate::request::Request;
+
+/// How many users of one page may be unreadable. The account of one takes a hundred times the room of a zero in a
+/// list, and a page with more of them is none of users.
+const MOST_UNREADABLE: usize = 10_000;
+/// What a page of users has for each of them.
+pub(crate) trait Entry: DeserializeOwned {
+    fn username(&self) -> &str;
+}
+
+impl Entry for User {
+    fn username(&self) -> &str {
+        &self.username
+    }
+}
+
+impl Entry for UserState {
+    fn username(&self) -> &str {
+        &self.username
+    }
+}
+
+/// The users of a page, or what is known of one that cannot be read, and the total.
+pub(super) type Entries<T> = (Vec<Result<T, UnreadableUser>>, u64);
+
+/// Reads a page.
+pub(super) fn read_page<T: Entry>(answer: &Answer, request: &Request) -> Result<Entries<T>, Error> {
+    #[derive(Deserialize)]
+    struct Page<L> {
+        users: L,
+        total: u64,
+    }
+    // Nearly every page can be read as a whole, which is one pass over its text; else its users are taken one by one.
+    if let Ok(page) = serde_json::from_slice::<Page<Vec<T>>>(&answer.body) {
+        return Ok((page.users.into_iter().map(Ok).collect(), page.total));
+    }
+    let page: Page<OneByOne<T>> = answer.decode(request)?;
+    let read = |found: Result<T, Broken>| {
+        found.map_err(|Broken { username, reason }| UnreadableUser {
+            username,
+            error: answer.error(ErrorKind::Decode, request).caused_by(reason),
+        })
+    };
+    Ok((page.users.0.into_iter().map(read).collect(), page.total))
+}
+
+/// The users of a page, each read by itself.
+struct OneByOne<T>(Vec<Result<T, Broken>>);
+
+/// One that cannot be read.
+struct Broken {
+    username: Option<String>,
+    reason: Mismatch,
+}
+
+impl<'de, T: Entry> Deserialize<'de> for OneByOne<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ReadOneByOne(PhantomData))
+    }
+}
+
+struct ReadOneByOne<T>(PhantomData<T>);
+
+impl<'de, T: Entry> Visitor<'de> for ReadOneByOne<T> {
+    type Value = OneByOne<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of users")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneByOne<T>, A::Error> {
+        let (mut entries, mut broken) = (Vec::new(), 0);
+        while let Some(raw) = list.next_element::<&RawValue>()? {
+            let entry = decode::<T>(raw.get().as_bytes()).map_err(|reason| Broken {
+                username: name_in(raw),
+                reason,
+            });
+            broken += usize::from(entry.is_err());
+            if broken > MOST_UNREADABLE {
+                return Err(A::Error::custom("too many of the users cannot be read"));
+            }
+            entries.push(entry);
+        }
+        Ok(OneByOne(entries))
+    }
+}
+
+fn name_in(user: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        username: String,
+    }
+    serde_json::from_str::<Named>(user.get())
+        .ok()
+        .map(|named| named.username)
+}
