@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
-use marzban_api::model::{User, UserStatus};
+use marzban_api::model::{UserState, UserStatus};
 use marzban_api::{Client, Error, ErrorKind};
 
 use super::Panel;
@@ -36,7 +36,7 @@ impl Panel for MarzbanPanel {
         let answer = self
             .client
             .users()
-            .by_names(names)
+            .states_by_names(names)
             .await
             .map_err(|error| failed("cannot list users", error))?;
         let observe = |name: &String| match (answer.found.get(name), answer.unreadable.get(name)) {
@@ -49,7 +49,7 @@ impl Panel for MarzbanPanel {
 
     async fn user(&self, name: &str) -> Result<Observation, PanelError> {
         match self.client.users().get(name).await {
-            Ok(user) => Ok(observe(name, &user)),
+            Ok(user) => Ok(observe(name, &user.into())),
             Err(error) if error.is_user_not_found() => Ok(Observation::Missing),
             Err(error) => match error.kind() {
                 ErrorKind::Forbidden => Ok(Observation::NotPermitted),
@@ -120,7 +120,7 @@ fn failed(attempt: &str, error: Error) -> PanelError {
     PanelError::new(kind, attempt).with_source(error)
 }
 
-fn observe(name: &str, user: &User) -> Observation {
+fn observe(name: &str, user: &UserState) -> Observation {
     // A database that ignores case may answer with another spelling, which may be another user.
     if user.username != name {
         return Observation::Unreadable("the panel answered with a user of another name".to_owned());
