@@ -56,6 +56,9 @@ impl fmt::Display for Job {
     }
 }
 
+/// How many problems a report names, so that a run over a million accounts of a panel that is gone stays small.
+pub const MAX_PROBLEMS: usize = 10_000;
+
 /// What all reports of jobs over accounts have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Run {
@@ -71,8 +74,11 @@ pub struct Run {
     pub dry_run: bool,
     /// How many values changed, by reason.
     pub changes: BTreeMap<Reason, u64>,
-    /// What could not be brought in line, each with its reason.
+    /// What could not be brought in line, each with its reason; at most [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
+    /// How many more there were; they are counted wherever problems are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub problems_left_out: u64,
     /// How many subscriptions this panel would have ended or shortened, whose user is active in another panel.
     pub kept_for_another_panel: u64,
     /// What ended the run before its end.
@@ -101,6 +107,7 @@ impl Run {
             dry_run,
             changes: BTreeMap::new(),
             problems: Vec::new(),
+            problems_left_out: 0,
             kept_for_another_panel: 0,
             stopped: None,
             withheld: 0,
@@ -310,6 +317,11 @@ impl Report {
             Self::GetMarzbanSystemStats(_) => None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn seconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -11,7 +11,7 @@ use crate::account::{Account, AccountId};
 use crate::error::{StoreError, StoreErrorKind, chain};
 use crate::event::Event;
 use crate::plan::{Change, Reason, Shown};
-use crate::report::{Problem, ProblemReason, Run, Stopped};
+use crate::report::{MAX_PROBLEMS, Problem, ProblemReason, Run, Stopped};
 
 /// So many refused statements without one success, and it is the database that fails.
 const MAX_REFUSALS: u32 = 16;
@@ -112,7 +112,18 @@ impl<'a> Ledger<'a> {
     pub(super) fn note_problem(&mut self, id: AccountId, problem: Problem) {
         if self.failed.insert(id) {
             self.context.emit(Event::Failed(&problem));
-            self.run.problems.push(problem);
+            if self.run.problems.len() < MAX_PROBLEMS {
+                self.run.problems.push(problem);
+            } else {
+                self.run.problems_left_out += 1;
+            }
+        }
+    }
+
+    /// The same for an account of which only the id is left.
+    pub(super) fn note_unnamed_problem(&mut self, id: AccountId) {
+        if self.failed.insert(id) {
+            self.run.problems_left_out += 1;
         }
     }
 

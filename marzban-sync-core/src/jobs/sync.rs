@@ -19,7 +19,7 @@ use crate::store::{Cursor, Scope};
 mod absent;
 mod held;
 
-use absent::Waiting;
+use absent::{MAX_WAITING, Waiting};
 use held::Held;
 
 /// Users a page: large enough that a run takes few statements, small enough that two of them are held in memory.
@@ -99,7 +99,7 @@ pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUser
     Ok(report)
 }
 
-/// What a run over accounts gathers on its way; it grows with what is out of line, not with the accounts.
+/// What a run over accounts gathers on its way: names of a limited number, and ids of what is out of line.
 struct Sync {
     facet: Facet,
     scope: Scope,
@@ -250,11 +250,16 @@ impl Sync {
                     | Observation::Unavailable(_) => {}
                 }
             }
-            if self.tally.absent > absent {
+            if self.tally.absent == absent {
+                continue;
+            }
+            if self.waiting.len() < MAX_WAITING {
                 let waiting = customer
                     .iter()
                     .map(|observed| (observed.account.id, Waiting::of(observed)));
                 self.waiting.extend(waiting);
+            } else {
+                self.unasked += self.news_of_absence(customer);
             }
         }
     }

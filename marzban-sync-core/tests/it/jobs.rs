@@ -4,6 +4,7 @@ mod cleanup;
 mod cleanup_looks;
 mod dry_run;
 mod history;
+mod large;
 mod panels;
 mod races;
 mod safety;

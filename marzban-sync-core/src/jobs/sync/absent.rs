@@ -17,6 +17,10 @@ const MAX_CONFIRMATIONS: u32 = 100;
 /// How many absent users the subscriptions job asks for.
 const MAX_CONFIRMATIONS_TO_REPORT: u32 = 25;
 
+/// Accounts of absent users that a run keeps in mind, to ask for them by themselves; the further ones are reported as
+/// unconfirmed, stay as they are, and are left to the next run. To ask for so many takes a run's whole time as it is.
+pub(super) const MAX_WAITING: usize = 10_000;
+
 /// Accounts that are read at once, when they are looked at again.
 const BATCH: usize = 1_000;
 
@@ -141,6 +145,18 @@ impl Sync {
             | Observation::NotPermitted
             | Observation::Unreadable(_)
             | Observation::Unavailable(_) => {}
+        }
+    }
+
+    /// How many of these accounts would be news if their absence were confirmed; only the status job marks who is
+    /// missing.
+    pub(super) fn news_of_absence(&self, customer: &[Observed]) -> u64 {
+        let is_news = |observed: &&Observed| {
+            observed.observation == Observation::Absent && observed.account.is_active != Some(false)
+        };
+        match self.facet {
+            Facet::UserStatus => customer.iter().filter(is_news).count() as u64,
+            Facet::Subscriptions => 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What takes something from a customer: held until the end of a run, and looked at once more before it is written.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Sync, note, note_conflict};
 use crate::account::{Account, AccountId, Subscription};
@@ -8,7 +9,7 @@ use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
 use crate::plan::{Change, split};
 use crate::reconcile::{Observed, customers, reconcile};
-use crate::report::{Problem, ProblemReason, Stopped};
+use crate::report::{MAX_PROBLEMS, Problem, ProblemReason, Stopped};
 
 /// How many withheld changes a report shows; a dry run shows all.
 const MAX_WITHHELD_SHOWN: usize = 1_000;
@@ -16,42 +17,52 @@ const MAX_WITHHELD_SHOWN: usize = 1_000;
 /// Accounts that are looked at again, and written, at once.
 const BATCH: usize = 1_000;
 
-/// An account from which something is to be taken: what a report has to name, and what the row must still say.
+/// An account from which something is to be taken: what the row must still say, and, as far as a report names it, who
+/// that is. Of the others only this and the id are kept, as there may be as many as there are accounts.
 pub(super) struct Held {
-    name: String,
-    telegram_id: Option<i64>,
-    is_active: Option<bool>,
-    subscription: Option<Subscription>,
+    row: u64,
     is_early: bool,
-    /// The change, as far as a report shows it; what is written is decided anew.
-    change: Option<Box<Change>>,
+    named: Option<Box<Named>>,
 }
 
-impl Held {
-    /// Whether nobody has changed the row since the first look, but for what the panel alone knows.
-    fn is_unchanged(&self, account: &Account) -> bool {
-        (&self.name, self.is_active, &self.subscription)
-            == (&account.name, account.is_active, &account.subscription)
-    }
+struct Named {
+    name: String,
+    telegram_id: Option<i64>,
+    /// The change, as far as a report shows it; what is written is decided anew.
+    change: Option<Change>,
+}
+
+/// What tells whether somebody has changed a row since the first look, but for what the panel alone knows.
+///
+/// Should two rows ever have the same, the change is still one that panel and row were asked about once more.
+fn fingerprint(account: &Account) -> u64 {
+    let Account {
+        name,
+        is_active,
+        subscription,
+        ..
+    } = account;
+    let subscription = subscription
+        .as_ref()
+        .map(|Subscription { id, status, end_date }| (id, status, end_date));
+    let mut hasher = DefaultHasher::new();
+    (name, is_active, subscription).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Sync {
     pub(super) fn hold(&mut self, change: Change, is_early: bool, is_dry_run: bool) {
-        let is_shown = is_dry_run || self.held.len() < MAX_WITHHELD_SHOWN;
-        let account = &change.account;
-        let held = Held {
-            name: account.name.clone(),
-            telegram_id: account.telegram_id,
-            is_active: account.is_active,
-            subscription: account.subscription.clone(),
-            is_early,
-            change: None,
-        };
-        let id = account.id;
-        let held = Held {
-            change: is_shown.then(|| Box::new(change)),
-            ..held
-        };
+        let id = change.account.id;
+        let row = fingerprint(&change.account);
+        let position = self.held.len();
+        let named = (is_dry_run || position < MAX_PROBLEMS).then(|| {
+            Box::new(Named {
+                name: change.account.name.clone(),
+                telegram_id: change.account.telegram_id,
+                change: (is_dry_run || position < MAX_WITHHELD_SHOWN).then_some(change),
+            })
+        });
+        let held = Held { row, is_early, named };
         let before = self.held.insert(id, held);
         if is_early && !before.is_some_and(|before| before.is_early) {
             self.tally.expired_early += 1;
@@ -86,18 +97,14 @@ impl Sync {
     async fn show(&mut self, ledger: &mut Ledger<'_>) -> Result<(), Interrupt> {
         let held = std::mem::take(&mut self.held);
         let ids: BTreeSet<AccountId> = held.keys().copied().collect();
-        let changes = held
-            .into_values()
-            .filter_map(|held| held.change)
-            .map(|change| *change)
-            .collect();
+        let changes = held.into_values().filter_map(|held| held.named?.change).collect();
         self.apply(ledger, changes, &ids).await.map(drop)
     }
 
     fn may_take_from(&self, account: &Account) -> bool {
         self.held
             .get(&account.id)
-            .is_some_and(|held| held.is_unchanged(account))
+            .is_some_and(|held| held.row == fingerprint(account))
     }
 
     /// Takes from those whose row is as it was, and of whom the panel still says the same; the others were renewed
@@ -138,16 +145,23 @@ impl Sync {
             ledger.run.withheld_because = Some(because);
         }
         for (id, held) in std::mem::take(&mut self.held) {
-            ledger.note_problem(
-                id,
-                Problem {
-                    telegram_id: held.telegram_id,
-                    name: held.name,
-                    reason: ProblemReason::Withheld,
-                    detail: None,
-                },
-            );
-            ledger.run.plan.extend(held.change.map(|change| *change));
+            let Some(named) = held.named else {
+                ledger.note_unnamed_problem(id);
+                continue;
+            };
+            let Named {
+                name,
+                telegram_id,
+                change,
+            } = *named;
+            let problem = Problem {
+                telegram_id,
+                name,
+                reason: ProblemReason::Withheld,
+                detail: None,
+            };
+            ledger.note_problem(id, problem);
+            ledger.run.plan.extend(change);
         }
     }
 }
