@@ -14,6 +14,7 @@ mod accounts;
 mod connect;
 mod laws;
 mod locks;
+mod plans;
 mod races;
 mod schema;
 mod writes;

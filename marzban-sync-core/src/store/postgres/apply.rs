@@ -14,7 +14,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamp};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::accounts::{column, governing, panel_of};
+use super::accounts::{column, governing, is_of_panel};
 use super::connection::{Pool, Transaction, failed};
 use crate::account::{Account, AccountId, SubscriptionStatus};
 use crate::error::StoreError;
@@ -165,7 +165,7 @@ fn write_sql() -> String {
              JOIN vpn_configs AS config ON config.id = change.account_id
              LEFT JOIN governing ON governing.user_id = config.user_id
              WHERE config.marzban_user_id::text = change.name
-               AND {panel} = $17
+               AND {panel}
                AND config.is_active IS NOT DISTINCT FROM change.is_active
                AND config.traffic_used IS NOT DISTINCT FROM change.traffic_used
                AND config.last_connected_at IS NOT DISTINCT FROM change.last_connected_at
@@ -201,7 +201,7 @@ fn write_sql() -> String {
                        IS DISTINCT FROM config.last_connected_at)
          )
          SELECT account_id AS id FROM applicable",
-        panel = panel_of("config"),
+        panel = is_of_panel("config", "$17"),
         governing = governing(
             "SELECT config.user_id FROM change JOIN vpn_configs AS config ON config.id = change.account_id
              WHERE change.depends"
@@ -320,11 +320,11 @@ async fn lock_and_unlink(
     let written = sql_query(format!(
         "WITH governing AS ({governing})
          UPDATE vpn_configs AS config SET marzban_user_id = NULL, is_active = false, updated_at = $3
-         WHERE config.id = $1 AND config.marzban_user_id::text = $2 AND {panel} = $4
+         WHERE config.id = $1 AND config.marzban_user_id::text = $2 AND {panel}
            AND (SELECT id FROM governing) IS NOT DISTINCT FROM $5
            AND (SELECT status FROM governing) IS NOT DISTINCT FROM $6
            AND (SELECT stored_end_date FROM governing) IS NOT DISTINCT FROM $7",
-        panel = panel_of("config"),
+        panel = is_of_panel("config", "$4"),
         governing = governing("SELECT user_id FROM vpn_configs WHERE id = $1"),
     ))
     .bind::<BigInt, _>(account.id.0)

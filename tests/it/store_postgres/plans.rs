@@ -1,0 +1,78 @@
+//! How PostgreSQL goes about the statements of a run over 100,000 accounts: by the indexes, page after page.
+
+use std::sync::{Arc, Mutex};
+
+use marzban_sync_core::account::AccountId;
+use marzban_sync_core::store::{Cursor, DEFAULT_PANEL, PostgresStore, Scope, Store};
+use marzban_sync_tests::TestDatabase;
+
+use super::Bot;
+
+const ACCOUNTS: i64 = 100_000;
+
+/// A bot with so many customers, and the statements of its store as they are sent.
+async fn watched() -> Option<(Bot, Arc<Mutex<Vec<String>>>)> {
+    let database = TestDatabase::new().await?;
+    database.create_bot_schema().await;
+    let statements = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&statements);
+    let pool = database.pool_with(2, move |sql| seen.lock().unwrap().push(sql.to_owned()));
+    let store = PostgresStore::new(pool);
+    store.migrate().await.unwrap();
+    let bot = Bot {
+        client: database.connect().await,
+        store,
+        database,
+    };
+    bot.sql(&format!(
+        "INSERT INTO users SELECT n, 1000000 + n, 'fa', '2024-01-01' FROM generate_series(1, {ACCOUNTS}) AS n;
+         INSERT INTO subscriptions SELECT n, n, 3, 4.99, 'active', '2024-12-01', '2030-01-01', NULL
+             FROM generate_series(1, {ACCOUNTS}) AS n;
+         INSERT INTO vpn_configs SELECT n, n, 'vless', 'user' || n, true, 1, NULL, NULL
+             FROM generate_series(1, {ACCOUNTS}) AS n;
+         ANALYZE"
+    ))
+    .await;
+    statements.lock().unwrap().clear();
+    Some((bot, statements))
+}
+
+/// The plan of the last statement, with these values in the place of its parameters.
+async fn plan(bot: &Bot, statements: &Mutex<Vec<String>>, values: &[&str]) -> String {
+    let mut sql = statements.lock().unwrap().pop().unwrap();
+    sql.truncate(sql.find("-- binds").unwrap());
+    for (number, value) in values
+        .iter()
+        .enumerate()
+        .map(|(position, value)| (position + 1, value))
+    {
+        sql = sql.replace(&format!("${number}"), value);
+    }
+    let rows = bot.client.query(&format!("EXPLAIN {sql}"), &[]).await.unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn a_page_in_the_middle_of_many_accounts_is_read_without_going_through_a_table() {
+    let Some((bot, statements)) = watched().await else {
+        return;
+    };
+    for scope in [Scope::All, Scope::Subscribed] {
+        for (after, limit) in [(0, 5_000), (50_000, 5_000), (50_000, 100)] {
+            let page = bot
+                .store
+                .page_accounts(DEFAULT_PANEL, scope, Some(Cursor(AccountId(after))), limit)
+                .await
+                .unwrap();
+            assert_eq!(page.accounts.len(), limit as usize);
+            let (after, rows) = (format!("{after}::bigint"), format!("{}::bigint", limit + 1));
+            let values = ["NULL::timestamp", "'default'::text", &after, &rows];
+            let plan = plan(&bot, &statements, &values).await;
+            assert!(
+                !plan.contains("Seq Scan"),
+                "{scope:?} {limit} after {after}:\n{plan}"
+            );
+        }
+    }
+}
