@@ -1,5 +1,10 @@
 //! How fast a page of users is read, whole and as states: `cargo bench -p marzban-sync-benches --bench decode`.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark ends where what it stands on fails"
+)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -27,7 +32,7 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode/users_page_100");
     group.throughput(Throughput::Bytes(body.len() as u64));
     group.bench_function("states", |bencher| {
-        bencher.iter(|| read::<UserState>(black_box(&body)))
+        bencher.iter(|| read::<UserState>(black_box(&body)));
     });
     group.bench_function("whole", |bencher| bencher.iter(|| read::<User>(black_box(&body))));
     group.finish();

@@ -1,6 +1,11 @@
 //! How fast accounts are read page by page, and those that changed are written:
 //! `cargo bench -p marzban-sync-benches --bench store_apply`.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark ends where what it stands on fails"
+)]
+
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;

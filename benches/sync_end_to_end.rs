@@ -1,6 +1,11 @@
 //! A whole run, from a panel that costs nothing over HTTP into PostgreSQL, with one account in ten out of line:
 //! `cargo bench -p marzban-sync-benches --bench sync_end_to_end`.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark ends where what it stands on fails"
+)]
+
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -142,7 +142,7 @@ fn since(before: Figures, now: Figures) -> Figures {
     Figures {
         requests: now.requests - before.requests,
         bytes: now.bytes - before.bytes,
-        busy: now.busy - before.busy,
+        busy: now.busy.saturating_sub(before.busy),
     }
 }
 
