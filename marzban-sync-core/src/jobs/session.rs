@@ -176,5 +176,44 @@ fn for_history(report: Option<&Report>, error: Option<String>) -> Value {
     if let Some(error) = error {
         object.insert("error".to_owned(), Value::String(error));
     }
-    Value::Object(object)
+    let mut report = Value::Object(object);
+    without_nul(&mut report);
+    report
+}
+
+/// PostgreSQL keeps no NUL, and whatever the panel said must not keep the end of a run out of the history.
+fn without_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(values) => values.iter_mut().for_each(without_nul),
+        Value::Object(object) => object.values_mut().for_each(without_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_nul_of_the_panel_reaches_the_history() {
+        let mut run = crate::report::Run::new("default", chrono::DateTime::UNIX_EPOCH, false);
+        run.problems.push(crate::report::Problem {
+            telegram_id: None,
+            name: "a\0b".to_owned(),
+            reason: crate::report::ProblemReason::Unavailable,
+            detail: Some("\0".to_owned()),
+        });
+        let report = Report::SyncUserStatusFromMarzban(crate::report::SyncUserStatusReport {
+            updated: 0,
+            missing: 0,
+            errors: 1,
+            total: 1,
+            run,
+        });
+        let kept = for_history(Some(&report), Some("the panel said \0".to_owned()));
+        assert!(!kept.to_string().contains("\\u0000"), "{kept}");
+        assert_eq!(kept["error"], "the panel said \u{fffd}");
+        assert_eq!(kept["problems"][0]["name"], "a\u{fffd}b");
+    }
 }

@@ -88,7 +88,7 @@ impl Panel for MarzbanPanel {
             .await
             .map_err(|error| failed("cannot read system statistics", error))?;
         Ok(SystemStats {
-            version: stats.version,
+            version: stats.version.replace('\0', "\u{fffd}"),
             mem_total: signed(stats.mem_total),
             mem_used: signed(stats.mem_used),
             cpu_cores: i64::from(stats.cpu_cores),
