@@ -92,13 +92,25 @@ impl BoardState {
         panel: &str,
         allow_mass_changes: bool,
     ) -> Result<String, EnqueueError> {
-        if !self.panels().iter().any(|name| name == panel) {
+        self.push(SyncTask::manual(job, panel, allow_mass_changes)).await
+    }
+
+    /// Puts a task that somebody asked for into the queue, and returns its id.
+    pub(crate) async fn push(&self, task: SyncTask) -> Result<String, EnqueueError> {
+        let (job, panel, allow_mass_changes) =
+            (task.job.clone(), task.panel.clone(), task.allow_mass_changes);
+        if !self.panels().contains(&panel) {
             return Err(EnqueueError::UnknownPanel);
         }
-        let task = SyncTask::manual(job, panel, allow_mass_changes);
         match self.queue.push(task).await.map_err(EnqueueError::Queue)? {
             Pushed::Queued(id) => {
-                tracing::info!(%job, panel, task.id = id, allow_mass_changes, "a run was asked for by hand");
+                tracing::info!(
+                    job,
+                    panel,
+                    task.id = id,
+                    allow_mass_changes,
+                    "a run was asked for by hand"
+                );
                 Ok(id)
             }
             Pushed::AlreadyQueued => Err(EnqueueError::Queue(anyhow::anyhow!("a run by hand has no key"))),

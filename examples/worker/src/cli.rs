@@ -110,7 +110,8 @@ pub(crate) struct Run {
     /// How long a run may take; by default what its schedule says, 30 minutes.
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
-    /// A scheduled run that waited so long in the queue is left out when a later one waits too.
+    /// A scheduled run that is so old is left out when a later one waits too; one by hand that is so old no longer may
+    /// make mass changes.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub(crate) expires: Duration,
     /// How long running jobs are waited for when the process is asked to end.

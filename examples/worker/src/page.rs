@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::board::{BoardState, EnqueueError};
 use crate::page::form::Token;
 use crate::page::selection::{Asked, Asking, PATH, Selection};
-use crate::task::job_named;
+use crate::task::{SyncTask, job_named};
 
 mod chart;
 mod form;
@@ -32,6 +32,8 @@ mod stats;
 mod view;
 mod withheld;
 mod words;
+
+pub(crate) use withheld::is_withheld;
 
 /// Nothing but the page's own stylesheet and icon, and forms to itself.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -181,7 +183,11 @@ async fn ask(state: &BoardState, job: Job, order: &Order) -> Result<Asking, Enqu
             return Ok(Asking::PlanChanged);
         }
     }
-    let task = state.enqueue(job, &order.panel, order.apply.is_some()).await?;
+    let task = match order.apply {
+        Some(plan) => SyncTask::applying(job, &order.panel, plan),
+        None => SyncTask::manual(job, &order.panel, false),
+    };
+    let task = state.push(task).await?;
     Ok(Asking::Task(task))
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use apalis::prelude::{TaskBuilder, TaskSink, TaskSinkError};
 use apalis_postgres::{Config, PgConnectOptions, PgPool, PostgresStorage};
 use chrono::{DateTime, Utc};
+use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::report::Job;
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
@@ -40,9 +41,12 @@ const REMOVE_WORKERS: &str = "DELETE FROM apalis.workers AS gone
       AND NOT EXISTS (SELECT FROM apalis.jobs WHERE lock_by = gone.id)";
 
 /// A task is a worker's while its row says so: another may have taken it over from one that was silent too long.
+///
+/// How old a task is, its id says too: each pause between attempts is a later `run_at`, and ticks that find another run
+/// under way for hours must not pile up.
 const CLAIM: &str = "SELECT
         COALESCE(lock_by = $2 AND status IN ('Queued', 'Running'), false),
-        idempotency_key IS NOT NULL AND run_at < now() - $3 AND EXISTS (
+        idempotency_key IS NOT NULL AND (run_at < now() - $3 OR id COLLATE \"C\" < $4) AND EXISTS (
             SELECT FROM apalis.jobs AS newer
             WHERE newer.job_type = task.job_type
               AND split_part(newer.idempotency_key, ':', 1) = split_part(task.idempotency_key, ':', 1)
@@ -219,6 +223,7 @@ impl Queue {
             .bind(id)
             .bind(worker)
             .bind(expires)
+            .bind(oldest_id(SystemClock.now(), expires))
             .fetch_optional(&self.pool)
             .await
             .context("the task cannot be claimed")?;
@@ -286,6 +291,18 @@ impl Queue {
             result: result.unwrap_or_default(),
         }))
     }
+}
+
+/// The least id of a task that was queued within this time; ids are in the order of time.
+fn oldest_id(now: DateTime<Utc>, within: Duration) -> String {
+    let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+    let since = now.timestamp_millis().saturating_sub(within);
+    ulid::Ulid::from_parts(u64::try_from(since).unwrap_or_default(), 0).to_string()
+}
+
+/// Whether a task was queued within this time; one whose id is not this program's never counts as new.
+pub(crate) fn is_recent(id: &str, now: DateTime<Utc>, within: Duration) -> bool {
+    id.parse::<ulid::Ulid>().is_ok() && id >= oldest_id(now, within).as_str()
 }
 
 /// Whether the database refused a second task of the same key.

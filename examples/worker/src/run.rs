@@ -9,17 +9,19 @@ use async_trait::async_trait;
 use marzban_sync_core::error::{
     PanelError, PanelErrorKind, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain,
 };
+use marzban_sync_core::history::{History, RunQuery};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::{Job, Report, Stopped};
 use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_core::store::PostgresStore;
+use marzban_sync_core::store::{Outcome, PostgresStore};
 use marzban_sync_core::{Context, jobs};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
+use crate::page::is_withheld;
 use crate::retry::Ending;
 use crate::task::SyncTask;
 
@@ -122,7 +124,7 @@ impl Runner for JobRunner {
         };
         let limit = self.limit(Some(job));
         let mut limits = SafetyLimits::default();
-        limits.allow_mass_changes = task.allow_mass_changes;
+        limits.allow_mass_changes = is_allowed(&store.store, job, &task).await;
         let context = Context::builder(Arc::clone(panel), store.store.clone())
             .panel_name(&task.panel)
             .limits(limits)
@@ -134,6 +136,41 @@ impl Runner for JobRunner {
             .build();
         ending(jobs::run(job, &context).await)
     }
+}
+
+/// How many runs are looked through for the one whose plan is to be applied.
+const LOOKED_THROUGH: u32 = 20;
+
+/// Whether the safety limits do not count: somebody said so, and the plan that they saw is still the last word.
+///
+/// What a task allows, it allows once: a form that was sent twice, or a task that is run again because its worker died
+/// after the run, finds that a later run came to an end.
+async fn is_allowed(history: &dyn History, job: Job, task: &SyncTask) -> bool {
+    let Some(plan) = task.plan.filter(|_| task.allow_mass_changes) else {
+        return task.allow_mass_changes;
+    };
+    let query = RunQuery {
+        panel: Some(task.panel.clone()),
+        job: Some(job),
+        ..RunQuery::latest(LOOKED_THROUGH)
+    };
+    let is_last_word = match history.runs(&query).await {
+        Ok(runs) => runs
+            .iter()
+            .find(|run| run.outcome == Outcome::Completed || is_withheld(run))
+            .is_some_and(|run| run.id.0 == plan && is_withheld(run)),
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "the plan that was allowed cannot be read");
+            false
+        }
+    };
+    if !is_last_word {
+        tracing::warn!(
+            plan,
+            "the plan that was allowed is not the last one: the safety limits count"
+        );
+    }
+    is_last_word
 }
 
 /// The stores of the runs that may be under way at a time, each with connections of its own: a run holds one for its

@@ -23,6 +23,9 @@ pub(crate) struct SyncTask {
     pub(crate) tick: Option<DateTime<Utc>>,
     /// Whether to apply what the safety limits would withhold.
     pub(crate) allow_mass_changes: bool,
+    /// The run whose plan somebody saw and allowed; once a later run says something else, nothing is allowed any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<i64>,
 }
 
 impl From<Value> for SyncTask {
@@ -33,7 +36,9 @@ impl From<Value> for SyncTask {
             panel: text("panel").unwrap_or(DEFAULT_PANEL).to_owned(),
             tick: text("tick").and_then(|tick| tick.parse().ok()),
             // Only what says so in so many words.
-            allow_mass_changes: value.get("allow_mass_changes") == Some(&Value::Bool(true)),
+            allow_mass_changes: value.get("allow_mass_changes") == Some(&Value::Bool(true))
+                && value.get("plan").is_none_or(Value::is_i64),
+            plan: value.get("plan").and_then(Value::as_i64),
         }
     }
 }
@@ -54,6 +59,15 @@ impl SyncTask {
             panel: panel.to_owned(),
             tick: None,
             allow_mass_changes,
+            plan: None,
+        }
+    }
+
+    /// A run that applies on purpose what an earlier one withheld.
+    pub(crate) fn applying(job: Job, panel: &str, plan: i64) -> Self {
+        Self {
+            plan: Some(plan),
+            ..Self::manual(job, panel, true)
         }
     }
 
@@ -100,6 +114,7 @@ mod tests {
         for task in [
             SyncTask::scheduled("de-1", monday()),
             SyncTask::manual(Job::GetMarzbanSystemStats, DEFAULT_PANEL, true),
+            SyncTask::applying(monday().job, "de-1", 7),
         ] {
             let bytes = serde_json::to_vec(&task).unwrap();
             assert_eq!(serde_json::from_slice::<SyncTask>(&bytes).unwrap(), task);
@@ -113,6 +128,7 @@ mod tests {
             json!({"job": "get_marzban_system_stats"}),
             json!({"job": "get_marzban_system_stats", "panel": null, "tick": 5, "color": "red"}),
             json!({"job": "get_marzban_system_stats", "allow_mass_changes": "true"}),
+            json!({"job": "get_marzban_system_stats", "allow_mass_changes": true, "plan": "7"}),
         ] {
             assert_eq!(SyncTask::from(older_or_newer), known);
         }

@@ -12,13 +12,14 @@ use apalis::prelude::{
     Attempt, BoxDynError, Data, DeferredError, Event, EventListenerExt, FromRequest, IntervalStrategy,
     PollWith, Task, WorkerBuilder, WorkerBuilderExt, WorkerContext,
 };
+use marzban_sync_core::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::queue::{Claim, Liveness, Queue};
+use crate::queue::{Claim, Liveness, Queue, is_recent};
 use crate::retry::{Ending, Policy, Verdict};
 use crate::run::{Runner, guarded};
 use crate::task::SyncTask;
@@ -241,9 +242,13 @@ async fn handle(task: SyncTask, ticket: Ticket, life: Data<Arc<Life>>) -> Result
 }
 
 impl Life {
-    async fn perform(&self, task: SyncTask, ticket: &Ticket) -> Result<Value, BoxDynError> {
+    async fn perform(&self, mut task: SyncTask, ticket: &Ticket) -> Result<Value, BoxDynError> {
         let Shared { settings, runner, .. } = &*self.shared;
         let made = ticket.attempt.current();
+        if task.allow_mass_changes && !is_recent(&ticket.id, SystemClock.now(), settings.expires) {
+            tracing::warn!("mass changes were allowed too long ago: the safety limits count");
+            task.allow_mass_changes = false;
+        }
         let ending = if !self.may_begin() {
             Ending::Cancelled
         } else if made > ticket.max_attempts {

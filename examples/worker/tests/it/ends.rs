@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use marzban_api::testing::{FakeStatus, Fault};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::stage::{Stage, until};
@@ -115,6 +116,48 @@ async fn a_run_that_safety_stopped_is_done_with_its_report_and_not_tried_again()
             .await,
         "15"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_allowed_is_one_plan_once_and_not_for_long() {
+    let Some(stage) = Stage::new(&["default"]).await else {
+        return;
+    };
+    stage.insert_customers(0, "default", 1..=100).await;
+    for id in 1..=15 {
+        stage.panels[0].remove_user(&format!("user{id}"));
+    }
+    let _worker = stage.start_worker(&[]);
+    let job = "sync_user_status_from_marzban";
+    assert_eq!(stage.run(&["enqueue", job, "--wait"]).await.code, Some(1));
+    let last_plan = async || stage.text("SELECT max(id)::text FROM marzban_sync_runs").await;
+    let now = || ulid::Ulid::generate().to_string();
+    let stopped = async |id: String, plan: &str| {
+        let insert = format!(
+            "INSERT INTO apalis.jobs (id, job_type, job, max_attempts) VALUES ('{id}', 'marzban',
+                '{{\"job\": \"{job}\", \"allow_mass_changes\": true, \"plan\": {plan}}}', 3)"
+        );
+        stage.client.batch_execute(&insert).await.unwrap();
+        stage.until_status(&id, "Done").await["Ok"]["stopped"].clone()
+    };
+
+    let (first, safety) = (last_plan().await, Value::from("safety"));
+    let hours_ago = ulid::Ulid::from_parts(ulid::Ulid::generate().timestamp_ms() - 7_200_000, 7);
+    assert_eq!(stopped(hours_ago.to_string(), &first).await, safety);
+    // That run withheld a plan of its own, which is the last one now.
+    assert_eq!(stopped(now(), &first).await, safety);
+    assert_eq!(stopped(now(), "\"1\"").await, safety);
+    let inactive = "SELECT count(*)::text FROM vpn_configs WHERE NOT is_active";
+    assert_eq!(stage.text(inactive).await, "0");
+
+    let plan = last_plan().await;
+    assert_eq!(stopped(now(), &plan).await, Value::Null);
+    assert_eq!(stage.text(inactive).await, "15");
+    for id in 16..=40 {
+        stage.panels[0].remove_user(&format!("user{id}"));
+    }
+    assert_eq!(stopped(now(), &plan).await, safety, "the form was sent twice");
+    assert_eq!(stage.text(inactive).await, "15");
 }
 
 #[tokio::test(flavor = "multi_thread")]

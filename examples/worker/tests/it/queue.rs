@@ -137,3 +137,26 @@ async fn a_tick_that_waited_too_long_is_left_out_when_a_later_one_is_there() {
         "1"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_that_were_put_off_for_hours_are_left_out_too() {
+    let Some(stage) = Stage::new(&["default"]).await else {
+        return;
+    };
+    stage
+        .client
+        .batch_execute(
+            "INSERT INTO apalis.jobs (id, job_type, job, run_at, attempts, max_attempts, idempotency_key)
+             SELECT id, 'marzban', '{\"job\": \"get_marzban_system_stats\"}', now() - interval '1 second', 400, 403,
+                'get_marzban_system_stats:default:' || tick
+             FROM (VALUES ('01K5000000000000000000000E', '2025-09-15T00:00:00Z'),
+                          ('01K5000000000000000000000F', '2025-09-15T01:00:00Z')) AS task (id, tick)",
+        )
+        .await
+        .unwrap();
+    let _worker = stage.start_worker(&[]);
+    let result = stage.until_status("01K5000000000000000000000E", "Done").await;
+    assert_eq!(result["Ok"]["skipped"], "a later tick is in the queue");
+    let result = stage.until_status("01K5000000000000000000000F", "Done").await;
+    assert_eq!(result["Ok"]["job"], "get_marzban_system_stats");
+}
