@@ -131,7 +131,8 @@ impl<H: History + ?Sized> History for Arc<H> {
 }
 
 /// When the last run of each panel and job began that came to an end, good or bad: what
-/// `schedule::Agenda::resumed` asks for. A run whose process died has answered no tick.
+/// `schedule::Agenda::resumed` asks for. A run whose process died, or was asked
+/// to stop in the middle of it, has answered no tick.
 ///
 /// # Errors
 /// `Unavailable` or `Invalid`.
@@ -141,12 +142,18 @@ impl<H: History + ?Sized> History for Arc<H> {
 pub async fn last_ended(history: &dyn History) -> Result<BTreeMap<(String, Job), DateTime<Utc>>, StoreError> {
     let mut last = BTreeMap::new();
     for outcome in [Outcome::Completed, Outcome::Stopped, Outcome::Failed] {
-        for run in history.latest_runs(Some(outcome)).await? {
+        let runs = history.latest_runs(Some(outcome)).await?;
+        for run in runs.into_iter().filter(|run| !was_cancelled(run)) {
             let began = last.entry((run.panel, run.job)).or_insert(run.started_at);
             *began = run.started_at.max(*began);
         }
     }
     Ok(last)
+}
+
+fn was_cancelled(run: &RunRecord) -> bool {
+    let stopped = run.report.as_ref().and_then(|report| report.get("stopped"));
+    stopped.and_then(Value::as_str) == Some("cancelled")
 }
 
 /// When an account was last found, or brought, in line with its panel: the age of what its row says.

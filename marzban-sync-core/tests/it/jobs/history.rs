@@ -276,6 +276,18 @@ async fn the_last_run_that_ended_is_what_an_agenda_goes_on_from() {
                 .unwrap();
         }
     }
+    let cancelled = Job::CleanupExpiredMarzbanUsers;
+    let run = world
+        .store
+        .begin_run(cancelled, "default", day(-1))
+        .await
+        .unwrap();
+    let report = json!({"stopped": "cancelled"});
+    world
+        .store
+        .finish_run(run, Outcome::Stopped, &report, day(-1))
+        .await
+        .unwrap();
     let last = last_ended(&world.store).await.unwrap();
     assert_eq!(last, BTreeMap::from([(("default".to_owned(), job), day(-3))]));
 }
