@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::expect_used,
-    reason = "a benchmark ends where what it stands on fails"
+    reason = "a measurement ends where what it stands on fails"
 )]
 
 use std::hint::black_box;
@@ -34,7 +34,9 @@ fn bench(criterion: &mut Criterion) {
     group.bench_function("states", |bencher| {
         bencher.iter(|| read::<UserState>(black_box(&body)));
     });
-    group.bench_function("whole", |bencher| bencher.iter(|| read::<User>(black_box(&body))));
+    group.bench_function("whole", |bencher| {
+        bencher.iter(|| read::<User>(black_box(&body)));
+    });
     group.finish();
 }
 

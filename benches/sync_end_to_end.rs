@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::expect_used,
-    reason = "a benchmark ends where what it stands on fails"
+    reason = "a measurement ends where what it stands on fails"
 )]
 
 use std::time::{Duration, Instant};
