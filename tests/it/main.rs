@@ -21,5 +21,6 @@ mod program;
 mod quickstart_program;
 mod scale;
 mod scheduler_program;
+mod second_run;
 mod store_postgres;
 mod sync_program;
