@@ -120,7 +120,10 @@ pub async fn run(job: Job, context: &Context, patience: Duration) -> Ended {
             };
             (outcome, error.report().cloned(), Some(chain(&error)))
         }
-        Ok(Err(panic)) => (Outcome::Panicked, None, Some(message(panic.as_ref()))),
+        Ok(Err(panic)) => {
+            let error = format!("panicked: {}", words_of(panic.as_ref()));
+            (Outcome::Panicked, None, Some(error))
+        }
         Err(elapsed) => (Outcome::TimedOut, None, Some(elapsed.to_string())),
     };
     Ended {
@@ -142,10 +145,11 @@ fn outcome(report: &Report) -> Outcome {
 }
 
 /// The words of a panic, which are its author's and hold no secret unless the author put one there.
-fn message(panic: &(dyn Any + Send)) -> String {
+#[must_use]
+pub fn words_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    let words = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", words.unwrap_or("without words"))
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words")
 }
 
 #[cfg(test)]

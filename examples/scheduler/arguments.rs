@@ -118,13 +118,10 @@ fn schedule(text: &str) -> Result<Schedule, String> {
         .split_once('=')
         .ok_or_else(|| format!("--schedule {text:?} is not JOB=CRON"))?;
     let name = name.trim().replace('-', "_");
-    let job = Job::ALL
-        .into_iter()
-        .find(|job| job.as_str() == name)
-        .ok_or_else(|| {
-            let jobs = Job::ALL.map(Job::as_str).join(", ");
-            format!("--schedule names no job with {name:?}; the jobs are {jobs}")
-        })?;
+    let job = Job::parse(&name).ok_or_else(|| {
+        let jobs = Job::ALL.map(Job::as_str).join(", ");
+        format!("--schedule names no job with {name:?}; the jobs are {jobs}")
+    })?;
     Schedule::new(job, cron.trim()).map_err(|error| format!("--schedule of {job}: {}", chain(&error)))
 }
 

@@ -16,6 +16,7 @@ use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::{Outcome, PostgresStore};
 use marzban_sync_core::{Context, jobs};
+use marzban_sync_examples::supervision;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -55,7 +56,7 @@ pub(crate) async fn guarded(
     match tokio::time::timeout(limit, run).await {
         Ok(Ok(ending)) => ending,
         Ok(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => failed(format!("it panicked: {}", words_of(&*panic))),
+            Ok(panic) => failed(format!("it panicked: {}", supervision::words_of(&*panic))),
             Err(_) => Ending::Cancelled,
         },
         Err(_) => failed(format!(
@@ -63,12 +64,6 @@ pub(crate) async fn guarded(
             humantime::format_duration(limit)
         )),
     }
-}
-
-fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without words")
 }
 
 /// Runs the library's jobs.

@@ -92,8 +92,7 @@ pub(crate) fn parse_key(key: &str) -> Option<(Job, &str, DateTime<Utc>)> {
 
 /// The job of a name, in the spelling of functions or of command lines.
 pub(crate) fn job_named(name: &str) -> Option<Job> {
-    let name = name.replace('-', "_");
-    Job::ALL.into_iter().find(|job| job.as_str() == name)
+    Job::parse(&name.replace('-', "_"))
 }
 
 #[cfg(test)]
