@@ -9,9 +9,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use marzban_api::{Client, ClientBuilder, Pacing, SecretString};
 use marzban_sync_core::error::{StoreError, StoreErrorKind, chain};
 use marzban_sync_core::history::History;
+use marzban_sync_core::jobs::StatusReads;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::{DEFAULT_PANEL, Migration, PostgresStore, SqliteStore, Store};
 use tracing_subscriber::EnvFilter;
@@ -38,6 +40,8 @@ Environment (a .env file is read too):
   DATABASE_URL                           postgres://user:password@host/database or sqlite://path
   MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
   MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
+  MARZBAN_STATUS_READS                   cheap: the status job reads whom the panel's sums leave in doubt, and
+                                         everybody every 6 hours; full: everybody each time [default: full]
   MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
   MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
 ";
@@ -207,6 +211,19 @@ impl PanelName {
         format!("MARZBAN_{}_{name}", self.0.to_ascii_uppercase().replace('-', "_"))
     }
 
+    /// How the status job reads this panel's users, as the environment says.
+    ///
+    /// # Errors
+    /// When it says neither `full` nor `cheap`.
+    pub fn status_reading_from_environment(&self) -> Result<StatusReading, String> {
+        let name = self.variable("STATUS_READS");
+        match variable(&name)?.as_deref() {
+            None | Some("full") => Ok(StatusReading::Full),
+            Some("cheap") => Ok(StatusReading::Cheap),
+            Some(_) => Err(format!("{name} must be full or cheap")),
+        }
+    }
+
     /// The panel that the environment says.
     ///
     /// # Errors
@@ -240,6 +257,30 @@ impl PanelName {
             builder,
             &format!("{ca_file} or {subscription_path}"),
         )?))
+    }
+}
+
+/// How often everybody is read where the status job reads cheaply.
+const FULL_EVERY: TimeDelta = TimeDelta::hours(6);
+
+/// How the status job reads a panel's users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there are two ways")]
+pub enum StatusReading {
+    /// Everybody, each time.
+    Full,
+    /// Whom the panel's sums leave in doubt, and everybody every 6 hours.
+    Cheap,
+}
+
+impl StatusReading {
+    /// What a context is told, with the history that says when everybody was read.
+    #[must_use]
+    pub fn over(self, history: impl History + 'static) -> StatusReads {
+        match self {
+            Self::Full => StatusReads::Full,
+            Self::Cheap => StatusReads::cheap(FULL_EVERY, history),
+        }
     }
 }
 

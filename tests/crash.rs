@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::failpoints;
-use marzban_sync_core::jobs::{Context, run};
+use marzban_sync_core::jobs::{Context, StatusReads, run};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::store::PostgresStore;
@@ -62,8 +62,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => name_each()?,
     }
     let panel = MarzbanPanel::new(client(panel, "admin", "admin"));
-    let context = Context::builder(panel, PostgresStore::connect(database).await?)
+    let store = PostgresStore::connect(database).await?;
+    let context = Context::builder(panel, store.clone())
         .clock(clock)
+        .status_reads(StatusReads::cheap(TimeDelta::hours(6), store))
         .build();
     match run(job, &context).await {
         Ok(_) => say("done"),

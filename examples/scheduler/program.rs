@@ -14,7 +14,7 @@ use marzban_sync_core::jobs::ContextBuilder;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::Store;
-use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
+use marzban_sync_examples::environment::{self, Database, Failure};
 use marzban_sync_examples::signals;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -75,13 +75,18 @@ async fn run(arguments: &Arguments, stop: &CancellationToken) -> Result<(), Fail
     let database = Database::from_environment().map_err(Failure::Configuration)?;
     let adapters = panels
         .iter()
-        .map(PanelName::panel_from_environment)
+        .map(|name| {
+            Ok((
+                name.panel_from_environment()?,
+                name.status_reading_from_environment()?,
+            ))
+        })
         .collect::<Result<Vec<_>, String>>()
         .map_err(Failure::Configuration)?;
     logging::install(arguments.log, filter);
     let mut contexts = Vec::new();
     let mut last_runs = LastRuns::new();
-    for (panel, adapter) in panels.iter().zip(adapters) {
+    for (panel, (adapter, reading)) in panels.iter().zip(adapters) {
         // A pool for each panel: the runs of one that hangs would hold the connections that another's need.
         let connected = database.connect().await?;
         if arguments.migrate && contexts.is_empty() {
@@ -97,7 +102,8 @@ async fn run(arguments: &Arguments, stop: &CancellationToken) -> Result<(), Fail
             let read = last_ended(&*history).await;
             last_runs = read.map_err(|error| Failure::Run(chain(&error)))?;
         }
-        contexts.push((panel.as_str().to_owned(), Context::builder(adapter, store)));
+        let context = Context::builder(adapter, store).status_reads(reading.over(history));
+        contexts.push((panel.as_str().to_owned(), context));
     }
     let time = Time::Host;
     let names: Vec<String> = contexts.iter().map(|(name, _)| name.clone()).collect();

@@ -103,13 +103,19 @@ async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Fai
         .panel
         .panel_from_environment()
         .map_err(Failure::Configuration)?;
-    let store = database.connect().await?.into_store();
+    let reading = arguments
+        .panel
+        .status_reading_from_environment()
+        .map_err(Failure::Configuration)?;
+    let connected = database.connect().await?;
+    let history = connected.history();
     let mut limits = SafetyLimits::default();
     limits.allow_mass_changes = arguments.allow_mass_changes;
-    let context = Context::builder(panel, store)
+    let context = Context::builder(panel, connected.into_store())
         .panel_name(arguments.panel.as_str())
         .limits(limits)
         .dry_run(arguments.dry_run)
+        .status_reads(reading.over(history))
         .observer(progress.clone())
         .cancellation(signals::cancelled_by_signal())
         .build();

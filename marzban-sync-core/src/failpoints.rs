@@ -20,6 +20,8 @@ failpoints![
     session.lock,
     session.begin_run,
     sync.count,
+    sync.past_runs,
+    sync.census,
     sync.page,
     inquiry.list,
     ledger.apply,

@@ -178,7 +178,7 @@ pub async fn in_line_at(
 /// When the latest of these runs began that looked at the account and had no problem with it.
 ///
 /// The status job looks at every account; the subscriptions job counts when the account's subscription is one that it
-/// looks at. A run that did not reach all accounts, or had more problems than its record holds, proves nothing. An
+/// looks at. A run that did not read all accounts, or had more problems than its record holds, proves nothing. An
 /// account that was made after a run is not told from an older one: the bot knows when it made it.
 #[must_use]
 pub fn last_in_line(account: &Account, runs: &[RunRecord]) -> Option<DateTime<Utc>> {
@@ -202,13 +202,30 @@ pub fn last_in_line(account: &Account, runs: &[RunRecord]) -> Option<DateTime<Ut
         .max()
 }
 
+/// When the latest of these runs began that read every account of its scope.
+///
+/// Which scope that is depends on the job, so the runs are those of one job and one panel.
+#[must_use]
+pub fn last_full_read(runs: &[RunRecord]) -> Option<DateTime<Utc>> {
+    runs.iter()
+        .filter(|run| run.report.as_ref().is_some_and(read_everybody))
+        .map(|run| run.started_at)
+        .max()
+}
+
+/// Whether a report is of a run that read every account of its scope; one without the figures proves nothing.
+fn read_everybody(report: &Value) -> bool {
+    let number = |key: &str| report.get(key).and_then(Value::as_u64);
+    number("unreached") == Some(0) && number("unread").unwrap_or(0) == 0
+}
+
 /// Whether a report shows that the account of this name was looked at, and was no problem.
 fn proves(report: &Value, name: &str) -> bool {
     let number = |key: &str| report.get(key).and_then(Value::as_u64);
     let Some(problems) = report.get("problems").and_then(Value::as_array) else {
         return false;
     };
-    number("unreached") == Some(0)
+    read_everybody(report)
         && number("errors") == Some(problems.len() as u64)
         && !problems
             .iter()

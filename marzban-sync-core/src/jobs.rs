@@ -26,11 +26,13 @@ mod context;
 mod inquiry;
 mod ledger;
 mod session;
+mod status_reads;
 mod sync;
 mod system_stats;
 
 pub use cleanup_expired_users::cleanup_expired_marzban_users;
 pub use context::{Context, ContextBuilder};
+pub use status_reads::StatusReads;
 pub use sync::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 pub use system_stats::get_marzban_system_stats;
 

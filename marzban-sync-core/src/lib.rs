@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod account;
+pub mod census;
 pub mod clock;
 pub mod deletion;
 pub mod error;

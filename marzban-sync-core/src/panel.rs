@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::census::Census;
 use crate::error::PanelError;
 use crate::observation::Observation;
 use crate::report::SystemStats;
@@ -54,6 +55,16 @@ pub trait Panel: Send + Sync {
     /// Not cancel safe: a dropped call may or may not have deleted the user.
     async fn delete_user(&self, name: &str) -> Result<(), PanelError>;
 
+    /// Asks who of all users is not active, by questions that are cheap for the panel; none where its answers are no
+    /// census: they disagree with its own sums, leave somebody out, or speak of one admin's users alone.
+    ///
+    /// # Errors
+    /// When a question was not answered.
+    ///
+    /// # Cancel safety
+    /// Reads only; may be dropped at any point.
+    async fn census(&self) -> Result<Option<Census>, PanelError>;
+
     /// Reads the figures of the panel and its host.
     ///
     /// # Errors
@@ -79,6 +90,10 @@ macro_rules! forward {
 
             async fn delete_user(&self, name: &str) -> Result<(), PanelError> {
                 (**self).delete_user(name).await
+            }
+
+            async fn census(&self) -> Result<Option<Census>, PanelError> {
+                (**self).census().await
             }
 
             async fn system_stats(&self) -> Result<SystemStats, PanelError> {

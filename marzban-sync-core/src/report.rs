@@ -91,6 +91,10 @@ pub struct Run {
     pub withheld_because: Option<String>,
     /// How many accounts in scope were never asked for, because the run ended early.
     pub unreached: u64,
+    /// How many accounts in scope were not read, as the panel's sums and lists left nothing to ask about them; their
+    /// traffic and last connection are as old as the last run that read them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unread: u64,
     /// What a dry run would have written, or what was withheld.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<Change>,
@@ -113,6 +117,7 @@ impl Run {
             withheld: 0,
             withheld_because: None,
             unreached: 0,
+            unread: 0,
             plan: Vec::new(),
         }
     }

@@ -21,6 +21,7 @@ mod process;
 mod stops;
 mod town;
 
+use crashes::Setting;
 use town::{State, Town};
 
 /// So many towns are at work at once.
@@ -138,7 +139,7 @@ async fn cases(town: &mut Town) -> Vec<Case> {
     let crashes = crashes::all(town).await;
     let expected: BTreeMap<Job, State> = crashes
         .iter()
-        .filter(|crash| !crash.all_gone)
+        .filter(|crash| crash.setting == Setting::Usual)
         .map(|crash| (crash.job, crash.expected.clone()))
         .collect();
     let overtaken = overtaken::of(&crashes);

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use marzban_sync_core::census::Census;
 use marzban_sync_core::error::{PanelError, PanelErrorKind};
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
 use marzban_sync_core::panel::Panel;
@@ -47,6 +48,10 @@ impl Panel for Gatekeeper {
     }
 
     async fn delete_user(&self, _: &str) -> Result<(), PanelError> {
+        Err(unexpected())
+    }
+
+    async fn census(&self) -> Result<Option<Census>, PanelError> {
         Err(unexpected())
     }
 

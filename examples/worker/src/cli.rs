@@ -22,6 +22,8 @@ Environment (a .env file is read too):
   MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
   MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
   MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
+  MARZBAN_STATUS_READS                   cheap: the status job reads whom the panel's sums leave in doubt, and
+                                         everybody every 6 hours; full: everybody each time [default: full]
   MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
   MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
   MARZBAN_BOARD_USERNAME, MARZBAN_BOARD_PASSWORD, MARZBAN_BOARD_TOKEN

@@ -24,7 +24,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use marzban_sync_core::error::{StoreErrorKind, chain};
-use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::PostgresStore;
 use marzban_sync_examples::environment::{self, Database, PanelName};
 use marzban_sync_examples::signals;
@@ -37,7 +36,7 @@ use crate::board::{BoardState, Broadcaster};
 use crate::cli::{Arguments, Command, Role, Run};
 use crate::queue::Queue;
 use crate::retry::Policy;
-use crate::run::JobRunner;
+use crate::run::{JobRunner, Served};
 use crate::scheduler::Scheduler;
 
 /// Why the program ends without having done what it was asked: one clear line, and an exit code.
@@ -191,10 +190,12 @@ fn settings(run: &Run, url: String) -> work::Settings {
     }
 }
 
-fn panels(names: &[PanelName]) -> Result<BTreeMap<String, Arc<MarzbanPanel>>, Failure> {
+fn panels(names: &[PanelName]) -> Result<BTreeMap<String, Served>, Failure> {
     let panel = |name: &PanelName| {
-        let panel = name.panel_from_environment().map_err(Failure::Configuration)?;
-        Ok((name.as_str().to_owned(), Arc::new(panel)))
+        let panel = Arc::new(name.panel_from_environment()?);
+        let reading = name.status_reading_from_environment()?;
+        Ok((name.as_str().to_owned(), Served { panel, reading }))
     };
-    names.iter().map(panel).collect()
+    let panels: Result<_, String> = names.iter().map(panel).collect();
+    panels.map_err(Failure::Configuration)
 }

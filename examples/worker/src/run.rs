@@ -16,6 +16,7 @@ use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::{Outcome, PostgresStore};
 use marzban_sync_core::{Context, jobs};
+use marzban_sync_examples::environment::StatusReading;
 use marzban_sync_examples::supervision;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -66,17 +67,24 @@ pub(crate) async fn guarded(
     }
 }
 
+/// A panel that this worker serves.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) panel: Arc<MarzbanPanel>,
+    pub(crate) reading: StatusReading,
+}
+
 /// Runs the library's jobs.
 #[derive(Debug)]
 pub(crate) struct JobRunner {
-    panels: BTreeMap<String, Arc<MarzbanPanel>>,
+    panels: BTreeMap<String, Served>,
     stores: Stores,
     time_limits: BTreeMap<Job, Duration>,
 }
 
 impl JobRunner {
     pub(crate) fn new(
-        panels: BTreeMap<String, Arc<MarzbanPanel>>,
+        panels: BTreeMap<String, Served>,
         stores: Vec<PostgresStore>,
         schedules: &[Schedule],
     ) -> Self {
@@ -108,7 +116,7 @@ impl Runner for JobRunner {
                 is_final: true,
             };
         };
-        let Some(panel) = self.panels.get(&task.panel) else {
+        let Some(Served { panel, reading }) = self.panels.get(&task.panel) else {
             return Ending::Failed {
                 why: format!("this worker was not given the panel {:?}", task.panel),
                 is_final: false,
@@ -123,6 +131,7 @@ impl Runner for JobRunner {
         let context = Context::builder(Arc::clone(panel), store.store.clone())
             .panel_name(&task.panel)
             .limits(limits)
+            .status_reads(reading.over(store.store.clone()))
             // A little less, so that a run out of time ends by itself and keeps its report.
             .deadline(
                 chrono::TimeDelta::from_std(limit.mul_f64(29.0 / 30.0)).unwrap_or(chrono::TimeDelta::MAX),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use super::StatusReads;
 use crate::clock::{Clock, SystemClock};
 use crate::event::{Event, Observer};
 use crate::panel::Panel;
@@ -27,6 +28,7 @@ pub struct Context {
     pub(super) keep_history: Option<TimeDelta>,
     pub(super) cancellation: CancellationToken,
     pub(super) dry_run: bool,
+    pub(super) status_reads: StatusReads,
 }
 
 /// Sets up a [`Context`]; everything but the panel and the store has a default.
@@ -55,6 +57,7 @@ impl Context {
             keep_history: Some(TimeDelta::days(90)),
             cancellation: CancellationToken::new(),
             dry_run: false,
+            status_reads: StatusReads::default(),
         })
     }
 
@@ -83,6 +86,7 @@ impl fmt::Debug for Context {
             .field("deadline", &self.deadline)
             .field("keep_history", &self.keep_history)
             .field("dry_run", &self.dry_run)
+            .field("status_reads", &self.status_reads)
             .finish_non_exhaustive()
     }
 }
@@ -148,6 +152,12 @@ impl ContextBuilder {
     /// Whether runs only say what they would do, and write nothing at all.
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.0.dry_run = dry_run;
+        self
+    }
+
+    /// How the status job learns of what has changed; by default it reads every user.
+    pub fn status_reads(mut self, status_reads: StatusReads) -> Self {
+        self.0.status_reads = status_reads;
         self
     }
 

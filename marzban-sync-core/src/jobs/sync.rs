@@ -9,7 +9,7 @@ use super::session::{Interrupt, Session};
 use crate::account::{Account, AccountId};
 use crate::error::SyncError;
 use crate::event::Event;
-use crate::observation::Observation;
+use crate::observation::{Observation, PanelStatus};
 use crate::plan::{Change, split};
 use crate::reconcile::{Decision, Facet, Observed, customers, reconcile};
 use crate::report::{Job, Problem, ProblemReason, Report, SyncSubscriptionsReport, SyncUserStatusReport};
@@ -17,9 +17,11 @@ use crate::safety::Tally;
 use crate::store::{Cursor, Scope};
 
 mod absent;
+mod cheap;
 mod held;
 
 use absent::{MAX_WAITING, Waiting};
+use cheap::Choice;
 use held::Held;
 
 /// Users a page: large enough that a run takes few statements, small enough that two of them are held in memory.
@@ -117,9 +119,11 @@ struct Sync {
     answers: BTreeMap<String, Observation>,
     /// Absent accounts that nobody asked for, and that might have been marked missing.
     unasked: u64,
+    /// How many of the users that were read the panel calls active.
+    read_active: u64,
 }
 
-/// One page of accounts and what the panel says of them.
+/// One page of accounts, as far as they are read, and what the panel says of them.
 struct Look {
     observed: Vec<Observed>,
     next: Option<Cursor>,
@@ -128,7 +132,13 @@ struct Look {
 
 impl Look {
     /// Reads the next page, from the database and then from the panel, as far as it gets.
-    async fn at(scope: Scope, after: Option<Cursor>, context: &Context, inquiry: &mut Inquiry<'_>) -> Self {
+    async fn at(
+        scope: Scope,
+        after: Option<Cursor>,
+        context: &Context,
+        inquiry: &mut Inquiry<'_>,
+        choice: &mut Choice<'_>,
+    ) -> Self {
         let page = match inquiry.check() {
             Ok(()) => {
                 let page = context
@@ -140,7 +150,8 @@ impl Look {
         };
         match page {
             Ok(page) => {
-                let (observed, result) = inquiry.observe(page.accounts).await;
+                let chosen = choice.choose(page.accounts, context.clock.now());
+                let (observed, result) = inquiry.observe(chosen).await;
                 Self {
                     observed,
                     next: page.next,
@@ -169,6 +180,7 @@ impl Sync {
             waiting: BTreeMap::new(),
             answers: BTreeMap::new(),
             unasked: 0,
+            read_active: 0,
         };
         let result = sync.all(session).await;
         if result.is_err() {
@@ -211,14 +223,19 @@ impl Sync {
     }
 
     /// Reads page after page; while one is decided and written, the next is being read.
-    async fn read(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+    async fn read_chosen(
+        &mut self,
+        session: &mut Session<'_>,
+        choice: &mut Choice<'_>,
+    ) -> Result<(), Interrupt> {
         let Session {
             context,
             inquiry,
             ledger,
             ..
         } = session;
-        let mut look = Look::at(self.scope, None, context, inquiry).await;
+        let scope = self.scope;
+        let mut look = Look::at(scope, None, context, inquiry, choice).await;
         loop {
             let Look {
                 observed,
@@ -230,8 +247,7 @@ impl Sync {
                 self.settle(ledger, &observed).await?;
                 return result;
             };
-            let scope = self.scope;
-            let following = async { Ok(Look::at(scope, Some(after), context, inquiry).await) };
+            let following = async { Ok(Look::at(scope, Some(after), context, inquiry, choice).await) };
             ((), look) = try_join(self.settle(ledger, &observed), following).await?;
         }
     }
@@ -242,7 +258,10 @@ impl Sync {
             let absent = self.tally.absent;
             for Observed { observation, .. } in customer {
                 match observation {
-                    Observation::Found(_) => self.tally.found += 1,
+                    Observation::Found(user) => {
+                        self.tally.found += 1;
+                        self.read_active += u64::from(user.status == PanelStatus::Active);
+                    }
                     Observation::Absent => self.tally.absent += 1,
                     Observation::Missing
                     | Observation::NotPermitted

@@ -6,9 +6,12 @@ use marzban_api::model::{UserState, UserStatus};
 use marzban_api::{Client, Error, ErrorKind};
 
 use super::Panel;
+use crate::census::Census;
 use crate::error::{PanelError, PanelErrorKind, chain};
 use crate::observation::{Observation, PanelStatus, PanelUser};
 use crate::report::SystemStats;
+
+mod census;
 
 /// A Marzban panel, by the typed client; retries, pacing and the size of requests are the client's.
 #[derive(Clone, Debug)]
@@ -78,6 +81,12 @@ impl Panel for MarzbanPanel {
             .with_source(error)),
             Err(error) => Err(failed("cannot delete a user", error)),
         }
+    }
+
+    async fn census(&self) -> Result<Option<Census>, PanelError> {
+        census::take(&self.client)
+            .await
+            .map_err(|error| failed("cannot take a census", error))
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {

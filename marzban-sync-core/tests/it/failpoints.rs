@@ -1,4 +1,4 @@
-//! No call of the panel or the store in a job is without its failpoints, and none of those is forgotten in the list.
+//! No call of the panel, the store or its history in a job is without its failpoints, and none of those is forgotten in the list.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,7 +57,7 @@ fn every_call_of_the_panel_and_the_store_stands_between_two_failpoints() {
     let mut calls = 0;
     let mut steps = 0;
     for source in jobs() {
-        for port in ["store.", "panel.", "lock."] {
+        for port in ["store.", "panel.", "lock.", "history."] {
             for (position, _) in source.match_indices(port) {
                 let (_, rest) = source.split_at(position + port.len());
                 let method: String = rest
@@ -75,7 +75,8 @@ fn every_call_of_the_panel_and_the_store_stands_between_two_failpoints() {
 fn is_of_a_port(method: &str, call: &str) -> bool {
     const METHODS: &str = concat!(
         include_str!("../../src/store.rs"),
-        include_str!("../../src/panel.rs")
+        include_str!("../../src/panel.rs"),
+        include_str!("../../src/history.rs")
     );
     let is_call = call
         .strip_prefix(method)

@@ -17,8 +17,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn nobody_who_paid_is_cut_off_or_deleted_whatever_happens(steps in steps()) {
-        let model = Model::new();
+    fn nobody_who_paid_is_cut_off_or_deleted_whatever_happens(
+        steps in steps(),
+        reads_cheaply in any::<bool>(),
+    ) {
+        let model = Model::new(reads_cheaply);
         for step in &steps {
             model.take(step);
         }
@@ -30,7 +33,7 @@ proptest! {
         one in order(),
         other in order(),
     ) {
-        let (first, second) = (Model::new(), Model::new());
+        let (first, second) = (Model::new(false), Model::new(false));
         for (model, order) in [(&first, &one), (&second, &other)] {
             for step in &steps {
                 model.take(step);

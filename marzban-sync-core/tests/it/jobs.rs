@@ -1,5 +1,6 @@
 //! The jobs over a store in memory and a scripted panel.
 
+mod cheap;
 mod cleanup;
 mod cleanup_looks;
 mod dry_run;

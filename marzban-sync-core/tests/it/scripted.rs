@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use marzban_sync_core::Context;
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use marzban_sync_core::census::Census;
 use marzban_sync_core::error::PanelError;
 use marzban_sync_core::jobs::ContextBuilder;
 use marzban_sync_core::observation::{Observation, PanelUser};
@@ -30,6 +31,7 @@ struct Script {
     hidden: BTreeSet<String>,
     hooks: Vec<(String, Box<dyn FnOnce() + Send>)>,
     calls: Vec<String>,
+    no_census: bool,
 }
 
 impl ScriptedPanel {
@@ -50,6 +52,11 @@ impl ScriptedPanel {
     /// Leaves a user out of lists, though it is there when it is asked for by itself.
     pub(crate) fn hide(&self, name: &str) {
         self.0.lock().unwrap().hidden.insert(name.to_owned());
+    }
+
+    /// Gives no census any more.
+    pub(crate) fn give_no_census(&self) {
+        self.0.lock().unwrap().no_census = true;
     }
 
     pub(crate) fn remove(&self, name: &str) {
@@ -126,6 +133,18 @@ impl Panel for ScriptedPanel {
         self.called(format!("delete {name}"));
         self.remove(name);
         Ok(())
+    }
+
+    async fn census(&self) -> Result<Option<Census>, PanelError> {
+        self.called("census".to_owned());
+        let script = self.0.lock().unwrap();
+        if script.no_census {
+            return Ok(None);
+        }
+        let users = script.users.iter();
+        Ok(Census::of(
+            users.map(|(name, user)| (name.as_str(), &user.status)),
+        ))
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {

@@ -9,14 +9,33 @@ use super::Row;
 use super::process::Process;
 use super::town::{State, Town, said};
 
+/// What is special about a town before its run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setting {
+    Usual,
+    /// The panel has none of those whom a cleanup looks at.
+    AllGone,
+    /// Everybody was read an hour ago.
+    ReadLately,
+}
+
+impl Setting {
+    async fn prepare(self, town: &Town) {
+        match self {
+            Self::Usual => {}
+            Self::AllGone => town.lose_all_ended(),
+            Self::ReadLately => town.note_a_full_read().await,
+        }
+    }
+}
+
 /// Where a process is killed, and how everything is at the end of a run that is not.
 #[derive(Clone)]
 pub(super) struct Crash {
     pub(super) job: Job,
     pub(super) failpoint: String,
     pub(super) time: u32,
-    /// Whether the panel has none of those whom a cleanup looks at.
-    pub(super) all_gone: bool,
+    pub(super) setting: Setting,
     pub(super) expected: State,
     /// The same when those from whom something is taken pay before the run that brings it to its end.
     expected_if_paid: State,
@@ -34,9 +53,7 @@ impl Crash {
 
     /// Makes a process stop dead at the failpoint.
     pub(super) async fn stop_there(&self, town: &Town) -> Process {
-        if self.all_gone {
-            town.lose_all_ended();
-        }
+        self.setting.prepare(town).await;
         let mut process = Process::start(town, self.job, Some((&self.failpoint, self.time)));
         process.until_there().await;
         process
@@ -102,15 +119,16 @@ impl Crash {
 pub(super) async fn all(town: &mut Town) -> Vec<Crash> {
     let mut crashes = Vec::new();
     for job in Job::ALL {
-        crashes.extend(of(town, job, false).await);
+        crashes.extend(of(town, job, Setting::Usual).await);
     }
     let reached: BTreeSet<String> = crashes.iter().map(|crash| crash.failpoint.clone()).collect();
-    let others = of(town, Job::CleanupExpiredMarzbanUsers, true).await;
-    crashes.extend(
-        others
-            .into_iter()
-            .filter(|crash| !reached.contains(&crash.failpoint)),
-    );
+    for (job, setting) in [
+        (Job::CleanupExpiredMarzbanUsers, Setting::AllGone),
+        (Job::SyncUserStatusFromMarzban, Setting::ReadLately),
+    ] {
+        let others = of(town, job, setting).await.into_iter();
+        crashes.extend(others.filter(|crash| !reached.contains(&crash.failpoint)));
+    }
 
     let reached: BTreeSet<&str> = crashes.iter().map(|crash| crash.failpoint.as_str()).collect();
     let all: BTreeSet<&str> = failpoints::ALL.iter().copied().collect();
@@ -118,16 +136,14 @@ pub(super) async fn all(town: &mut Town) -> Vec<Crash> {
     crashes
 }
 
-async fn of(town: &mut Town, job: Job, all_gone: bool) -> Vec<Crash> {
+async fn of(town: &mut Town, job: Job, setting: Setting) -> Vec<Crash> {
     town.rebuild(job).await;
-    if all_gone {
-        town.lose_all_ended();
-    }
+    setting.prepare(town).await;
     town.pay_later().await;
     let mut reached = Process::start(town, job, None).lines().await;
     assert_eq!(reached.pop().as_deref(), Some("done"), "{job}: {reached:?}");
     let expected = town.state().await;
-    let expected_if_paid = paid(town, job, all_gone).await;
+    let expected_if_paid = paid(town, job, setting).await;
     let mut times = BTreeMap::new();
     let crash = |failpoint: String| {
         let time = times.entry(failpoint.clone()).or_insert(0);
@@ -136,7 +152,7 @@ async fn of(town: &mut Town, job: Job, all_gone: bool) -> Vec<Crash> {
             job,
             time: *time,
             failpoint,
-            all_gone,
+            setting,
             expected: expected.clone(),
             expected_if_paid: expected_if_paid.clone(),
         }
@@ -145,11 +161,9 @@ async fn of(town: &mut Town, job: Job, all_gone: bool) -> Vec<Crash> {
 }
 
 /// The end of a run that is not killed, and before which all pay.
-async fn paid(town: &mut Town, job: Job, all_gone: bool) -> State {
+async fn paid(town: &mut Town, job: Job, setting: Setting) -> State {
     town.rebuild(job).await;
-    if all_gone {
-        town.lose_all_ended();
-    }
+    setting.prepare(town).await;
     town.pay_later().await;
     town.pay_after_all().await;
     let result = town.run(job).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use marzban_api::testing::{FakePanel, FakeStatus, FakeUser};
 use marzban_sync_core::Context;
 use marzban_sync_core::error::SyncError;
@@ -253,6 +254,17 @@ impl Town {
         }
     }
 
+    /// As if the status job had read everybody an hour ago, so that it asks for a census now.
+    pub(super) async fn note_a_full_read(&self) {
+        let began = (crate::bot::now() - TimeDelta::hours(1)).to_rfc3339();
+        let sql = format!(
+            "INSERT INTO marzban_sync_runs (job, panel, started_at, finished_at, outcome, report)
+             VALUES ('{}', 'default', '{began}', '{began}', 'completed', '{{\"unreached\": 0}}')",
+            Job::SyncUserStatusFromMarzban
+        );
+        self.bot.sql(&sql).await;
+    }
+
     pub(super) async fn state(&self) -> State {
         let rows = self.bot.text(ROWS).await;
         let mut users: Vec<String> = self
@@ -307,7 +319,7 @@ impl Town {
             .count()
     }
 
-    /// What runs jobs past every fault.
+    /// What runs jobs past every fault, and reads everybody.
     pub(super) fn context(&self) -> Context {
         self.bot.context_with(self.store.clone()).build()
     }
@@ -330,7 +342,8 @@ impl Town {
     pub(super) async fn outcomes(&self, job: Job) -> String {
         let sql = format!(
             "SELECT coalesce(string_agg(outcome, ', ' ORDER BY id), 'none') FROM marzban_sync_runs
-             WHERE job = '{job}' AND started_at > '2025-06-01'"
+             WHERE job = '{job}' AND started_at >= '{}'",
+            crate::bot::now().to_rfc3339()
         );
         self.bot.text(&sql).await
     }

@@ -83,6 +83,11 @@ async fn a_setting_that_is_missing_or_malformed_is_named_in_one_line() {
         ("MARZBAN_PAUSE_MS", "100..50", "MARZBAN_PAUSE_MS must be A..B"),
         ("MARZBAN_PAUSE_MS", "50", "MARZBAN_PAUSE_MS must be A..B"),
         (
+            "MARZBAN_STATUS_READS",
+            "all",
+            "MARZBAN_STATUS_READS must be full or cheap",
+        ),
+        (
             "MARZBAN_CA_FILE",
             "/nowhere/ca.pem",
             "MARZBAN_CA_FILE cannot be read",
@@ -130,6 +135,7 @@ async fn unknown_arguments_are_bad_usage() {
         "MARZBAN_PASSWORD",
         "DATABASE_URL",
         "MARZBAN_PAUSE_MS",
+        "MARZBAN_STATUS_READS",
         "--dry-run",
         "migrate",
     ] {

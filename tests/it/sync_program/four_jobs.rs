@@ -1,6 +1,6 @@
 //! What the program prints and writes when it runs its jobs.
 
-use marzban_api::testing::FakePanel;
+use marzban_api::testing::{FakePanel, FakeStatus, FakeUser};
 use serde_json::{Value, json};
 
 use super::sqlite::SqliteBot;
@@ -251,7 +251,7 @@ async fn a_safety_limit_stops_the_run_until_an_operator_allows_mass_changes() {
         )
         .await;
         if id > 6 {
-            let user = marzban_api::testing::FakeUser::new(format!("user{id}"));
+            let user = FakeUser::new(format!("user{id}"));
             panel.insert_user(user.expire(day(9).timestamp()));
         }
     }
@@ -325,5 +325,42 @@ async fn each_of_several_panels_has_variables_and_accounts_of_its_own() {
     assert_eq!(
         ended.stderr,
         "error: MARZBAN_DE_1_URL is not set; `--help` lists the variables\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_reads_cheaply_reads_nobody_after_one_that_read_all() {
+    let Some(bot) = Bot::new().await else { return };
+    let panel = panel().await;
+    for id in 1..=3 {
+        let name = format!("customer{id}");
+        bot.add(id, &name, "active", "2999-01-01 00:00:00", true).await;
+        panel.insert_user(FakeUser::new(&name));
+    }
+    let sync = Sync::new(&panel, bot.database.url()).with("MARZBAN_STATUS_READS", "cheap");
+    let run = || sync.run(&["sync-user-status-from-marzban", "--format", "json"]);
+    let asked = || {
+        let names = |query: &str| query.matches("customer").count();
+        let requests = panel.requests().into_iter();
+        let lists = requests.filter(|request| request.query.contains("username="));
+        lists.map(|request| names(&request.query)).collect::<Vec<_>>()
+    };
+    let first = run().report();
+    assert_eq!(
+        figures(&first, &["errors", "total", "unread"]),
+        json!([0, 3, null])
+    );
+    assert_eq!(asked(), [3]);
+
+    panel.update_user("customer2", |user| user.status = FakeStatus::Disabled);
+    let second = run().report();
+    assert_eq!(
+        figures(&second, &["updated", "errors", "total", "unread"]),
+        json!([1, 0, 3, 2])
+    );
+    assert_eq!(
+        asked(),
+        [3, 1, 1],
+        "looked at, and once more before it is written"
     );
 }

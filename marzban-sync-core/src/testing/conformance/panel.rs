@@ -225,6 +225,7 @@ macro_rules! panel_conformance {
             a_user_made_anew_was_made_at_another_time [Facts]
             a_deletion_takes_the_user_and_no_other []
             a_user_that_is_gone_is_deleted_again_without_an_error []
+            a_census_knows_who_is_not_active [Facts]
             the_figures_of_the_panel_are_read []
             a_user_that_cannot_be_rendered_spoils_no_other [Poison]
             a_user_of_another_admin_is_not_permitted [OtherAdmins]

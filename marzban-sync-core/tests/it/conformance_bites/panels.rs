@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, TimeDelta};
+use marzban_sync_core::census::Census;
 use marzban_sync_core::error::{PanelError, PanelErrorKind};
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
 use marzban_sync_core::panel::Panel;
@@ -49,6 +50,8 @@ enum Fault {
     DeletesByPrefix,
     /// Takes a user that is gone for an error.
     GoneIsAnError,
+    /// Leaves who is disabled out of its census.
+    ForgetsDisabled,
     /// Has no figures.
     NoFigures,
     /// Fails as a whole for one user.
@@ -184,6 +187,16 @@ impl Panel for Faulty {
         Ok(())
     }
 
+    async fn census(&self) -> Result<Option<Census>, PanelError> {
+        self.is_up()?;
+        Ok(self.edit(|state| {
+            let users = state.users.iter();
+            let counted = users
+                .filter(|(_, user)| !self.is(Fault::ForgetsDisabled) || user.status != PanelStatus::Disabled);
+            Census::of(counted.map(|(name, user)| (name.as_str(), &user.status)))
+        }))
+    }
+
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {
         self.is_up()?;
         Ok(if self.is(Fault::NoFigures) {
@@ -267,6 +280,7 @@ const BITES: &[(Fault, &str)] = &[
         Fault::GoneIsAnError,
         "a_user_that_is_gone_is_deleted_again_without_an_error",
     ),
+    (Fault::ForgetsDisabled, "a_census_knows_who_is_not_active"),
     (Fault::NoFigures, "the_figures_of_the_panel_are_read"),
     (
         Fault::PoisonSpreads,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use marzban_sync_core::census::Census;
 use marzban_sync_core::error::PanelError;
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::panel::Panel;
@@ -104,6 +105,15 @@ impl Panel for ModelPanel {
         }
         self.with(|state| state.users.remove(name));
         Ok(())
+    }
+
+    async fn census(&self) -> Result<Option<Census>, PanelError> {
+        self.called()?;
+        Ok(self.with(|state| {
+            let users = state.users.iter().filter(|_| !state.is_another);
+            let is_shown = state.poisoned.is_empty();
+            Census::of(users.map(|(name, user)| (name.as_str(), &user.status))).filter(|_| is_shown)
+        }))
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {

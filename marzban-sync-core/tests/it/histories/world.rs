@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use marzban_sync_core::clock::Clock;
+use marzban_sync_core::jobs::StatusReads;
 use marzban_sync_core::observation::{PanelStatus, PanelUser};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::safety::SafetyLimits;
@@ -35,6 +36,8 @@ pub(super) struct Model {
     pub(super) store: MemoryStore,
     pub(super) panels: [ModelPanel; 2],
     pub(super) clock: ManualClock,
+    /// Whether the status job asks for a census, between full reads.
+    reads_cheaply: bool,
 }
 
 pub(super) type Rows = (Vec<MemorySubscription>, Vec<MemoryVpnConfig>);
@@ -45,11 +48,12 @@ pub(super) fn name(login: usize) -> String {
 
 impl Model {
     /// Everybody has a month to go, but for the last, who has gone long ago; the fourth has an old subscription too.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(reads_cheaply: bool) -> Self {
         let model = Self {
             store: MemoryStore::new(),
             panels: [ModelPanel::default(), ModelPanel::default()],
             clock: ManualClock::new(now()),
+            reads_cheaply,
         };
         let mut number = 0;
         for person in 0..PEOPLE {
@@ -74,7 +78,8 @@ impl Model {
             model.panels[panel].with(|state| state.users.insert(name(login), user));
         }
         for panel in &model.panels {
-            let user = model.panel_user(model.in_days(-100));
+            let mut user = model.panel_user(model.in_days(-100));
+            user.status = PanelStatus::Expired;
             panel.with(|state| state.users.insert(STRANGER.to_owned(), user));
         }
         for place in 0..PANELS.len() {
@@ -183,6 +188,7 @@ impl Model {
             .clock(self.clock.clone())
             .panel_name(PANELS[panel])
             .limits(limits)
+            .status_reads(self.status_reads())
             .build();
         // A run that fails because its panel is down is as it should be; what it has written is checked.
         let result = at_once(jobs::run(job, &context));
@@ -191,6 +197,14 @@ impl Model {
             result.is_ok() || is_down || job != Job::GetMarzbanSystemStats,
             "{result:?}"
         );
+    }
+
+    fn status_reads(&self) -> StatusReads {
+        if self.reads_cheaply {
+            StatusReads::cheap(TimeDelta::hours(6), self.store.clone())
+        } else {
+            StatusReads::Full
+        }
     }
 
     /// Everything answers again, and an operator allows what is to be done.

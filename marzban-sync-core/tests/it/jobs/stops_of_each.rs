@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use marzban_sync_core::Context;
+use marzban_sync_core::census::Census;
 use marzban_sync_core::error::{PanelError, SyncErrorKind};
-use marzban_sync_core::jobs::run;
+use marzban_sync_core::jobs::{StatusReads, run};
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::panel::Panel;
 use marzban_sync_core::report::{Job, Report, Stopped, SystemStats};
@@ -128,6 +129,10 @@ impl Panel for Silent {
         self.never().await
     }
 
+    async fn census(&self) -> Result<Option<Census>, PanelError> {
+        self.never().await
+    }
+
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {
         self.never().await
     }
@@ -182,4 +187,27 @@ async fn a_cancelled_run_does_not_wait_for_a_panel_that_fell_silent() {
         let lock = world.store.lock(job, "default").await.unwrap();
         lock.release().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_cancelled_run_does_not_wait_for_a_census_either() {
+    let world = World::new();
+    world.in_line(1, day(5));
+    run(Job::SyncUserStatusFromMarzban, &world.context())
+        .await
+        .unwrap();
+    let rows = world.rows();
+    let context = Context::builder(Silent(world.cancellation.clone()), world.store.clone())
+        .clock(world.clock.clone())
+        .cancellation(world.cancellation.clone())
+        .status_reads(StatusReads::cheap(TimeDelta::hours(6), world.store.clone()))
+        .build();
+
+    let report = at_once(run(Job::SyncUserStatusFromMarzban, &context))
+        .await
+        .unwrap();
+
+    let run = report.run().unwrap();
+    assert_eq!((run.stopped, run.unreached), (Some(Stopped::Cancelled), 1));
+    assert_eq!(world.rows(), rows);
 }

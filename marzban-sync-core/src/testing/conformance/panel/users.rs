@@ -143,6 +143,36 @@ pub async fn a_user_that_is_gone_is_deleted_again_without_an_error(fixture: &dyn
     assert!(fixture.has(stays).await);
 }
 
+/// A census, where the panel gives one, counts who is active and names everybody else by what they have.
+pub async fn a_census_knows_who_is_not_active(fixture: &dyn Fixture) {
+    let mut names = Vec::new();
+    for status in [
+        PanelStatus::Active,
+        PanelStatus::OnHold,
+        PanelStatus::Disabled,
+        PanelStatus::Limited,
+        PanelStatus::Expired,
+    ] {
+        let name = fixture.name(&format!("census_{}", names.len()));
+        let user = PanelUser { status, ..working() };
+        fixture.put(&name, &user).await;
+        names.push(name);
+    }
+    let census = fixture.panel().census().await.expect("the panel answers");
+    let (Some(census), [_, held, without @ ..]) = (census, names.as_slice()) else {
+        return;
+    };
+    assert!(census.active > 0, "{census:?}");
+    for name in &names {
+        assert_eq!(census.on_hold.contains(name), name == held, "{name}");
+        assert_eq!(
+            census.without_access.contains(name),
+            without.contains(name),
+            "{name}"
+        );
+    }
+}
+
 /// A panel says which version it is, and how it fares.
 pub async fn the_figures_of_the_panel_are_read(fixture: &dyn Fixture) {
     put(fixture, &["counted"]).await;
