@@ -3,5 +3,6 @@
 pub mod bot;
 pub mod environment;
 pub mod run_metrics;
+pub mod schedules;
 pub mod signals;
 pub mod supervision;

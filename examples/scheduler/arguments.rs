@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use marzban_sync_core::error::chain;
-use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_examples::environment::{HELP, PanelName};
+use marzban_sync_examples::schedules;
 
 const AFTER_HELP: &str = "  RUST_LOG                               log filter [default: info; error in a demo]
 With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
@@ -34,8 +33,8 @@ pub(crate) struct Arguments {
     #[arg(long = "panel", value_name = "NAME")]
     panels: Vec<PanelName>,
     /// Another schedule, such as `sync_user_status_from_marzban="30 * * * *"`; may be given several times.
-    #[arg(long = "schedule", value_name = "JOB=CRON")]
-    schedules: Vec<String>,
+    #[arg(long = "schedule", value_name = "JOB=CRON", value_parser = schedules::schedule)]
+    schedules: Vec<Schedule>,
     /// The longest random wait before each run, so that many bots do not ask at the same second.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600))]
     jitter: u64,
@@ -89,18 +88,7 @@ impl Arguments {
 
     /// The schedules of the four jobs: the defaults, and what is said of them.
     pub(crate) fn schedules(&self) -> Result<Vec<Schedule>, String> {
-        let mut schedules = Schedule::defaults();
-        let mut jobs = BTreeSet::new();
-        for text in &self.schedules {
-            let schedule = schedule(text)?;
-            let job = schedule.job();
-            if !jobs.insert(job) {
-                return Err(format!("--schedule of {job} is given twice"));
-            }
-            schedules.retain(|default| default.job() != job);
-            schedules.push(schedule);
-        }
-        Ok(schedules)
+        schedules::all(&self.schedules)
     }
 
     pub(crate) fn jitter(&self) -> Duration {
@@ -110,19 +98,6 @@ impl Arguments {
     pub(crate) fn stop_within(&self) -> Duration {
         Duration::from_secs(self.stop_within)
     }
-}
-
-/// `sync_user_status_from_marzban=30 * * * *`, where a job may also be written with hyphens, as `sync` has it.
-fn schedule(text: &str) -> Result<Schedule, String> {
-    let (name, cron) = text
-        .split_once('=')
-        .ok_or_else(|| format!("--schedule {text:?} is not JOB=CRON"))?;
-    let name = name.trim().replace('-', "_");
-    let job = Job::parse(&name).ok_or_else(|| {
-        let jobs = Job::ALL.map(Job::as_str).join(", ");
-        format!("--schedule names no job with {name:?}; the jobs are {jobs}")
-    })?;
-    Schedule::new(job, cron.trim()).map_err(|error| format!("--schedule of {job}: {}", chain(&error)))
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -144,32 +119,13 @@ pub(crate) fn one_line(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use marzban_sync_core::report::Job;
+
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Arguments, String> {
         let name = std::iter::once(&"scheduler");
         Arguments::try_parse_from(name.chain(arguments)).map_err(|error| one_line(&error))
-    }
-
-    #[test]
-    fn a_schedule_of_ones_own_replaces_the_default_of_its_job_alone() {
-        let arguments = parse(&["--schedule", "get-marzban-system-stats=*/5 * * * *"]).unwrap();
-        let mut schedules: Vec<String> = arguments
-            .schedules()
-            .unwrap()
-            .iter()
-            .map(Schedule::to_string)
-            .collect();
-        schedules.sort();
-        assert_eq!(
-            schedules,
-            [
-                "*/5 * * * * get_marzban_system_stats",
-                "0 */2 * * * sync_subscriptions_from_marzban",
-                "0 1 * * 1 cleanup_expired_marzban_users",
-                "30 * * * * sync_user_status_from_marzban",
-            ]
-        );
     }
 
     #[test]
@@ -185,15 +141,7 @@ mod tests {
         let twice = "get_marzban_system_stats=* * * * *";
         for (arguments, words) in [
             (&["--schedule", "nonsense"][..], "\"nonsense\" is not JOB=CRON"),
-            (&["--schedule", "sync=* * * * *"], "names no job with \"sync\""),
-            (
-                &["--schedule", "get_marzban_system_stats=hourly"],
-                "\"hourly\" is not a cron expression",
-            ),
-            (
-                &["--schedule", "get_marzban_system_stats=0 0 30 2 *"],
-                "that comes true",
-            ),
+            (&["--schedule", "sync=* * * * *"], "there is no job \"sync\""),
             (&["--schedule", twice, "--schedule", twice], "given twice"),
             (&["--panel", "de", "--panel", "de"], "--panel de is given twice"),
             (&["--panel", "d e"], "a panel's name is"),

@@ -43,9 +43,10 @@ impl Job {
         }
     }
 
-    /// The job of this name.
+    /// The job of this name, where hyphens may stand for underscores, as on command lines.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
+        let name = name.replace('-', "_");
         Self::ALL.into_iter().find(|job| job.as_str() == name)
     }
 }

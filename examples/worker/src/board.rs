@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{self, Access};
 use crate::page;
 use crate::queue::{Liveness, Pushed, QUEUE, Queue};
-use crate::task::{SyncTask, job_named};
+use crate::task::SyncTask;
 
 /// How long connections may go on after the board was asked to end; a stream of logs would go on for ever.
 const GRACE: Duration = Duration::from_secs(2);
@@ -174,7 +174,7 @@ async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, Jso
         Ok(Json(order)) => order,
         Err(rejection) => return error(rejection.status(), rejection.body_text()),
     };
-    let Some(job) = job_named(&order.job) else {
+    let Some(job) = Job::parse(&order.job) else {
         let names = Job::ALL.map(Job::as_str).join(", ");
         return error(StatusCode::UNPROCESSABLE_ENTITY, format!("the jobs are {names}"));
     };

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use marzban_sync_core::error::chain;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_examples::environment::PanelName;
+use marzban_sync_examples::schedules;
 
 use crate::clock::ScaledClock;
 use crate::queue::Liveness;
-use crate::task::job_named;
 
 const AFTER_HELP: &str = "\
 Environment (a .env file is read too):
@@ -54,7 +53,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Enqueue {
     /// The job, such as sync-subscriptions-from-marzban.
-    #[arg(value_parser = job)]
+    #[arg(value_parser = schedules::job)]
     pub(crate) job: Job,
     /// One of several panels.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_PANEL, hide_default_value = true)]
@@ -92,7 +91,7 @@ pub(crate) struct Run {
     #[arg(long = "panel", value_name = "NAME", default_value = DEFAULT_PANEL)]
     pub(crate) panels: Vec<PanelName>,
     /// Another schedule of a job, in UTC, such as get-marzban-system-stats="*/5 * * * *".
-    #[arg(long = "schedule", value_name = "JOB=CRON", value_parser = schedule)]
+    #[arg(long = "schedule", value_name = "JOB=CRON", value_parser = schedules::schedule)]
     schedules: Vec<Schedule>,
     /// How many runs are under way in this process at a time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -166,17 +165,7 @@ impl Run {
         if names.len() != self.panels.len() {
             return Err("--panel names a panel twice".to_owned());
         }
-        for (number, schedule) in self.schedules.iter().enumerate() {
-            if self
-                .schedules
-                .iter()
-                .skip(number + 1)
-                .any(|other| other.job() == schedule.job())
-            {
-                return Err(format!("--schedule is given twice for {}", schedule.job()));
-            }
-        }
-        Ok(())
+        self.schedules().map(drop)
     }
 
     pub(crate) fn panel_names(&self) -> Vec<String> {
@@ -194,35 +183,19 @@ impl Run {
     }
 
     /// The schedules of all four jobs.
-    pub(crate) fn schedules(&self) -> Vec<Schedule> {
-        let chosen = |job| {
-            self.schedules
-                .iter()
-                .find(|schedule| schedule.job() == job)
-                .cloned()
-        };
-        let of = |job| chosen(job).unwrap_or_else(|| Schedule::default_of(job));
+    pub(crate) fn schedules(&self) -> Result<Vec<Schedule>, String> {
         let limited = |schedule: Schedule| match self.time_limit.map(TimeDelta::from_std) {
             Some(Ok(time_limit)) => schedule.with_time_limit(time_limit),
             Some(Err(_)) | None => schedule,
         };
-        Job::ALL.into_iter().map(of).map(limited).collect()
+        let all = schedules::all(&self.schedules)?;
+        Ok(all.into_iter().map(limited).collect())
     }
 
     /// The clock of the schedules.
     pub(crate) fn clock(&self) -> ScaledClock {
         ScaledClock::new(self.epoch, self.speed)
     }
-}
-
-fn job(name: &str) -> Result<Job, String> {
-    let names = Job::ALL.map(|job| job.as_str().replace('_', "-")).join(", ");
-    job_named(name).ok_or_else(|| format!("the jobs are {names}"))
-}
-
-fn schedule(text: &str) -> Result<Schedule, String> {
-    let (name, cron) = text.split_once('=').ok_or("it must be JOB=CRON")?;
-    Schedule::new(job(name)?, cron).map_err(|error| chain(&error))
 }
 
 /// A time such as `30s`, `500ms` or `7d`, of whole milliseconds and not none at all.
@@ -272,16 +245,10 @@ mod tests {
             "2m",
         ])
         .unwrap();
-        let schedules: Vec<_> = run.schedules().iter().map(Schedule::to_string).collect();
-        let expected = [
-            "0 */2 * * * sync_subscriptions_from_marzban",
-            "30 * * * * sync_user_status_from_marzban",
-            "0 1 * * 1 cleanup_expired_marzban_users",
-            "*/5 * * * * get_marzban_system_stats",
-        ];
-        assert_eq!(schedules, expected);
+        let schedules = run.schedules().unwrap();
+        assert_eq!(schedules[3].to_string(), "*/5 * * * * get_marzban_system_stats");
         assert!(
-            run.schedules()
+            schedules
                 .iter()
                 .all(|schedule| schedule.time_limit() == TimeDelta::minutes(2))
         );

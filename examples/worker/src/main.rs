@@ -117,6 +117,7 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
     } else {
         BTreeMap::new()
     };
+    let schedules = run.schedules().map_err(Failure::Configuration)?;
     let store = connect(&url).await?;
     let queue = Queue::new(&url, run.max_attempts)?;
     queue.verify().await?;
@@ -127,7 +128,7 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
         let listener = TcpListener::bind(run.listen)
             .await
             .map_err(|error| Failure::Configuration(format!("--listen {}: {error}", run.listen)))?;
-        let state = BoardState::new(queue.clone(), store, run.panel_names(), run.schedules());
+        let state = BoardState::new(queue.clone(), store, run.panel_names(), schedules.clone());
         let liveness = run.liveness();
         roles.spawn(board::run(
             listener,
@@ -139,21 +140,21 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
         ));
     }
     if has(Role::Scheduler) {
-        let scheduler = Scheduler {
+        let ticker = Scheduler {
             queue,
             panels: run.panel_names(),
-            schedules: run.schedules(),
+            schedules: schedules.clone(),
             clock: run.clock(),
             keep_finished: run.keep_finished,
         };
-        roles.spawn(scheduler.run(cancellation.clone()));
+        roles.spawn(ticker.run(cancellation.clone()));
     }
     if has(Role::Worker) {
         let mut stores = Vec::new();
         for _ in 0..run.concurrency {
             stores.push(connect(&url).await?);
         }
-        let runner = Arc::new(JobRunner::new(panels, stores, &run.schedules()));
+        let runner = Arc::new(JobRunner::new(panels, stores, &schedules));
         roles.spawn(work::run(settings(run, url), runner, cancellation.clone()));
     }
     all_end(roles, &cancellation).await

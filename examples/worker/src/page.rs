@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::board::{BoardState, EnqueueError};
 use crate::page::form::Token;
 use crate::page::selection::{Asked, Asking, PATH, Selection};
-use crate::task::{SyncTask, job_named};
+use crate::task::SyncTask;
 
 mod chart;
 mod form;
@@ -155,7 +155,7 @@ async fn run(
             "The form did not come from this page, or cookies are refused. Nothing was asked for.",
         );
     }
-    let Some(job) = job_named(&order.job) else {
+    let Some(job) = Job::parse(&order.job) else {
         return refusal(StatusCode::UNPROCESSABLE_ENTITY, "There is no such job.");
     };
     let asking = match ask(&state, job, &order).await {

@@ -73,7 +73,7 @@ impl SyncTask {
 
     /// The job, if this version knows it.
     pub(crate) fn known_job(&self) -> Option<Job> {
-        job_named(&self.job)
+        Job::parse(&self.job)
     }
 
     /// What makes a tick of a job and a panel one task, whoever queues it; none for runs by hand, of which each counts.
@@ -87,12 +87,7 @@ impl SyncTask {
 pub(crate) fn parse_key(key: &str) -> Option<(Job, &str, DateTime<Utc>)> {
     let (job, rest) = key.split_once(':')?;
     let (panel, tick) = rest.split_once(':')?;
-    Some((job_named(job)?, panel, tick.parse().ok()?))
-}
-
-/// The job of a name, in the spelling of functions or of command lines.
-pub(crate) fn job_named(name: &str) -> Option<Job> {
-    Job::parse(&name.replace('-', "_"))
+    Some((Job::parse(job)?, panel, tick.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -159,18 +154,5 @@ mod tests {
         ] {
             assert_eq!(parse_key(no_key), None, "{no_key}");
         }
-    }
-
-    #[test]
-    fn a_job_has_two_spellings() {
-        assert_eq!(
-            job_named("get-marzban-system-stats"),
-            Some(Job::GetMarzbanSystemStats)
-        );
-        assert_eq!(
-            job_named("get_marzban_system_stats"),
-            Some(Job::GetMarzbanSystemStats)
-        );
-        assert_eq!(job_named("all"), None);
     }
 }
