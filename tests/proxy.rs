@@ -176,15 +176,16 @@ async fn pass(
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0;
     loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        let piece = buffer.get(..length).unwrap_or_default();
+        // A side that breaks has closed, and that passes no more than what it says.
+        let length = from.read(&mut buffer).await.unwrap_or(0);
         let now = *traffic
             .wait_for(|traffic| *traffic != Traffic::Stalled)
             .await
             .map_err(io::Error::other)?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        let piece = buffer.get(..length).unwrap_or_default();
         match now {
             Traffic::Truncated(limit) if is_answer => {
                 let rest = piece.len().min(limit.saturating_sub(passed));

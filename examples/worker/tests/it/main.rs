@@ -12,7 +12,6 @@ mod access;
 mod configuration;
 mod ends;
 mod manual_runs;
-mod proxy;
 mod queue;
 mod stage;
 mod takeover;

@@ -1,9 +1,9 @@
 //! A worker that dies, or that nobody hears of any more, and others that take over its job.
 
 use marzban_api::testing::FakePanel;
+use marzban_sync_tests::{Proxy, Traffic};
 use tokio::sync::watch;
 
-use crate::proxy::Proxy;
 use crate::stage::{Process, Stage};
 
 const STATS: &str = "get-marzban-system-stats";
@@ -75,8 +75,8 @@ async fn a_worker_that_is_cut_off_does_not_hold_its_job_for_ever() {
     };
     let release = hold_first(&stage.panels[0]);
     let direct = stage.database.url().to_owned();
-    let proxy = Proxy::start(&direct).await;
-    stage.set("DATABASE_URL", &proxy.url());
+    let proxy = Proxy::before_database(&direct).await;
+    stage.set("DATABASE_URL", &proxy.database_url(&direct));
     let mut cut_off = stage.start_worker(&[]);
     stage.set("DATABASE_URL", &direct);
     let task = stage.enqueue(STATS).await;
@@ -89,7 +89,7 @@ async fn a_worker_that_is_cut_off_does_not_hold_its_job_for_ever() {
     stage.until_status(&task, "Running").await;
     let first = holder(&stage, &task).await;
     assert!(is(&cut_off, &first), "{first}");
-    proxy.stall();
+    proxy.set(Traffic::Stalled);
     let other = stage.start_worker(&["--busy-pause", "500ms"]);
 
     let result = stage.until_status(&task, "Done").await;
