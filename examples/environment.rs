@@ -235,7 +235,8 @@ impl PanelName {
                 required(&self.variable("USERNAME"))?,
                 SecretString::from(required(&self.variable("PASSWORD"))?),
             )
-            .pacing(pacing(&self.variable("PAUSE_MS"))?);
+            .pacing(pacing(&self.variable("PAUSE_MS"))?)
+            .panel_name(self.as_str());
         // Whether the URL is right is asked without certificates, so that the message names the right variable.
         let build = |builder: ClientBuilder, variable: &str| {
             builder

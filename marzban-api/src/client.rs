@@ -175,7 +175,12 @@ impl Client {
 
     /// Performs a request as nobody.
     pub(crate) async fn execute_public(&self, request: &Request) -> Result<Answer, Error> {
-        observed(request, self.0.transport.send(request, None)).await
+        observed(
+            &self.0.transport.panel_name,
+            request,
+            self.0.transport.send(request, None),
+        )
+        .await
     }
 
     /// Performs a change as the signed-in administrator. When it may have happened although it failed, the error says
@@ -196,7 +201,7 @@ impl Client {
 
     /// Performs a request as the signed-in administrator.
     pub(crate) async fn execute(&self, request: &Request) -> Result<Answer, Error> {
-        observed(request, self.send(request)).await
+        observed(&self.0.transport.panel_name, request, self.send(request)).await
     }
 
     async fn send(&self, request: &Request) -> Result<Answer, Error> {

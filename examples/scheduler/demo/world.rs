@@ -76,7 +76,7 @@ impl World {
 
     /// A client of a panel, whose pauses take no time to speak of: it is the host's, of which the demo has little.
     pub(super) fn client(&self, panel: &str) -> anyhow::Result<Client> {
-        let (_, panel) = self
+        let (name, panel) = self
             .panels
             .iter()
             .find(|(name, _)| *name == panel)
@@ -88,6 +88,7 @@ impl World {
             max_retry_after: Duration::ZERO,
         };
         let client = Client::builder(&panel.url())
+            .panel_name(*name)
             .credentials(USERNAME, SecretString::from(PASSWORD))
             .pacing(Pacing::none())
             .retry(retry)

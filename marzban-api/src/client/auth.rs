@@ -109,7 +109,7 @@ impl Auth {
             access_token: String,
         }
         let request = Request::login(TOKEN_PATH, &self.username, self.password.expose_secret());
-        let answer = observed(&request, transport.send(&request, None)).await?;
+        let answer = observed(&transport.panel_name, &request, transport.send(&request, None)).await?;
         let granted: Granted = answer.decode(&request)?;
         Token::new(&granted.access_token, login, Instant::now(), wall_clock()).ok_or_else(|| {
             answer

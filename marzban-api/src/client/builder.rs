@@ -71,6 +71,7 @@ impl Default for Timeouts {
 ///     .proxy("socks5://127.0.0.1:1080")
 ///     .user_agent("my-bot/1.0")
 ///     .max_body_bytes(8 << 20)
+///     .panel_name("de-1")
 ///     .build()?;
 /// assert_eq!(client.subscription_path(), "my-subscriptions");
 ///
@@ -92,6 +93,7 @@ pub struct ClientBuilder {
     proxy: Option<SecretString>,
     user_agent: String,
     max_body_bytes: usize,
+    panel_name: String,
 }
 
 impl ClientBuilder {
@@ -108,6 +110,7 @@ impl ClientBuilder {
             proxy: None,
             user_agent: concat!("marzban-api/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_body_bytes: 64 * MIB,
+            panel_name: "default".to_owned(),
         }
     }
 
@@ -212,6 +215,17 @@ impl ClientBuilder {
         }
     }
 
+    /// What the panel is called in spans (`panel.name`) and in figures (label `panel`), so that several can be told
+    /// apart; by default `default`.
+    ///
+    /// See [`ClientBuilder`] for an example.
+    pub fn panel_name(self, name: impl Into<String>) -> Self {
+        Self {
+            panel_name: name.into(),
+            ..self
+        }
+    }
+
     /// Builds the client. Nothing is sent: a wrong password is noticed by the first operation.
     ///
     /// See [`ClientBuilder`] for an example.
@@ -243,6 +257,7 @@ impl ClientBuilder {
             pacer: Pacer::new(self.pacing),
             retry: self.retry,
             max_body: self.max_body_bytes,
+            panel_name: self.panel_name.into(),
         };
         Ok(Client(Arc::new(Inner {
             transport,

@@ -1,7 +1,10 @@
 //! What others may see of an operation: a span, and figures behind the feature `metrics`.
 
 use std::future::Future;
+use std::sync::Arc;
 
+#[cfg(feature = "metrics")]
+use metrics::SharedString;
 use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -21,11 +24,13 @@ struct Ending {
 
 /// Performs an operation inside its span and counts it. One that is dropped on the way is not counted.
 pub(super) async fn observed(
+    panel: &Arc<str>,
     request: &Request,
     work: impl Future<Output = Result<Answer, Error>> + Send,
 ) -> Result<Answer, Error> {
     let span = tracing::info_span!(
         "panel",
+        panel.name = panel.as_ref(),
         operation = request.operation(),
         method = %request.method(),
         path = request.template(),
@@ -39,7 +44,7 @@ pub(super) async fn observed(
     span.record("status", ending.status);
     span.record("attempts", ending.attempts);
     span.record("outcome", ending.word);
-    ending.count(request, started);
+    ending.count(panel, request, started);
     outcome
 }
 
@@ -60,16 +65,18 @@ impl Ending {
     }
 
     #[cfg(feature = "metrics")]
-    fn count(&self, request: &Request, started: Instant) {
-        let operation = request.operation();
+    fn count(&self, panel: &Arc<str>, request: &Request, started: Instant) {
         let retries = self.attempts.saturating_sub(1);
-        metrics::counter!("marzban_api_requests_total", "operation" => operation, "outcome" => self.word)
-            .increment(1);
-        metrics::counter!("marzban_api_retries_total", "operation" => operation).increment(retries.into());
-        metrics::histogram!("marzban_api_request_duration_seconds", "operation" => operation)
-            .record(started.elapsed());
+        let panel: (_, SharedString) = ("panel", Arc::clone(panel).into());
+        let operation = ("operation", request.operation().into());
+        let outcome = ("outcome", self.word.into());
+        let of_operation = [panel.clone(), operation.clone()];
+        let requests = [panel.clone(), operation, outcome.clone()];
+        metrics::counter!("marzban_api_requests_total", &requests).increment(1);
+        metrics::counter!("marzban_api_retries_total", &of_operation).increment(retries.into());
+        metrics::histogram!("marzban_api_request_duration_seconds", &of_operation).record(started.elapsed());
         if request.repeat() == Repeat::Login {
-            metrics::counter!("marzban_api_logins_total", "outcome" => self.word).increment(1);
+            metrics::counter!("marzban_api_logins_total", &[panel, outcome]).increment(1);
         }
     }
 
@@ -78,5 +85,5 @@ impl Ending {
         clippy::unused_self,
         reason = "without the feature there is nothing to count for"
     )]
-    fn count(&self, _: &Request, _: Instant) {}
+    fn count(&self, _: &Arc<str>, _: &Request, _: Instant) {}
 }

@@ -1,5 +1,7 @@
 //! The one path by which a request leaves: its turn, the exchange, the repetitions.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -25,6 +27,8 @@ pub(crate) struct Transport {
     pub(super) pacer: Pacer,
     pub(super) retry: RetryPolicy,
     pub(super) max_body: usize,
+    /// What the panel is called in spans and figures.
+    pub(super) panel_name: Arc<str>,
 }
 
 impl Transport {

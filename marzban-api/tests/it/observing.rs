@@ -31,7 +31,7 @@ fn requests_repetitions_and_logins_are_counted() {
                 html(404),
             ])
             .await;
-            let client = wire.client();
+            let client = wire.builder().panel_name("de-1").build().unwrap();
             for _ in 0..3 {
                 client.system().stats().await.unwrap();
             }
@@ -51,22 +51,22 @@ fn requests_repetitions_and_logins_are_counted() {
         }
     }
     let expected = [
-        ("marzban_api_logins_total ok", 2),
-        ("marzban_api_requests_total admins.token ok", 2),
-        ("marzban_api_requests_total system.stats ok", 3),
-        ("marzban_api_requests_total users.get not_panel", 1),
-        ("marzban_api_retries_total admins.token", 0),
-        ("marzban_api_retries_total system.stats", 2),
-        ("marzban_api_retries_total users.get", 0),
+        ("marzban_api_logins_total de-1 ok", 2),
+        ("marzban_api_requests_total de-1 admins.token ok", 2),
+        ("marzban_api_requests_total de-1 system.stats ok", 3),
+        ("marzban_api_requests_total de-1 users.get not_panel", 1),
+        ("marzban_api_retries_total de-1 admins.token", 0),
+        ("marzban_api_retries_total de-1 system.stats", 2),
+        ("marzban_api_retries_total de-1 users.get", 0),
     ];
     assert_eq!(
         counters,
         expected.map(|(name, count)| (name.to_owned(), count)).into()
     );
     let expected = [
-        ("marzban_api_request_duration_seconds admins.token", 2),
-        ("marzban_api_request_duration_seconds system.stats", 3),
-        ("marzban_api_request_duration_seconds users.get", 1),
+        ("marzban_api_request_duration_seconds de-1 admins.token", 2),
+        ("marzban_api_request_duration_seconds de-1 system.stats", 3),
+        ("marzban_api_request_duration_seconds de-1 users.get", 1),
     ];
     assert_eq!(
         durations,
@@ -146,10 +146,12 @@ fn the_span_of_an_operation_tells_how_it_ended_and_no_secret() {
     let [first, second, third] = text.lines().collect::<Vec<_>>()[..] else {
         panic!("{text}");
     };
-    let begin = r#"operation="users.get" method=GET path="/api/user/{username}" "#;
+    let begin = r#"panel.name="default" operation="users.get" method=GET path="/api/user/{username}" "#;
     assert!(first.starts_with(begin), "{first}");
     assert!(
-        first.contains(r#"operation="admins.token" method=POST path="/api/admin/token" "#),
+        first.contains(
+            r#"panel.name="default" operation="admins.token" method=POST path="/api/admin/token" "#
+        ),
         "{first}"
     );
     assert!(
@@ -161,6 +163,6 @@ fn the_span_of_an_operation_tells_how_it_ended_and_no_secret() {
         "{second}"
     );
     assert!(third.starts_with(
-        r#"operation="subscription.info" method=GET path="/{subscription_path}/{token}/info" "#
+        r#"panel.name="default" operation="subscription.info" method=GET path="/{subscription_path}/{token}/info" "#
     ));
 }

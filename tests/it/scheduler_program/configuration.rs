@@ -29,9 +29,13 @@ fn a_bad_flag_or_variable_is_one_line() {
         (
             &[][..],
             &["--schedule", "sync_user_status_from_marzban=hourly"][..],
-            "--schedule of sync_user_status_from_marzban: \"hourly\" is not a cron expression",
+            "\"hourly\" is not a cron expression",
         ),
-        (&[], &["--schedule", "everything=* * * * *"], "names no job"),
+        (
+            &[],
+            &["--schedule", "everything=* * * * *"],
+            "there is no job \"everything\"",
+        ),
         (&[], &["--panel", "a b"], "a panel's name is"),
         (&[], &["--panel", "de"], "MARZBAN_DE_URL is not set"),
         (&[], &["--days", "1"], "--demo"),
