@@ -275,6 +275,10 @@ pub struct Migration {
     /// The tables (`marzban_sync_runs`) and columns (`vpn_configs.is_active`) that were missing, in the order in
     /// which they were created.
     pub created: Vec<String>,
+    /// The statements for the indexes that a sync needs and the bot's tables lack. None is created, as that takes its
+    /// time on a large table: the operator runs them, and until then each page of accounts goes through whole tables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_indexes: Vec<String>,
 }
 
 macro_rules! forward {

@@ -31,7 +31,7 @@ use connection::{Pool, patiently};
 /// A [`Store`] in the bot's PostgreSQL database, version 12 or later.
 ///
 /// The tables are found by the `search_path` of the connections. `subscriptions.user_id` and `vpn_configs.user_id`
-/// should each have an index.
+/// should each have an index; [`migrate`](Self::migrate) says which one is missing.
 ///
 /// # Guarantees
 /// - Writing never waits for a row that somebody else holds locked, and so takes no part in a deadlock; only
@@ -98,7 +98,8 @@ impl PostgresStore {
     /// Creates the library's own tables, `marzban_sync_runs` and `marzban_system_stats`, and adds to the bot's tables
     /// the nullable columns that are missing; all of it or nothing.
     ///
-    /// No value that is there changes, and running it again creates nothing.
+    /// No value that is there changes, and running it again creates nothing. An index that the bot's tables lack is
+    /// not created but told of, in a warning of the log too.
     ///
     /// # Errors
     /// `Schema` when something of the bot's own is missing, naming all of it; `Unavailable` when the database cannot

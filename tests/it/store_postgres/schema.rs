@@ -201,3 +201,48 @@ async fn two_migrations_at_once_create_everything_once() {
     let created: Vec<String> = [one.unwrap().created, other.unwrap().created].concat();
     assert_eq!(created, CREATED);
 }
+
+#[tokio::test]
+async fn an_index_that_is_missing_is_told_of_and_not_created() {
+    let Some(bot) = Bot::new().await else { return };
+    let indexes =
+        "SELECT string_agg(indexname, ' ' ORDER BY indexname) FROM pg_indexes WHERE schemaname = 'public'";
+    bot.sql("DROP INDEX subscriptions_user_id, vpn_configs_user_id")
+        .await;
+    let before = bot.text(indexes).await;
+    let told = bot.store.migrate().await.unwrap().missing_indexes;
+    assert_eq!(
+        told,
+        [
+            "CREATE INDEX CONCURRENTLY ON subscriptions (user_id)",
+            "CREATE INDEX CONCURRENTLY ON vpn_configs (user_id)",
+        ]
+    );
+    assert_eq!(bot.text(indexes).await, before);
+
+    for statement in told {
+        bot.sql(&statement).await;
+    }
+    assert_eq!(bot.store.migrate().await.unwrap().missing_indexes, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_index_does_that_begins_with_the_column_and_no_other() {
+    let told = ["CREATE INDEX CONCURRENTLY ON subscriptions (user_id)"];
+    let cases = [
+        ("(user_id, status)", &told[..0]),
+        ("(user_id DESC NULLS LAST)", &told[..0]),
+        ("(status, user_id)", &told[..]),
+        ("((user_id + 1), user_id)", &told[..]),
+        ("(status) INCLUDE (user_id)", &told[..]),
+    ];
+    for (columns, expected) in cases {
+        let Some(bot) = Bot::new().await else { return };
+        bot.sql(&format!(
+            "DROP INDEX subscriptions_user_id; CREATE INDEX ON subscriptions {columns}"
+        ))
+        .await;
+        let told = bot.store.migrate().await.unwrap().missing_indexes;
+        assert_eq!(told, expected, "{columns}");
+    }
+}

@@ -4,9 +4,15 @@ SELECT
     attribute.attname::text AS column_name,
     coalesce(base.typname, type.typname)::text AS type_name,
     coalesce(base.typtype, type.typtype) = 'e' AS is_enum,
-    format_type(attribute.atttypid, NULL) AS shown_type
+    format_type(attribute.atttypid, NULL) AS shown_type,
+    -- Whether rows are found by it without going through the table; of what is no plain table that is not known.
+    class.relkind <> 'r' OR EXISTS (
+        SELECT FROM pg_index
+        WHERE indrelid = class.oid AND indkey[0] = attribute.attnum AND indisvalid
+    ) AS is_indexed
 FROM unnest($1) AS wanted (name)
-JOIN pg_attribute AS attribute ON attribute.attrelid = to_regclass(quote_ident(wanted.name))
+JOIN pg_class AS class ON class.oid = to_regclass(quote_ident(wanted.name))
+JOIN pg_attribute AS attribute ON attribute.attrelid = class.oid
 JOIN pg_type AS type ON type.oid = attribute.atttypid
 LEFT JOIN pg_type AS base ON base.oid = type.typbasetype
 WHERE attribute.attnum > 0 AND NOT attribute.attisdropped

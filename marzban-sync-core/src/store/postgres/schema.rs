@@ -115,6 +115,15 @@ const COLUMNS_OF_THE_BOT: [Column; 15] = [
     added("vpn_configs", "updated_at", Kind::AnyTimestamp),
 ];
 
+/// The columns by which the statements find rows.
+const LOOKED_UP: [(&str, &str); 5] = [
+    ("users", "id"),
+    ("subscriptions", "id"),
+    ("subscriptions", "user_id"),
+    ("vpn_configs", "id"),
+    ("vpn_configs", "user_id"),
+];
+
 #[derive(QueryableByName)]
 struct ColumnRow {
     #[diesel(sql_type = Text)]
@@ -127,13 +136,16 @@ struct ColumnRow {
     is_enum: bool,
     #[diesel(sql_type = Text)]
     shown_type: String,
+    #[diesel(sql_type = Bool)]
+    is_indexed: bool,
 }
 
-/// The type of a column as it is.
+/// A column as it is.
 struct Found {
     type_name: String,
     is_enum: bool,
     shown_type: String,
+    is_indexed: bool,
 }
 
 /// The tables as they are: their columns by name.
@@ -158,12 +170,14 @@ impl Schema {
             type_name,
             is_enum,
             shown_type,
+            is_indexed,
         } in rows
         {
             let found = Found {
                 type_name,
                 is_enum,
                 shown_type,
+                is_indexed,
             };
             schema.0.entry(table_name).or_default().insert(column_name, found);
         }
@@ -192,6 +206,18 @@ impl Schema {
             }
         }
         lacks
+    }
+
+    /// What would create the indexes that the statements need and that are not there.
+    fn missing_indexes(&self) -> Vec<String> {
+        let is_missing = |(table, column): &(&str, &str)| {
+            let found = self.0.get(*table).and_then(|columns| columns.get(*column));
+            found.is_some_and(|found| !found.is_indexed)
+        };
+        let missing = LOOKED_UP.into_iter().filter(is_missing);
+        missing
+            .map(|(table, column)| format!("CREATE INDEX CONCURRENTLY ON {table} ({column})"))
+            .collect()
     }
 }
 
@@ -248,7 +274,10 @@ pub(super) async fn migrate(pool: &Pool) -> Result<Migration, StoreError> {
         .map_err(failed("cannot begin the migration"))?;
     let schema = Schema::read(connection).await?;
     fits(&schema.lacks())?;
-    let mut migration = Migration::default();
+    let mut migration = Migration {
+        missing_indexes: schema.missing_indexes(),
+        ..Migration::default()
+    };
     for column in &COLUMNS_OF_THE_BOT {
         let Column {
             table, name, kind, ..
@@ -272,5 +301,11 @@ pub(super) async fn migrate(pool: &Pool) -> Result<Migration, StoreError> {
         }
     }
     transaction.commit().await?;
+    for statement in &migration.missing_indexes {
+        tracing::warn!(
+            statement,
+            "an index is missing, without which a sync goes through whole tables"
+        );
+    }
     Ok(migration)
 }

@@ -137,7 +137,10 @@ pub(super) async fn migrate(connection: &Connection) -> Result<Migration, StoreE
         })
         .await?;
     refuse_lacking(&lacks)?;
-    Ok(Migration { created })
+    Ok(Migration {
+        created,
+        ..Migration::default()
+    })
 }
 
 fn refuse_lacking(lacks: &[String]) -> Result<(), StoreError> {
