@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use marzban_sync_core::error::StoreErrorKind;
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::{PostgresStore, Store};
 use marzban_sync_tests::TestDatabase;
 use tokio::sync::Notify;
 use tokio_postgres::NoTls;
@@ -69,6 +69,35 @@ async fn a_locked_config_is_a_conflict_and_nobody_waits() {
     );
     other.rollback().await.unwrap();
     assert_eq!(bot.text(ROWS).await, "1 active 2025-09-16; t 1000");
+}
+
+#[tokio::test]
+async fn a_subscription_is_not_locked_for_an_account_that_somebody_else_holds() {
+    const FREE: &str =
+        "SELECT count(*) FROM (SELECT FROM subscriptions FOR NO KEY UPDATE SKIP LOCKED) AS subscription";
+    let Some(bot) = Bot::with_one_account().await else {
+        return;
+    };
+    let account = bot.account().await;
+    let free = Arc::new(Mutex::new(Vec::new()));
+    let (seen, url) = (Arc::clone(&free), bot.database.url().to_owned());
+    let pool = bot.database.pool_with(2, move |statement| {
+        if statement == "COMMIT" {
+            seen.lock().unwrap().push(elsewhere(&url, FREE).join().unwrap());
+        }
+    });
+    let store = PostgresStore::new(pool);
+
+    let mut other = bot.database.connect().await;
+    let other = other.transaction().await.unwrap();
+    let hold = "SELECT FROM vpn_configs FOR NO KEY UPDATE";
+    other.batch_execute(hold).await.unwrap();
+    let changes = [expiry(&account)];
+    let apply = || at_once(store.apply(DEFAULT_PANEL, &changes, now()));
+    assert_eq!(apply().await.unwrap(), []);
+    other.rollback().await.unwrap();
+    assert_eq!(apply().await.unwrap(), [account.id]);
+    assert_eq!(*free.lock().unwrap(), ["1", "0"]);
 }
 
 #[tokio::test]

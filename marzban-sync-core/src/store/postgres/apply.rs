@@ -129,7 +129,7 @@ struct LockedRow {
 async fn lock_rows(connection: &mut AsyncPgConnection, chunk: &[Change]) -> Result<Locked, StoreError> {
     let rows: Vec<LockedRow> = sql_query(LOCK_ROWS)
         .bind::<Array<BigInt>, _>(chunk.iter().map(|change| change.account.id.0).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(chunk.iter().filter_map(subscription_read).collect::<Vec<_>>())
+        .bind::<Array<Nullable<BigInt>>, _>(chunk.iter().map(subscription_read).collect::<Vec<_>>())
         .load(connection)
         .await
         .map_err(failed("cannot lock the rows that change"))?;
