@@ -8,13 +8,14 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use diesel::sql_types::BigInt;
 use diesel::{RunQueryDsl, sql_query};
 use marzban_sync_benches::database::{NOW, Postgres, Sqlite};
 use marzban_sync_core::account::Account;
-use marzban_sync_core::plan::{Change, Reason};
+use marzban_sync_core::plan::{Change, EndDate, Reason};
 use marzban_sync_core::store::{DEFAULT_PANEL, Scope, Store};
 use tokio::runtime::Runtime;
 
@@ -24,11 +25,19 @@ const PAGE: u32 = 5_000;
 /// Accounts of which the way of one statement an account is measured, to be multiplied.
 const SAMPLE: u64 = 1_000;
 
-/// The shares that have changed, as every so many-th account, and their names.
-const CHANGED: [(&str, i64); 3] = [("changed_100", 1), ("changed_10", 10), ("changed_0", i64::MAX)];
+/// What has changed of an account.
+type Difference = fn(&Account) -> Change;
 
-/// Reads all accounts and writes one more byte to every so many-th.
-async fn pass(store: &dyn Store, every: i64) -> usize {
+/// The shares that have changed, as every so many-th account, and their names.
+const CHANGED: [(&str, i64, Difference); 4] = [
+    ("changed_100", 1, one_more),
+    ("changed_10", 10, one_more),
+    ("changed_0", i64::MAX, one_more),
+    ("extended_10", 10, one_day_more),
+];
+
+/// Reads all accounts and writes what has changed of every so many-th.
+async fn pass(store: &dyn Store, every: i64, difference: Difference) -> usize {
     let (mut after, mut written) = (None, 0);
     loop {
         let page = store
@@ -39,7 +48,7 @@ async fn pass(store: &dyn Store, every: i64) -> usize {
             .accounts
             .iter()
             .filter(|account| account.id.0 % every == 0)
-            .map(one_more)
+            .map(difference)
             .collect();
         if !changes.is_empty() {
             let applied = store.apply(DEFAULT_PANEL, &changes, NOW).await;
@@ -61,6 +70,17 @@ fn one_more(account: &Account) -> Change {
     change
 }
 
+fn one_day_more(account: &Account) -> Change {
+    let mut change = Change::of(account);
+    let end = account
+        .subscription
+        .as_ref()
+        .and_then(|subscription| subscription.end_date);
+    change.subscription.end_date = end.map(|end| EndDate::At(end + TimeDelta::days(1)));
+    change.reasons.push(Reason::Extended);
+    change
+}
+
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     runtime: &Runtime,
@@ -69,10 +89,10 @@ fn measure(
     store: &dyn Store,
 ) {
     group.throughput(Throughput::Elements(accounts));
-    for (name, every) in CHANGED {
+    for (name, every, difference) in CHANGED {
         let id = BenchmarkId::new(format!("{kind}/{accounts}"), name);
         group.bench_function(id, |bencher| {
-            bencher.iter(|| runtime.block_on(pass(store, every)));
+            bencher.iter(|| runtime.block_on(pass(store, every, difference)));
         });
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::account::AccountId;
+use marzban_sync_core::plan::Change;
 use marzban_sync_core::store::{Cursor, DEFAULT_PANEL, PostgresStore, Scope, Store};
 use marzban_sync_tests::TestDatabase;
 
-use super::Bot;
+use super::{Bot, expiry};
 
 const ACCOUNTS: i64 = 100_000;
 
@@ -45,6 +46,7 @@ async fn plan(bot: &Bot, statements: &Mutex<Vec<String>>, values: &[&str]) -> St
         .iter()
         .enumerate()
         .map(|(position, value)| (position + 1, value))
+        .rev()
     {
         sql = sql.replace(&format!("${number}"), value);
     }
@@ -75,4 +77,47 @@ async fn a_page_in_the_middle_of_many_accounts_is_read_without_going_through_a_t
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_change_is_compared_with_the_subscription_of_its_user_alone() {
+    const CHANGES: u32 = 1_000;
+    let Some((bot, statements)) = watched().await else {
+        return;
+    };
+    let page = bot
+        .store
+        .page_accounts(DEFAULT_PANEL, Scope::All, None, CHANGES)
+        .await
+        .unwrap();
+    let changes: Vec<Change> = page.accounts.iter().map(expiry).collect();
+    assert_eq!(bot.apply(&changes).await.len(), changes.len());
+    let is_write = |statement: &String| statement.contains("patched_config");
+    statements.lock().unwrap().retain(is_write);
+
+    let each = |value: &str| format!("array_fill({value}, ARRAY[{CHANGES}])");
+    let ids: Vec<String> = (1..=CHANGES).map(|id| id.to_string()).collect();
+    let ids = format!("'{{{}}}'::bigint[]", ids.join(","));
+    let [text, flag, number, time] = ["''::text", "true", "1::bigint", "'2030-01-01'::timestamp"].map(each);
+    let values = [
+        "'2025-09-15'::timestamp",
+        &ids,
+        &text,
+        &flag,
+        &number,
+        &time,
+        &flag,
+        &ids,
+        &text,
+        &time,
+        &flag,
+        &number,
+        &time,
+        &text,
+        &flag,
+        &time,
+        "'default'",
+    ];
+    let plan = plan(&bot, &statements, &values).await;
+    assert!(!plan.contains("Nested Loop Left Join"), "{plan}");
 }

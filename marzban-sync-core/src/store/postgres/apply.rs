@@ -5,6 +5,9 @@
 //! be seen, and the customer would lose what was just paid. So a transaction locks the rows first, and a second
 //! statement, whose snapshot is taken when the locks are held, compares and writes. A payment that writes any of
 //! these rows has then either committed before, and is seen whole, or waits and comes after the sync as a whole.
+//!
+//! `COMMIT` waits for the answer of the write: diesel has a statement prepared before it sends it, so a `COMMIT` sent
+//! along with it would come before it, and the write would run without the locks.
 
 use std::collections::HashSet;
 
@@ -148,6 +151,9 @@ async fn lock_rows(connection: &mut AsyncPgConnection, chunk: &[Change]) -> Resu
 /// The statement that compares and writes.
 ///
 /// `applicable` is decided once for a change as a whole, and both updates follow it; only rows that differ are written.
+///
+/// What is compared is a value and no condition of the join: PostgreSQL takes it for granted that hardly a row meets so
+/// many conditions, and would go through all of `governing` for each change.
 fn write_sql() -> String {
     format!(
         "WITH
@@ -159,23 +165,25 @@ fn write_sql() -> String {
              )
          ),
          governing AS MATERIALIZED ({governing}),
-         applicable AS MATERIALIZED (
-             SELECT change.*
+         compared AS MATERIALIZED (
+             SELECT change.*, (
+                 config.marzban_user_id::text = change.name
+                 AND {panel}
+                 AND config.is_active IS NOT DISTINCT FROM change.is_active
+                 AND config.traffic_used IS NOT DISTINCT FROM change.traffic_used
+                 AND config.last_connected_at IS NOT DISTINCT FROM change.last_connected_at
+                 AND (NOT change.depends OR (
+                     governing.id IS NOT DISTINCT FROM change.subscription_id
+                     AND governing.status IS NOT DISTINCT FROM change.status
+                     AND governing.stored_end_date IS NOT DISTINCT FROM change.end_date
+                 ))
+                 AND (change.subscription_id IS NOT NULL OR change.new_status IS NULL AND NOT change.sets_end_date)
+             ) AS holds
              FROM change
              JOIN vpn_configs AS config ON config.id = change.account_id
              LEFT JOIN governing ON governing.user_id = config.user_id
-             WHERE config.marzban_user_id::text = change.name
-               AND {panel}
-               AND config.is_active IS NOT DISTINCT FROM change.is_active
-               AND config.traffic_used IS NOT DISTINCT FROM change.traffic_used
-               AND config.last_connected_at IS NOT DISTINCT FROM change.last_connected_at
-               AND (NOT change.depends OR (
-                   governing.id IS NOT DISTINCT FROM change.subscription_id
-                   AND governing.status IS NOT DISTINCT FROM change.status
-                   AND governing.stored_end_date IS NOT DISTINCT FROM change.end_date
-               ))
-               AND (change.subscription_id IS NOT NULL OR change.new_status IS NULL AND NOT change.sets_end_date)
          ),
+         applicable AS MATERIALIZED (SELECT * FROM compared WHERE holds),
          patched_subscription AS (
              UPDATE subscriptions AS subscription
              SET status = coalesce(applicable.new_status, subscription.status),
