@@ -160,6 +160,12 @@ impl Sync {
         }
     }
 
+    /// Whether an absence, if it were confirmed, would be news to a row.
+    pub(super) fn has_news_of_absence(&self) -> bool {
+        let mut waiting = self.waiting.values();
+        self.unasked > 0 || waiting.any(|waiting| waiting.is_absent && waiting.is_news)
+    }
+
     /// Reports an absent user that nobody asked for.
     fn give_up(&mut self, ledger: &mut Ledger<'_>, absent: &Waiting) {
         // Only the status job marks who is missing.

@@ -1,7 +1,7 @@
 //! The cheap way of the status job: the panel says who is not active, and only whom that leaves in doubt is read.
 //!
 //! Nothing is decided by the cheap answers. An account that is not read stays as it is, and whether any might have been
-//! left out that is gone is told by the sums; if they disagree, the others are read as well.
+//! left out that is gone is told by the sums; if they disagree, or one that was read is gone, the others are read as well.
 
 use std::collections::BTreeSet;
 
@@ -86,20 +86,32 @@ impl Sync {
             ..News::default()
         };
         self.read_chosen(session, &mut Choice::News(&mut news)).await?;
-        let (known, active) = (news.active + self.read_active, news.census.active);
-        if known == active {
+        let Some(doubt) = self.doubt(&news) else {
             self.tally.total += news.unread;
-            // The panel has named or counted each of these, so it is a panel that knows the bot's users.
+            // No absence takes anything from anybody, so nothing hangs on these being found.
             self.tally.found += news.unread;
             session.ledger.run.unread = news.unread;
             session.context.emit(Event::Observed(news.unread));
             return Ok(());
-        }
+        };
         tracing::info!(
             panel.name = session.context.panel_name,
-            "The panel has {active} active users, and the bot knows {known}: all accounts are read"
+            "{doubt}: all accounts are read"
         );
         self.read_chosen(session, &mut Choice::Others(&news.read)).await
+    }
+
+    /// Why the others are to be read too, once those have been of whom there may be news.
+    fn doubt(&self, news: &News) -> Option<String> {
+        let (known, active) = (news.active + self.read_active, news.census.active);
+        if known != active {
+            return Some(format!(
+                "The panel has {active} active users, and the bot knows {known}"
+            ));
+        }
+        // It may be one of many whom strangers make up for, or of another panel: the safety limits are to count all.
+        self.has_news_of_absence()
+            .then(|| "The panel lacks a user that had access".to_owned())
     }
 
     /// The panel's census, where it is this run's way and the panel can give one.

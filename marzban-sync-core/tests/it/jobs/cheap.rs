@@ -144,6 +144,39 @@ async fn the_cheap_way_withholds_what_the_full_one_does() {
 }
 
 #[tokio::test]
+async fn another_panel_with_as_many_active_users_takes_nothing() {
+    let (world, context) = in_line(3).await;
+    // Paid for in the panel, which the bot has yet to hear of.
+    world.subscription(30, 3, "active", day(-1));
+    for id in 1..=3 {
+        world.panel.remove(&format!("user{id}"));
+    }
+    for stranger in ["one", "two"] {
+        world.panel.put(stranger, user("active", day(5)));
+    }
+    let (report, _) = run(&world, &context).await;
+    assert_eq!(report.run.stopped, Some(Stopped::Safety));
+    assert_eq!((report.updated, report.run.withheld, report.total), (0, 3, 3));
+    assert_eq!(world.config(3), "user3 on 100 null");
+}
+
+#[tokio::test]
+async fn the_safety_limits_count_those_too_whom_strangers_make_up_for() {
+    let (world, context) = in_line(40).await;
+    world.subscription(10, 1, "active", day(-1));
+    for id in 1..=6 {
+        world.panel.remove(&format!("user{id}"));
+    }
+    for id in 2..=6 {
+        world.panel.put(&format!("stranger{id}"), user("active", day(5)));
+    }
+    let (report, _) = run(&world, &context).await;
+    assert_eq!(report.run.stopped, Some(Stopped::Safety));
+    assert_eq!((report.missing, report.run.withheld, report.total), (6, 6, 40));
+    assert_eq!(world.config(1), "user1 on 100 null");
+}
+
+#[tokio::test]
 async fn the_accounts_of_a_customer_are_read_together() {
     let (world, context) = in_line(3).await;
     world.account(4, 1);
