@@ -121,6 +121,8 @@ struct Sync {
     unasked: u64,
     /// How many of the users that were read the panel calls active.
     read_active: u64,
+    /// How many of the users that were asked for the panel did not show: they may be active or not.
+    unclear: u64,
 }
 
 /// One page of accounts, as far as they are read, and what the panel says of them.
@@ -181,6 +183,7 @@ impl Sync {
             answers: BTreeMap::new(),
             unasked: 0,
             read_active: 0,
+            unclear: 0,
         };
         let result = sync.all(session).await;
         if result.is_err() {
@@ -263,10 +266,10 @@ impl Sync {
                         self.read_active += u64::from(user.status == PanelStatus::Active);
                     }
                     Observation::Absent => self.tally.absent += 1,
-                    Observation::Missing
-                    | Observation::NotPermitted
-                    | Observation::Unreadable(_)
-                    | Observation::Unavailable(_) => {}
+                    Observation::Missing => {}
+                    Observation::NotPermitted | Observation::Unreadable(_) | Observation::Unavailable(_) => {
+                        self.unclear += 1;
+                    }
                 }
             }
             if self.tally.absent == absent {

@@ -109,6 +109,10 @@ impl Sync {
                 "The panel has {active} active users, and the bot knows {known}"
             ));
         }
+        // Each may be among the active ones, and make up for one who is gone.
+        if self.unclear > 0 {
+            return Some(format!("The panel did not show {} users", self.unclear));
+        }
         // It may be one of many whom strangers make up for, or of another panel: the safety limits are to count all.
         self.has_news_of_absence()
             .then(|| "The panel lacks a user that had access".to_owned())

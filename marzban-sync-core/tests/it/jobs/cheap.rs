@@ -6,6 +6,7 @@ use marzban_sync_core::account::AccountId;
 use marzban_sync_core::clock::Clock;
 use marzban_sync_core::history::{History, RunQuery, last_in_line};
 use marzban_sync_core::jobs::StatusReads;
+use marzban_sync_core::observation::Observation;
 use marzban_sync_core::report::{Stopped, SyncUserStatusReport};
 use marzban_sync_core::store::{DEFAULT_PANEL, Scope, Store};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
@@ -123,6 +124,22 @@ async fn without_a_census_everybody_is_read() {
     let (report, calls) = run(&world, &context).await;
     assert_eq!(calls, ["census", "users user1 user2 user3"]);
     assert_eq!((report.errors, report.total), (0, 3));
+}
+
+#[tokio::test]
+async fn a_user_that_cannot_be_shown_makes_up_for_nobody() {
+    let (world, context) = in_line(20).await;
+    let mut config = world.store.vpn_config(AccountId(2)).unwrap();
+    config.is_active = Some(false);
+    world.store.insert_vpn_config(config);
+    world
+        .panel
+        .say("user2", Observation::Unreadable("500".to_owned()));
+    world.panel.remove("user7");
+    let (report, calls) = run(&world, &context).await;
+    assert_eq!(calls[..2], ["census", "users user2"]);
+    assert_eq!((report.errors, report.missing, report.total), (1, 1, 20));
+    assert_eq!(world.config(7), "user7 off 100 null");
 }
 
 #[tokio::test]
