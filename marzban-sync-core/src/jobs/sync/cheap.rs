@@ -121,7 +121,7 @@ impl Sync {
     /// The panel's census, where it is this run's way and the panel can give one.
     async fn census(&self, session: &Session<'_>) -> Result<Option<Census>, Interrupt> {
         let Session { context, inquiry, .. } = session;
-        if self.facet != Facet::UserStatus || !self.is_cheap_run(session).await? {
+        if self.facet != Facet::UserStatus || !self.is_cheap_run(session).await {
             return Ok(None);
         }
         inquiry.check()?;
@@ -141,10 +141,10 @@ impl Sync {
     }
 
     /// Whether accounts may be left out this time.
-    async fn is_cheap_run(&self, session: &Session<'_>) -> Result<bool, Interrupt> {
+    async fn is_cheap_run(&self, session: &Session<'_>) -> bool {
         let context = session.context;
         let StatusReads::Cheap { full_every, history } = &context.status_reads else {
-            return Ok(false);
+            return false;
         };
         let query = RunQuery {
             panel: Some(context.panel_name.clone()),
@@ -152,8 +152,20 @@ impl Sync {
             outcome: Some(Outcome::Completed),
             ..RunQuery::latest(RUNS_LOOKED_THROUGH)
         };
-        let runs = step!(sync.past_runs, history.runs(&query)).await?;
-        let age = last_full_read(&runs).map(|began| context.clock.now() - began);
-        Ok(age.is_some_and(|age| (TimeDelta::zero()..*full_every).contains(&age)))
+        match step!(sync.past_runs, history.runs(&query)).await {
+            Ok(runs) => {
+                let age = last_full_read(&runs).map(|began| context.clock.now() - began);
+                age.is_some_and(|age| (TimeDelta::zero()..*full_every).contains(&age))
+            }
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    panel.name = context.panel_name,
+                    error,
+                    "all accounts are read, as the history does not say when they last were"
+                );
+                false
+            }
+        }
     }
 }

@@ -4,13 +4,14 @@ use chrono::TimeDelta;
 use marzban_sync_core::Context;
 use marzban_sync_core::account::AccountId;
 use marzban_sync_core::clock::Clock;
-use marzban_sync_core::history::{History, RunQuery, last_in_line};
+use marzban_sync_core::history::{History, MockHistory, RunQuery, last_in_line};
 use marzban_sync_core::jobs::StatusReads;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::report::{Stopped, SyncUserStatusReport};
 use marzban_sync_core::store::{DEFAULT_PANEL, Scope, Store};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
+use crate::faulty::no_database;
 use crate::given::{day, user};
 use crate::scripted::World;
 
@@ -123,6 +124,18 @@ async fn without_a_census_everybody_is_read() {
     world.panel.give_no_census();
     let (report, calls) = run(&world, &context).await;
     assert_eq!(calls, ["census", "users user1 user2 user3"]);
+    assert_eq!((report.errors, report.total), (0, 3));
+}
+
+#[tokio::test]
+async fn a_history_that_cannot_be_read_stops_no_run() {
+    let (world, _) = in_line(3).await;
+    let mut history = MockHistory::new();
+    history.expect_runs().returning(|_| Err(no_database()));
+    let reads = StatusReads::cheap(TimeDelta::hours(6), history);
+    let context = world.builder().status_reads(reads).build();
+    let (report, calls) = run(&world, &context).await;
+    assert_eq!(calls, ["users user1 user2 user3"]);
     assert_eq!((report.errors, report.total), (0, 3));
 }
 
