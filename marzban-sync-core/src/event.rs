@@ -15,7 +15,7 @@ pub enum Event<'a> {
         /// Accounts in scope.
         total: u64,
     },
-    /// So many further accounts have been asked for.
+    /// So many further accounts have been asked for, or need not be.
     Observed(u64),
     /// A change has been written, not only planned.
     Applied(&'a Change),
