@@ -56,14 +56,15 @@ pub trait Panel: Send + Sync {
     async fn delete_user(&self, name: &str) -> Result<(), PanelError>;
 
     /// Asks who of all users is not active, by questions that are cheap for the panel; none where its answers are no
-    /// census: they disagree with its own sums, leave somebody out, or speak of one admin's users alone.
+    /// census: they disagree with its own sums, leave somebody out, or speak of one admin's users alone. None too where
+    /// it would save nothing beside reading so many `accounts`: more users are active, or more would be listed.
     ///
     /// # Errors
     /// When a question was not answered.
     ///
     /// # Cancel safety
     /// Reads only; may be dropped at any point.
-    async fn census(&self) -> Result<Option<Census>, PanelError>;
+    async fn census(&self, accounts: u64) -> Result<Option<Census>, PanelError>;
 
     /// Reads the figures of the panel and its host.
     ///
@@ -92,8 +93,8 @@ macro_rules! forward {
                 (**self).delete_user(name).await
             }
 
-            async fn census(&self) -> Result<Option<Census>, PanelError> {
-                (**self).census().await
+            async fn census(&self, accounts: u64) -> Result<Option<Census>, PanelError> {
+                (**self).census(accounts).await
             }
 
             async fn system_stats(&self) -> Result<SystemStats, PanelError> {

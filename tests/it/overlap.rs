@@ -51,7 +51,7 @@ impl Panel for Gatekeeper {
         Err(unexpected())
     }
 
-    async fn census(&self) -> Result<Option<Census>, PanelError> {
+    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
         Err(unexpected())
     }
 

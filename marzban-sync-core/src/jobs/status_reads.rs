@@ -38,9 +38,11 @@ pub enum StatusReads {
     /// [`sync_subscriptions_from_marzban`](crate::sync_subscriptions_from_marzban), and wait for the next full read
     /// where that job does not look at the subscription. A user that is gone shows in the number of active users, and
     /// then, as after any disagreement of the sums, the others are read too. So this saves time where the panel has no
-    /// active users that the bot does not know. Elsewhere it costs the lists on top of the full read: they are of the
-    /// whole panel's users, and on one that is mostly others' they may cost more than the bot's own.
-    /// It needs a sudo admin and a panel of 0.8 or later, and reads in full without them.
+    /// active users that the bot does not know; with some, the lists come on top of the full read, and with more users
+    /// to list, or active, than the bot has accounts, only the sums do.
+    ///
+    /// It needs a sudo admin and a panel of 0.8 or later, and reads in full without them. A run keeps the names of
+    /// those who are listed in memory.
     Cheap {
         /// A run reads in full all the same when the last completed one that did so began this long ago, or is not to
         /// be found: in the sums, a user that is gone can be made up for by one that the bot does not know.

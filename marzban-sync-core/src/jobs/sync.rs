@@ -69,7 +69,8 @@ pub async fn sync_subscriptions_from_marzban(
 
 /// Brings VPN configs in line with the panel: does the user still exist, does its access work, its traffic.
 ///
-/// Looks at every account. Default schedule: `30 * * * *`, UTC.
+/// Looks at every account, or at those of whom there may be news: [`StatusReads`](super::StatusReads). Default
+/// schedule: `30 * * * *`, UTC.
 ///
 /// # Errors
 /// As [`sync_subscriptions_from_marzban`].
@@ -207,7 +208,7 @@ impl Sync {
             job: self.job(),
             total: expected,
         });
-        let read = self.read(session).await;
+        let read = self.read(session, expected).await;
         if read.is_err() {
             session.ledger.run.unreached = expected.saturating_sub(self.tally.total);
             self.tally.total += session.ledger.run.unreached;

@@ -83,8 +83,8 @@ impl Panel for MarzbanPanel {
         }
     }
 
-    async fn census(&self) -> Result<Option<Census>, PanelError> {
-        census::take(&self.client)
+    async fn census(&self, accounts: u64) -> Result<Option<Census>, PanelError> {
+        census::take(&self.client, accounts)
             .await
             .map_err(|error| failed("cannot take a census", error))
     }

@@ -135,7 +135,7 @@ impl Panel for ScriptedPanel {
         Ok(())
     }
 
-    async fn census(&self) -> Result<Option<Census>, PanelError> {
+    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
         self.called("census".to_owned());
         let script = self.0.lock().unwrap();
         if script.no_census {

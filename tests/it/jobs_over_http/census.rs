@@ -45,7 +45,7 @@ fn one_of_each(bot: &Bot) {
 async fn a_census_tells_every_status_apart() {
     let Some(bot) = Bot::new().await else { return };
     one_of_each(&bot);
-    let census = panel_as(&bot, "admin", "admin").census().await.unwrap().unwrap();
+    let census = panel_as(&bot, "admin", "admin").census(7).await.unwrap().unwrap();
     assert_eq!(census.active, 2);
     assert_eq!(census.on_hold.iter().collect::<Vec<_>>(), ["held"]);
     assert_eq!(
@@ -59,10 +59,33 @@ async fn an_admin_without_sudo_and_a_user_that_cannot_be_shown_give_no_census() 
     let Some(bot) = Bot::new().await else { return };
     one_of_each(&bot);
     bot.panel.insert_admin(FakeAdmin::new("reseller", "secret"));
-    assert_eq!(panel_as(&bot, "reseller", "secret").census().await.unwrap(), None);
+    assert_eq!(
+        panel_as(&bot, "reseller", "secret").census(7).await.unwrap(),
+        None
+    );
     let poison = FakeUser::new("poison").status(FakeStatus::Disabled);
     bot.panel.insert_user(poison.expire(99_999_999_999_999));
-    assert_eq!(panel_as(&bot, "admin", "admin").census().await.unwrap(), None);
+    assert_eq!(panel_as(&bot, "admin", "admin").census(7).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panel_of_others_is_asked_for_its_sums_alone() {
+    let Some(bot) = Bot::new().await else { return };
+    one_of_each(&bot);
+    let panel = panel_as(&bot, "admin", "admin");
+    for (accounts, is_taken) in [(1, false), (3, false), (4, true)] {
+        let lists = bot.panel.count("GET", "/api/users");
+        assert_eq!(
+            panel.census(accounts).await.unwrap().is_some(),
+            is_taken,
+            "{accounts}"
+        );
+        assert_eq!(
+            bot.panel.count("GET", "/api/users") > lists,
+            is_taken,
+            "{accounts}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,8 +77,8 @@ impl News {
 
 impl Sync {
     /// Reads whom there may be news of, and the others too where that cannot be told.
-    pub(super) async fn read(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let Some(census) = self.census(session).await? else {
+    pub(super) async fn read(&mut self, session: &mut Session<'_>, expected: u64) -> Result<(), Interrupt> {
+        let Some(census) = self.census(session, expected).await? else {
             return self.read_chosen(session, &mut Choice::All).await;
         };
         let mut news = News {
@@ -119,15 +119,23 @@ impl Sync {
     }
 
     /// The panel's census, where it is this run's way and the panel can give one.
-    async fn census(&self, session: &Session<'_>) -> Result<Option<Census>, Interrupt> {
+    async fn census(&self, session: &Session<'_>, accounts: u64) -> Result<Option<Census>, Interrupt> {
         let Session { context, inquiry, .. } = session;
         if self.facet != Facet::UserStatus || !self.is_cheap_run(session).await {
             return Ok(None);
         }
         inquiry.check()?;
-        let question = step!(sync.census, context.panel.census());
+        let question = step!(sync.census, context.panel.census(accounts));
         match inquiry.unless_cancelled(question).await? {
-            Ok(census) => Ok(census),
+            Ok(census) => {
+                if census.is_none() {
+                    tracing::info!(
+                        panel.name = context.panel_name,
+                        "The panel gives no census that would save anything: all accounts are read"
+                    );
+                }
+                Ok(census)
+            }
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(

@@ -14,12 +14,15 @@ use crate::census::Census;
 /// zone. A panel that is given no bounds answers for the last 30 days alone.
 const EVER: (i64, i64) = (-62_135_510_400, 253_402_128_000);
 
-pub(super) async fn take(client: &Client) -> Result<Option<Census>, Error> {
+pub(super) async fn take(client: &Client, accounts: u64) -> Result<Option<Census>, Error> {
     // Another admin sees its own users alone, and the bot's others would look as if they were active.
     if !client.admins().current().await?.is_sudo {
         return Ok(None);
     }
     let sums = client.system().stats().await?;
+    if !is_worthwhile(&sums, accounts) {
+        return Ok(None);
+    }
     let Some(limited) = of_status(client, UserStatus::Limited).await? else {
         return Ok(None);
     };
@@ -45,6 +48,13 @@ pub(super) async fn take(client: &Client) -> Result<Option<Census>, Error> {
         on_hold,
         without_access,
     }))
+}
+
+/// Whether the sums can be those of so many accounts, and listing who is not active costs less than reading them.
+fn is_worthwhile(sums: &SystemStats, accounts: u64) -> bool {
+    let listed = [sums.users_limited, sums.users_disabled, sums.users_on_hold];
+    let total: Option<u64> = listed.into_iter().sum();
+    sums.users_active <= accounts && total.is_some_and(|total| total <= accounts)
 }
 
 /// The names of all users of a status; none where one of them cannot be told.

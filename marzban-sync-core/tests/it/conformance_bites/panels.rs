@@ -187,7 +187,7 @@ impl Panel for Faulty {
         Ok(())
     }
 
-    async fn census(&self) -> Result<Option<Census>, PanelError> {
+    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
         self.is_up()?;
         Ok(self.edit(|state| {
             let users = state.users.iter();

@@ -107,7 +107,7 @@ impl Panel for ModelPanel {
         Ok(())
     }
 
-    async fn census(&self) -> Result<Option<Census>, PanelError> {
+    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
         self.called()?;
         Ok(self.with(|state| {
             let users = state.users.iter().filter(|_| !state.is_another);

@@ -129,7 +129,7 @@ impl Panel for Silent {
         self.never().await
     }
 
-    async fn census(&self) -> Result<Option<Census>, PanelError> {
+    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
         self.never().await
     }
 

@@ -71,7 +71,7 @@ pub async fn an_outage_says_nothing_about_a_user(fixture: &dyn Fixture) {
             Err(PanelErrorKind::Unavailable)
         );
     }
-    let census = panel.census().await.map_err(|error| error.kind());
+    let census = panel.census(1_000_000).await.map_err(|error| error.kind());
     assert_eq!(census, Err(PanelErrorKind::Unavailable));
     let stats = panel.system_stats().await.map_err(|error| error.kind());
     assert_eq!(stats.map(|_| ()), Err(PanelErrorKind::Unavailable));
