@@ -19,7 +19,12 @@ pub(super) fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 
 /// Reads the end of a user's time, where 0 means that there is none.
 pub(super) fn expire<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    Ok(instant(deserializer)?.filter(|instant| *instant != DateTime::UNIX_EPOCH))
+    Ok(instant(deserializer)?.filter(is_end))
+}
+
+/// Whether a user's time ends there, and not never.
+pub(super) fn is_end(instant: &DateTime<Utc>) -> bool {
+    *instant != DateTime::UNIX_EPOCH
 }
 
 struct Instant;
@@ -67,10 +72,15 @@ impl Visitor<'_> for Instant {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        if let Ok(seconds) = text.parse() {
+        // The form of nearly all, and no number.
+        let usual = from_usual_text(text.as_bytes());
+        if usual.is_none()
+            && let Ok(seconds) = text.parse()
+        {
             return self.visit_i64(seconds);
         }
-        let instant = from_text(text)
+        let instant = usual
+            .or_else(|| from_text(text))
             .ok_or_else(|| E::custom("neither epoch seconds nor an ISO 8601 date and time"))?;
         if !SECONDS.contains(&instant.timestamp()) {
             return Err(outside(instant.timestamp()));
@@ -88,9 +98,6 @@ pub(super) fn from_seconds(seconds: i64) -> Option<DateTime<Utc>> {
 }
 
 fn from_text(text: &str) -> Option<DateTime<Utc>> {
-    if let Some(instant) = from_usual_text(text.as_bytes()) {
-        return Some(instant);
-    }
     let zoned = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
     zoned.ok().or_else(|| {
         let naive = |format| {
@@ -158,4 +165,63 @@ fn outside<E: Error>(seconds: impl fmt::Display) -> E {
     E::custom(format_args!(
         "{seconds} is outside the years 1 to 9999; milliseconds instead of seconds, perhaps"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::value::{Error as Failure, StrDeserializer};
+
+    use super::*;
+
+    fn read(text: &str) -> Option<DateTime<Utc>> {
+        instant(StrDeserializer::<Failure>::new(text)).ok().flatten()
+    }
+
+    /// The same without the way of its own that the usual form has.
+    fn read_at_length(text: &str) -> Option<DateTime<Utc>> {
+        if let Ok(seconds) = text.parse() {
+            return from_seconds(seconds);
+        }
+        from_text(text).filter(|instant| SECONDS.contains(&instant.timestamp()))
+    }
+
+    #[test]
+    fn the_usual_form_is_the_one_that_panels_write() {
+        for text in [
+            "2025-09-01T10:00:00.250000",
+            "2024-02-29T23:59:59",
+            "0001-01-01T00:00:00",
+        ] {
+            assert!(from_usual_text(text.as_bytes()).is_some(), "{text}");
+            assert_eq!(read(text), read_at_length(text), "{text}");
+        }
+        for text in [
+            "2025-02-29T10:00:00",
+            "2025-09-01T23:59:60",
+            "2025-09-01T24:00:00",
+            "2025-09-01t10:00:00",
+        ] {
+            assert_eq!(from_usual_text(text.as_bytes()), None, "{text}");
+            assert_eq!(read(text), read_at_length(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn an_instant_is_the_same_read_shortly_and_at_length(
+            text in r"[0-9]{4}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-6][0-9](\.[0-9]{0,9})?(Z|[+-]0[0-9]:30)?",
+            place in any::<prop::sample::Index>(),
+            other in prop::option::weighted(0.3, "[-+:.TZ 0-9]"),
+        ) {
+            let mut text = text;
+            if let Some(other) = other {
+                let place = place.index(text.len());
+                text.replace_range(place..=place, &other);
+            }
+            prop_assert_eq!(read(&text), read_at_length(&text), "{}", text);
+        }
+    }
 }
