@@ -51,22 +51,22 @@ impl<T> NamedUsers<T> {
     ) where
         T: Entry,
     {
-        let mut open: BTreeSet<String> = asked.into_iter().collect();
-        let asked = open.clone();
+        let mut asked: BTreeMap<String, bool> = asked.into_iter().map(|name| (name, false)).collect();
         let mut nameless = None;
         for entry in answer {
             let name = match &entry {
                 Ok(user) => Some(user.username()),
                 Err(user) => user.username.as_deref(),
             };
-            let Some(name) = name.map(ToOwned::to_owned) else {
+            let Some(name) = name else {
                 nameless = entry.err().map(|user| user.error);
                 continue;
             };
-            if !asked.contains(&name) {
+            let Some(is_answered) = asked.get_mut(name) else {
                 continue;
-            }
-            if !open.remove(&name) {
+            };
+            let name = name.to_owned();
+            if std::mem::replace(is_answered, true) {
                 self.found.remove(&name);
                 self.unreadable
                     .insert(name, error("the answer has this user twice"));
@@ -77,12 +77,13 @@ impl<T> NamedUsers<T> {
                 Err(user) => drop(self.unreadable.insert(name, user.error)),
             }
         }
+        let open = asked
+            .into_iter()
+            .filter_map(|(name, is_answered)| (!is_answered).then_some(name));
         match nameless {
             // Somebody who cannot be recognised may be any of those who are left.
-            Some(error) => self
-                .unreadable
-                .extend(open.into_iter().map(|name| (name, error.clone()))),
-            None => self.absent.append(&mut open),
+            Some(error) => self.unreadable.extend(open.map(|name| (name, error.clone()))),
+            None => self.absent.extend(open),
         }
     }
 }
