@@ -20,6 +20,8 @@ pub use nodes::Nodes;
 pub use subscription::Subscription;
 pub use system::System;
 pub use templates::Templates;
+#[cfg(feature = "test-util")]
+pub(crate) use users::read_whole;
 pub use users::{Deletion, ListUsers, Listed, NamedUsers, UserSort, UserSortField, Users, UsersPage};
 
 use http::StatusCode;

@@ -5,6 +5,7 @@ mod named;
 mod outcome;
 mod page;
 mod query;
+mod scan;
 mod usage;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -14,6 +15,8 @@ use futures_util::stream::try_unfold;
 use http::StatusCode;
 
 pub use self::named::NamedUsers;
+#[cfg(feature = "test-util")]
+pub(crate) use self::page::read_whole;
 use self::page::{Entry, read_page};
 pub use self::query::{ListUsers, UserSort, UserSortField};
 use crate::client::{Answer, Client};

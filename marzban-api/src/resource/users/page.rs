@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::scan;
 use crate::client::{Answer, Mismatch, decode};
 use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserState};
@@ -15,14 +16,22 @@ use crate::request::Request;
 /// How many users of one page may be unreadable. The account of one takes a hundred times the room of a zero in a
 /// list, and a page with more of them is none of users.
 const MOST_UNREADABLE: usize = 10_000;
+
 /// What a page of users has for each of them.
 pub(crate) trait Entry: DeserializeOwned {
     fn username(&self) -> &str;
+
+    /// Reads a page in a way of its own; none where it has none, or leaves the page to the reader of all JSON.
+    fn scan(page: &[u8]) -> Option<(Vec<Self>, u64)>;
 }
 
 impl Entry for User {
     fn username(&self) -> &str {
         &self.username
+    }
+
+    fn scan(_: &[u8]) -> Option<(Vec<Self>, u64)> {
+        None
     }
 }
 
@@ -30,21 +39,26 @@ impl Entry for UserState {
     fn username(&self) -> &str {
         &self.username
     }
+
+    fn scan(page: &[u8]) -> Option<(Vec<Self>, u64)> {
+        scan::states(page)
+    }
 }
 
 /// The users of a page, or what is known of one that cannot be read, and the total.
 pub(super) type Entries<T> = (Vec<Result<T, UnreadableUser>>, u64);
 
+#[derive(Deserialize)]
+struct Page<L> {
+    users: L,
+    total: u64,
+}
+
 /// Reads a page.
 pub(super) fn read_page<T: Entry>(answer: &Answer, request: &Request) -> Result<Entries<T>, Error> {
-    #[derive(Deserialize)]
-    struct Page<L> {
-        users: L,
-        total: u64,
-    }
     // Nearly every page can be read as a whole, which is one pass over its text; else its users are taken one by one.
-    if let Ok(page) = serde_json::from_slice::<Page<Vec<T>>>(&answer.body) {
-        return Ok((page.users.into_iter().map(Ok).collect(), page.total));
+    if let Ok((users, total)) = read_whole(&answer.body) {
+        return Ok((users.into_iter().map(Ok).collect(), total));
     }
     let page: Page<OneByOne<T>> = answer.decode(request)?;
     let read = |found: Result<T, Broken>| {
@@ -54,6 +68,14 @@ pub(super) fn read_page<T: Entry>(answer: &Answer, request: &Request) -> Result<
         })
     };
     Ok((page.users.0.into_iter().map(read).collect(), page.total))
+}
+
+/// Reads a page all of whose users can be read.
+pub(crate) fn read_whole<T: Entry>(page: &[u8]) -> Result<(Vec<T>, u64), serde_json::Error> {
+    match T::scan(page) {
+        Some(read) => Ok(read),
+        None => serde_json::from_slice(page).map(|Page { users, total }| (users, total)),
+    }
 }
 
 /// The users of a page, each read by itself.
