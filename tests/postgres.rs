@@ -28,7 +28,7 @@ const BOT_SCHEMA: &str = include_str!("postgres/bot_schema.sql");
 pub struct TestDatabase {
     name: String,
     url: String,
-    server: &'static str,
+    server: String,
 }
 
 impl TestDatabase {
@@ -37,19 +37,32 @@ impl TestDatabase {
     /// # Panics
     /// When there is a server that does not work, or none although `REQUIRE_POSTGRES` is `1`.
     pub async fn new() -> Option<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let server = server()?;
+        match Self::on(server).await {
+            Ok(database) => Some(database),
+            Err(error) => panic!("no database can be created: {error:?}"),
+        }
+    }
+
+    /// Creates a database on this server, whatever databases it has.
+    ///
+    /// # Errors
+    /// When there is no such server, or it does not let its user create databases.
+    pub async fn on(server: &str) -> Result<Self, tokio_postgres::Error> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!(
             "marzban_sync_test_{}_{number}_{:08x}",
             process::id(),
             fastrand::u32(..)
         );
-        execute(server, &format!("CREATE DATABASE {name}")).await;
-        Some(Self {
+        let (client, connection) = tokio_postgres::connect(server, NoTls).await?;
+        tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        Ok(Self {
             url: with_database(server, &name),
             name,
-            server,
+            server: server.to_owned(),
         })
     }
 
@@ -59,7 +72,7 @@ impl TestDatabase {
     /// When the server does not know the time zone.
     pub async fn in_time_zone(self, zone: &str) -> Self {
         execute(
-            self.server,
+            &self.server,
             &format!("ALTER DATABASE {} SET TimeZone = '{zone}'", self.name),
         )
         .await;
@@ -144,7 +157,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (server, drop) = (
-            self.server,
+            self.server.clone(),
             format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
         );
         // On a thread of its own, since a runtime of the test's kind cannot be blocked on from within.
@@ -152,7 +165,7 @@ impl Drop for TestDatabase {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime
                 .expect("a runtime starts")
-                .block_on(execute(server, &drop));
+                .block_on(execute(&server, &drop));
         })
         .join();
         assert!(

@@ -43,7 +43,21 @@ impl Postgres {
     /// # Panics
     /// When the server does not do as it should.
     pub async fn with(customers: u64) -> Option<Self> {
-        let database = TestDatabase::new().await?;
+        Some(Self::fill(TestDatabase::new().await?, customers).await)
+    }
+
+    /// One with so many customers, in a database of its own on this server.
+    ///
+    /// # Errors
+    /// When there is no such server, or it does not let its user create databases.
+    ///
+    /// # Panics
+    /// As [`with`](Self::with).
+    pub async fn on(server: &str, customers: u64) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self::fill(TestDatabase::on(server).await?, customers).await)
+    }
+
+    async fn fill(database: TestDatabase, customers: u64) -> Self {
         database.create_bot_schema().await;
         let store = PostgresStore::connect(database.url())
             .await
@@ -62,11 +76,11 @@ impl Postgres {
             ))
             .await
             .expect("rows can be put in");
-        Some(Self {
+        Self {
             store,
             client,
             database,
-        })
+        }
     }
 
     /// Its URL.

@@ -3,8 +3,9 @@
 //! `cargo run --release --example loadtest -- --accounts 10000 --request-ms 8 --user-us 2500`
 //!
 //! The panel runs in one process and the sync of each number of accounts in one of its own, so that the peak of memory
-//! is that of the sync alone. The database is an `SQLite` file that is thrown away, or with `--postgres` a database on a
-//! throwaway server, or on that of `TEST_DATABASE_URL`.
+//! is that of the sync alone. The database is an `SQLite` file that is thrown away, or with `--postgres` one of its own on
+//! the server of `DATABASE_URL` or `TEST_DATABASE_URL`, or on a throwaway server; it is dropped at the end, and no other
+//! one is touched.
 
 #![expect(clippy::print_stdout, reason = "what it measures is what it is for")]
 
@@ -43,6 +44,9 @@ struct Arguments {
     /// Into PostgreSQL and not into `SQLite`.
     #[arg(long)]
     postgres: bool,
+    /// The server on which `--postgres` creates a database of its own, and drops it at the end.
+    #[arg(long, env, hide_env_values = true)]
+    database_url: Option<String>,
     /// Also measure the original's way, one request and one UPDATE an account, by this many accounts.
     #[arg(long, num_args = 0..=1, default_missing_value = "200")]
     compare: Option<u64>,

@@ -60,10 +60,7 @@ pub(crate) fn run(arguments: &Arguments, url: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let bot = if arguments.postgres {
-            let bot = Postgres::with(accounts)
-                .await
-                .context("there is no PostgreSQL server")?;
-            Bot::Postgres(Box::new(bot))
+            Bot::Postgres(Box::new(postgres(arguments, accounts).await?))
         } else {
             Bot::Sqlite(Sqlite::with(accounts).await)
         };
@@ -77,6 +74,18 @@ pub(crate) fn run(arguments: &Arguments, url: &str) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// A database of its own, whatever else the server has.
+async fn postgres(arguments: &Arguments, accounts: u64) -> Result<Postgres> {
+    match arguments.database_url.as_deref() {
+        None | Some("") => Postgres::with(accounts)
+            .await
+            .context("there is no PostgreSQL server"),
+        Some(server) => Postgres::on(server, accounts)
+            .await
+            .context("no database can be created on the server of DATABASE_URL"),
+    }
 }
 
 /// Syncs twice; the second time there is nothing to write.
