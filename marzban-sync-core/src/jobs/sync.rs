@@ -24,8 +24,8 @@ use absent::{MAX_WAITING, Waiting};
 use cheap::Choice;
 use held::Held;
 
-/// Users a page: large enough that a run takes few statements, small enough that two of them are held in memory.
-const PAGE_USERS: u32 = 5_000;
+/// Users a page: enough that a run takes few statements, and few enough that two pages are little memory.
+const PAGE_USERS: u32 = 2_500;
 
 /// Brings subscriptions in line with the panel: status, end date, access, traffic, last connection.
 ///
