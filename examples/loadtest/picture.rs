@@ -40,6 +40,7 @@ fn draw_time(area: &Area<'_>, title: &str, all: &[Measured]) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 20))
         .margin(12)
+        .margin_right(40)
         .x_label_area_size(36)
         .y_label_area_size(64)
         .build_cartesian_2d(span(all).log_scale(), (0.01..longest).log_scale())?;
@@ -75,6 +76,7 @@ fn draw_memory(area: &Area<'_>, all: &[Measured]) -> Drawn {
     let most = largest(all.iter().map(|measured| measured.peak_mib)).max(64.0) * 1.1;
     let mut chart = ChartBuilder::on(area)
         .margin(12)
+        .margin_right(40)
         .x_label_area_size(36)
         .y_label_area_size(64)
         .build_cartesian_2d(span(all).log_scale(), 0.0..most)?;
