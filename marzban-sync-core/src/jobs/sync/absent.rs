@@ -160,10 +160,10 @@ impl Sync {
         }
     }
 
-    /// Whether an absence, if it were confirmed, would be news to a row.
+    /// Whether an absence, if it were confirmed, would be news to a row, or keeps another account from being decided on.
     pub(super) fn has_news_of_absence(&self) -> bool {
         let mut waiting = self.waiting.values();
-        self.unasked > 0 || waiting.any(|waiting| waiting.is_absent && waiting.is_news)
+        self.unasked > 0 || waiting.any(|waiting| !waiting.is_absent || waiting.is_news)
     }
 
     /// Reports an absent user that nobody asked for.

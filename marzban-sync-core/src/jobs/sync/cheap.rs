@@ -113,6 +113,10 @@ impl Sync {
         if self.unclear > 0 {
             return Some(format!("The panel did not show {} users", self.unclear));
         }
+        // The safety limits count these together with those who are gone, and strangers may make up for the latter.
+        if self.tally.expired_early > 0 {
+            return Some("The panel ended users before their time".to_owned());
+        }
         // It may be one of many whom strangers make up for, or of another panel: the safety limits are to count all.
         self.has_news_of_absence()
             .then(|| "The panel lacks a user that had access".to_owned())

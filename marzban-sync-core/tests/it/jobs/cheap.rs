@@ -207,6 +207,23 @@ async fn the_safety_limits_count_those_too_whom_strangers_make_up_for() {
 }
 
 #[tokio::test]
+async fn early_ends_count_together_with_the_absences_that_strangers_make_up_for() {
+    let (world, context) = in_line(60).await;
+    for id in 1..=4 {
+        world.panel.remove(&format!("user{id}"));
+        world.panel.put(&format!("stranger{id}"), user("active", day(5)));
+        world
+            .panel
+            .put(&format!("user{}", 10 + id), user("expired", day(-1)));
+    }
+    let before = world.rows();
+    let (report, _) = run(&world, &context).await;
+    assert_eq!(report.run.stopped, Some(Stopped::Safety));
+    assert_eq!((report.missing, report.run.withheld, report.total), (4, 8, 60));
+    assert_eq!(world.rows(), before);
+}
+
+#[tokio::test]
 async fn the_accounts_of_a_customer_are_read_together() {
     let (world, context) = in_line(3).await;
     world.account(4, 1);
