@@ -53,7 +53,9 @@ pub(super) async fn take(client: &Client, accounts: u64) -> Result<Option<Census
 /// Whether the sums can be those of so many accounts, and listing who is not active costs less than reading them.
 fn is_worthwhile(sums: &SystemStats, accounts: u64) -> bool {
     let listed = [sums.users_limited, sums.users_disabled, sums.users_on_hold];
-    let total: Option<u64> = listed.into_iter().sum();
+    let total = listed
+        .into_iter()
+        .try_fold(0_u64, |total, listed| total.checked_add(listed?));
     sums.users_active <= accounts && total.is_some_and(|total| total <= accounts)
 }
 
