@@ -72,9 +72,9 @@ async fn a_locked_config_is_a_conflict_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn a_subscription_is_not_locked_for_an_account_that_somebody_else_holds() {
+async fn an_account_is_not_locked_when_somebody_else_holds_its_subscription() {
     const FREE: &str =
-        "SELECT count(*) FROM (SELECT FROM subscriptions FOR NO KEY UPDATE SKIP LOCKED) AS subscription";
+        "SELECT count(*) FROM (SELECT FROM vpn_configs FOR NO KEY UPDATE SKIP LOCKED) AS config";
     let Some(bot) = Bot::with_one_account().await else {
         return;
     };
@@ -90,7 +90,7 @@ async fn a_subscription_is_not_locked_for_an_account_that_somebody_else_holds() 
 
     let mut other = bot.database.connect().await;
     let other = other.transaction().await.unwrap();
-    let hold = "SELECT FROM vpn_configs FOR NO KEY UPDATE";
+    let hold = "SELECT FROM subscriptions FOR NO KEY UPDATE";
     other.batch_execute(hold).await.unwrap();
     let changes = [expiry(&account)];
     let apply = || at_once(store.apply(DEFAULT_PANEL, &changes, now()));
