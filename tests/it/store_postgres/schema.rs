@@ -227,7 +227,7 @@ async fn an_index_that_is_missing_is_told_of_and_not_created() {
 }
 
 #[tokio::test]
-async fn an_index_does_that_begins_with_the_column_and_no_other() {
+async fn an_index_of_all_rows_does_that_begins_with_the_column_and_no_other() {
     let told = ["CREATE INDEX CONCURRENTLY ON subscriptions (user_id)"];
     let cases = [
         ("(user_id, status)", &told[..0]),
@@ -235,6 +235,8 @@ async fn an_index_does_that_begins_with_the_column_and_no_other() {
         ("(status, user_id)", &told[..]),
         ("((user_id + 1), user_id)", &told[..]),
         ("(status) INCLUDE (user_id)", &told[..]),
+        ("(user_id) WHERE status = 'active'", &told[..]),
+        ("USING brin (user_id)", &told[..]),
     ];
     for (columns, expected) in cases {
         let Some(bot) = Bot::new().await else { return };

@@ -8,7 +8,10 @@ SELECT
     -- Whether rows are found by it without going through the table; of what is no plain table that is not known.
     class.relkind <> 'r' OR EXISTS (
         SELECT FROM pg_index
+        JOIN pg_class AS index ON index.oid = indexrelid
+        JOIN pg_am ON pg_am.oid = index.relam
         WHERE indrelid = class.oid AND indkey[0] = attribute.attnum AND indisvalid
+            AND indpred IS NULL AND pg_am.amname IN ('btree', 'hash')
     ) AS is_indexed
 FROM unnest($1) AS wanted (name)
 JOIN pg_class AS class ON class.oid = to_regclass(quote_ident(wanted.name))
