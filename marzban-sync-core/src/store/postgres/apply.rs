@@ -50,7 +50,10 @@ async fn lock_and_write(
     now: DateTime<Utc>,
 ) -> Result<Vec<AccountId>, StoreError> {
     let locked = lock_rows(connection, chunk).await?;
-    let free: Vec<&Change> = chunk.iter().filter(|change| locked.hold(change)).collect();
+    let free: Vec<&Change> = chunk
+        .iter()
+        .filter(|change| locked.contains(&change.account.id.0))
+        .collect();
     if free.is_empty() {
         return Ok(Vec::new());
     }
@@ -100,52 +103,21 @@ fn chunks(changes: &[Change], size: usize) -> Vec<&[Change]> {
     chunks
 }
 
-/// The rows that this transaction holds locked.
-#[derive(Default)]
-struct Locked {
-    configs: HashSet<i64>,
-    subscriptions: HashSet<i64>,
-}
-
-impl Locked {
-    /// Whether every row that a change depends on is held.
-    fn hold(&self, change: &Change) -> bool {
-        self.configs.contains(&change.account.id.0)
-            && subscription_read(change).is_none_or(|id| self.subscriptions.contains(&id))
-    }
-}
-
 /// The id of the subscription that a change depends on.
 fn subscription_read(change: &Change) -> Option<i64> {
     let subscription = change.account.subscription.as_ref()?;
     change.depends_on_subscription().then_some(subscription.id.0)
 }
 
-#[derive(QueryableByName)]
-struct LockedRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Bool)]
-    is_config: bool,
-}
-
-async fn lock_rows(connection: &mut AsyncPgConnection, chunk: &[Change]) -> Result<Locked, StoreError> {
-    let rows: Vec<LockedRow> = sql_query(LOCK_ROWS)
+/// The ids of the accounts that this transaction holds locked, each with the subscription that its change depends on.
+async fn lock_rows(connection: &mut AsyncPgConnection, chunk: &[Change]) -> Result<HashSet<i64>, StoreError> {
+    let rows: Vec<IdRow> = sql_query(LOCK_ROWS)
         .bind::<Array<BigInt>, _>(chunk.iter().map(|change| change.account.id.0).collect::<Vec<_>>())
         .bind::<Array<Nullable<BigInt>>, _>(chunk.iter().map(subscription_read).collect::<Vec<_>>())
         .load(connection)
         .await
         .map_err(failed("cannot lock the rows that change"))?;
-    let mut locked = Locked::default();
-    for LockedRow { id, is_config } in rows {
-        let ids = if is_config {
-            &mut locked.configs
-        } else {
-            &mut locked.subscriptions
-        };
-        ids.insert(id);
-    }
-    Ok(locked)
+    Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// The statement that compares and writes.
@@ -218,7 +190,7 @@ fn write_sql() -> String {
 }
 
 #[derive(QueryableByName)]
-struct AppliedRow {
+struct IdRow {
     #[diesel(sql_type = BigInt)]
     id: i64,
 }
@@ -235,7 +207,7 @@ async fn write(
             .map(|change| value(&change.account).map(column))
             .collect()
     };
-    let rows: Vec<AppliedRow> = sql_query(write_sql())
+    let rows: Vec<IdRow> = sql_query(write_sql())
         .bind::<Timestamp, _>(column(now))
         .bind::<Array<BigInt>, _>(each(changes, |change| change.account.id.0))
         .bind::<Array<Text>, _>(each(changes, |change| change.account.name.as_str()))

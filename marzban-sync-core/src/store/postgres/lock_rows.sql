@@ -16,6 +16,4 @@ locked_config AS MATERIALIZED (
     ))
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT id::bigint AS id, true AS is_config FROM locked_config
-UNION ALL
-SELECT id::bigint AS id, false AS is_config FROM locked_subscription
+SELECT id::bigint AS id FROM locked_config
