@@ -4,11 +4,11 @@ use std::hint::black_box;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use marzban_sync_core::account::{
-    Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId,
-};
+use marzban_sync_core::account::{Account, AccountId, Elsewhere, Subscription, SubscriptionId, UserId};
+use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
-use marzban_sync_core::policy::Policy;
+use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::policy::{Answers, Policy};
 use marzban_sync_core::reconcile::{Facet, Observed, customers, reconcile};
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
@@ -24,12 +24,22 @@ fn observed(number: i64) -> Observed {
         is_active: Some(true),
         traffic_used: Some(number),
         last_connected_at: Some(NOW),
-        active_elsewhere: false,
-        subscription: Some(Subscription {
-            id: SubscriptionId(number),
-            status: SubscriptionStatus::Active,
-            end_date: Some(end_date),
-        }),
+        updated_at: None,
+        subscription: Some(Subscription::new(
+            SubscriptionId(number),
+            "active",
+            Some(end_date),
+        )),
+        other_subscriptions: [].into(),
+        elsewhere: Elsewhere::default(),
+        sharers: [].into(),
+        agreement: Agreement {
+            end: Some(EndDate::At(end_date)),
+            latest_end: Some(end_date),
+            created_at: Some(NOW),
+            ..Agreement::default()
+        },
+        revision: 1,
     };
     let user = PanelUser {
         status: PanelStatus::Active,
@@ -54,7 +64,8 @@ fn bench(criterion: &mut Criterion) {
             &accounts,
             |bencher, accounts| {
                 bencher.iter(|| {
-                    let decide = |customer| reconcile(customer, Facet::Subscriptions, Policy::default(), NOW);
+                    let (policy, answers) = (Policy::default(), Answers::default());
+                    let decide = |customer| reconcile(customer, Facet::Subscriptions, policy, &answers, NOW);
                     black_box(
                         customers(accounts)
                             .map(decide)

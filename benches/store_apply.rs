@@ -16,7 +16,7 @@ use diesel::{RunQueryDsl, sql_query};
 use marzban_sync_benches::database::{NOW, Postgres, Sqlite};
 use marzban_sync_core::account::Account;
 use marzban_sync_core::plan::{Change, EndDate, Reason};
-use marzban_sync_core::store::{DEFAULT_PANEL, Scope, Store};
+use marzban_sync_core::store::{DEFAULT_PANEL, Store};
 use tokio::runtime::Runtime;
 
 /// As many users as a page of the jobs has.
@@ -41,7 +41,7 @@ async fn pass(store: &dyn Store, every: i64, difference: Difference) -> usize {
     let (mut after, mut written) = (None, 0);
     loop {
         let page = store
-            .page_accounts(DEFAULT_PANEL, Scope::All, after, PAGE)
+            .page_accounts(DEFAULT_PANEL, after, PAGE, NOW)
             .await
             .expect("a page can be read");
         let changes: Vec<Change> = page
@@ -51,7 +51,7 @@ async fn pass(store: &dyn Store, every: i64, difference: Difference) -> usize {
             .map(difference)
             .collect();
         if !changes.is_empty() {
-            let applied = store.apply(DEFAULT_PANEL, &changes, NOW).await;
+            let applied = store.apply(DEFAULT_PANEL, None, &changes, NOW).await;
             let applied = applied.expect("changes can be written").len();
             assert_eq!(applied, changes.len(), "nobody else writes");
             written += applied;

@@ -9,11 +9,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use marzban_api::{Client, ClientBuilder, Pacing, SecretString};
 use marzban_sync_core::error::{StoreError, StoreErrorKind, chain};
-use marzban_sync_core::history::History;
-use marzban_sync_core::jobs::StatusReads;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::{DEFAULT_PANEL, Migration, PostgresStore, SqliteStore, Store};
 use tracing_subscriber::EnvFilter;
@@ -40,8 +37,6 @@ Environment (a .env file is read too):
   DATABASE_URL                           postgres://user:password@host/database or sqlite://path
   MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
   MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
-  MARZBAN_STATUS_READS                   cheap: the status job reads whom the panel's sums leave in doubt, and
-                                         everybody every 6 hours; full: everybody each time [default: full]
   MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
   MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
 ";
@@ -72,6 +67,14 @@ impl fmt::Display for Failure {
         let (Self::Configuration(line) | Self::Run(line)) = self;
         f.write_str(line)
     }
+}
+
+/// Why a program ends, as it is shown: each line of the message is an error of its own.
+#[must_use]
+pub fn errors(message: &impl fmt::Display) -> String {
+    let message = message.to_string();
+    let lines: Vec<String> = message.lines().map(|line| format!("error: {line}")).collect();
+    lines.join("\n")
 }
 
 /// The log filter of `RUST_LOG`; `info` without it.
@@ -155,15 +158,6 @@ impl Connected {
         migrated.map_err(|error| Failure::Run(chain(&error)))
     }
 
-    /// What the store has recorded of its runs.
-    #[must_use]
-    pub fn history(&self) -> Arc<dyn History> {
-        match self {
-            Self::Postgres(store) => Arc::new(store.clone()),
-            Self::Sqlite(store) => Arc::new(store.clone()),
-        }
-    }
-
     /// The store, whatever its kind.
     #[must_use]
     pub fn into_store(self) -> Arc<dyn Store> {
@@ -211,19 +205,6 @@ impl PanelName {
         format!("MARZBAN_{}_{name}", self.0.to_ascii_uppercase().replace('-', "_"))
     }
 
-    /// How the status job reads this panel's users, as the environment says.
-    ///
-    /// # Errors
-    /// When it says neither `full` nor `cheap`.
-    pub fn status_reading_from_environment(&self) -> Result<StatusReading, String> {
-        let name = self.variable("STATUS_READS");
-        match variable(&name)?.as_deref() {
-            None | Some("full") => Ok(StatusReading::Full),
-            Some("cheap") => Ok(StatusReading::Cheap),
-            Some(_) => Err(format!("{name} must be full or cheap")),
-        }
-    }
-
     /// The panel that the environment says.
     ///
     /// # Errors
@@ -258,30 +239,6 @@ impl PanelName {
             builder,
             &format!("{ca_file} or {subscription_path}"),
         )?))
-    }
-}
-
-/// How often everybody is read where the status job reads cheaply.
-const FULL_EVERY: TimeDelta = TimeDelta::hours(6);
-
-/// How the status job reads a panel's users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "there are two ways")]
-pub enum StatusReading {
-    /// Everybody, each time.
-    Full,
-    /// Whom the panel's sums leave in doubt, and everybody every 6 hours.
-    Cheap,
-}
-
-impl StatusReading {
-    /// What a context is told, with the history that says when everybody was read.
-    #[must_use]
-    pub fn over(self, history: impl History + 'static) -> StatusReads {
-        match self {
-            Self::Full => StatusReads::Full,
-            Self::Cheap => StatusReads::cheap(FULL_EVERY, history),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod bot;
 pub mod environment;
+pub mod policies;
 pub mod run_metrics;
 pub mod schedules;
 pub mod signals;

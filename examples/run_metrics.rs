@@ -129,12 +129,7 @@ fn accounts(report: &Report) -> (Option<u64>, Vec<(&'static str, u64)>) {
         ),
         Report::GetMarzbanSystemStats(_) => return (None, Vec::new()),
     };
-    results.extend(
-        report
-            .run()
-            .into_iter()
-            .flat_map(|run| [("unreached", run.unreached), ("unread", run.unread)]),
-    );
+    results.extend(report.run().map(|run| ("unreached", run.unreached)));
     (Some(total), results)
 }
 

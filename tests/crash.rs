@@ -1,7 +1,8 @@
-//! Runs one job, and stops dead at a failpoint until a line comes in, for tests that kill it there or let it go on.
+//! Runs one job, or undoes a run, and stops dead at a failpoint until a line comes in, for tests that kill it there or let
+//! it go on.
 //!
-//! `crash <job> <panel's URL> <database's URL> <now> [<failpoint> <how many times it is reached>]`; without a failpoint
-//! it names those that it reaches, one a line.
+//! `crash <job or undo=run> <rules> <panel's URL> <database's URL> <now> [<failpoint> <how many times it is reached>]`,
+//! where the rules are `usual`, `extending` or `disabling`; without a failpoint it names those that it reaches, one a line.
 
 use std::env;
 use std::error::Error;
@@ -9,11 +10,13 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use marzban_sync_core::error::chain;
 use marzban_sync_core::failpoints;
-use marzban_sync_core::jobs::{Context, StatusReads, run};
+use marzban_sync_core::jobs::{Context, run, undo};
 use marzban_sync_core::panel::MarzbanPanel;
+use marzban_sync_core::policy::{CleanupAction, PanelBehind, Policy};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::PostgresStore;
+use marzban_sync_core::store::{PostgresStore, RunId};
 use marzban_sync_core::testing::ManualClock;
 use marzban_sync_tests::client;
 
@@ -48,13 +51,35 @@ fn stop_at(name: &str, time: u32, clock: ManualClock) -> Result<(), String> {
     })
 }
 
+fn policy(rules: &str) -> Option<Policy> {
+    let mut policy = Policy::default();
+    match rules {
+        "usual" => {}
+        "extending" => {
+            policy.panel_behind = PanelBehind::Extend;
+            policy.extend_after = TimeDelta::zero();
+        }
+        "disabling" => policy.cleanup = CleanupAction::Disable,
+        _ => return None,
+    }
+    Some(policy)
+}
+
+async fn work(name: &str, context: &Context) -> Result<(), Box<dyn Error>> {
+    if let Some(id) = name.strip_prefix("undo=") {
+        undo(context, RunId(id.parse()?)).await?;
+    } else {
+        run(Job::parse(name).ok_or("no such job")?, context).await?;
+    }
+    Ok(())
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [job, panel, database, now, place @ ..] = arguments.as_slice() else {
-        return Err("crash <job> <panel> <database> <now> [<failpoint> <time>]".into());
+    let [name, rules, panel, database, now, place @ ..] = arguments.as_slice() else {
+        return Err("crash <job or undo=run> <rules> <panel> <database> <now> [<failpoint> <time>]".into());
     };
-    let job = Job::parse(job).ok_or("no such job")?;
     let now: DateTime<Utc> = now.parse()?;
     let clock = ManualClock::new(now);
     match place {
@@ -62,14 +87,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => name_each()?,
     }
     let panel = MarzbanPanel::new(client(panel, "admin", "admin"));
-    let store = PostgresStore::connect(database).await?;
-    let context = Context::builder(panel, store.clone())
+    let context = Context::builder(panel, PostgresStore::connect(database).await?)
         .clock(clock)
-        .status_reads(StatusReads::cheap(TimeDelta::hours(6), store))
+        .policy(policy(rules).ok_or("no such rules")?)
         .build();
-    match run(job, &context).await {
-        Ok(_) => say("done"),
-        Err(error) => say(&format!("failed: {}", marzban_sync_core::error::chain(&error))),
+    match work(name, &context).await {
+        Ok(()) => say("done"),
+        Err(error) => say(&format!("failed: {}", chain(error.as_ref()))),
     }
     Ok(())
 }

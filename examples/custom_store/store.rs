@@ -1,5 +1,5 @@
 //! A bot with tables of its own, and all that the library has to know of them: how to list them, and how to write to
-//! them. Nothing in here decides anything; paging, scopes, the governing subscription and compare-and-set are those of
+//! them. Nothing in here decides anything; paging, the governing subscription and compare-and-set are those of
 //! [`ListedStore`](marzban_sync_core::store::ListedStore).
 //!
 //! What such a bot has to guarantee is said at [`Customers`]; `store_conformance!` proves most of it.
@@ -24,16 +24,18 @@ diesel::table! {
         changed -> Nullable<BigInt>, }
 }
 diesel::table! {
-    keys (no) { no -> BigInt, person -> BigInt, server -> Nullable<Text>, vpn_login -> Nullable<Text>,
-        works -> Nullable<Bool>, bytes -> Nullable<BigInt>, seen -> Nullable<BigInt>, changed -> Nullable<BigInt>, }
+    keys (no) { no -> BigInt, person -> BigInt, plan -> Nullable<BigInt>, server -> Nullable<Text>,
+        vpn_login -> Nullable<Text>, works -> Nullable<Bool>, bytes -> Nullable<BigInt>, seen -> Nullable<BigInt>,
+        changed -> Nullable<BigInt>, }
 }
 
 const TABLES: &str = "
     CREATE TABLE people (no INTEGER PRIMARY KEY, telegram INTEGER);
     CREATE TABLE plans (no INTEGER PRIMARY KEY, person INTEGER NOT NULL REFERENCES people, state TEXT NOT NULL,
         begins INTEGER, paid_until INTEGER, changed INTEGER);
-    CREATE TABLE keys (no INTEGER PRIMARY KEY, person INTEGER NOT NULL REFERENCES people, server TEXT, vpn_login TEXT,
-        works BOOLEAN, bytes INTEGER, seen INTEGER, changed INTEGER);";
+    CREATE TABLE keys (no INTEGER PRIMARY KEY, person INTEGER NOT NULL REFERENCES people,
+        plan INTEGER REFERENCES plans, server TEXT, vpn_login TEXT, works BOOLEAN, bytes INTEGER, seen INTEGER,
+        changed INTEGER);";
 
 /// The bot's database.
 pub(crate) struct Shop(Mutex<SqliteConnection>);
@@ -62,13 +64,22 @@ impl Customers for Shop {
 
     async fn update(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
         // Immediate: it keeps other writers out from here on, and not only from its first write.
-        let written = self.connection().immediate_transaction(|connection| {
-            for row in decide(&list(connection)?) {
-                write(connection, row, now.timestamp_micros())?;
-            }
-            Ok(())
+        let written = self
+            .connection()
+            .immediate_transaction(|connection| write_all(connection, decide, now));
+        written.map(drop).map_err(failed)
+    }
+
+    async fn rehearse(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let mut rows = 0;
+        let taken_back = self.connection().immediate_transaction(|connection| {
+            rows = write_all(connection, decide, now)?;
+            Err::<(), _>(Error::RollbackTransaction)
         });
-        written.map_err(failed)
+        match taken_back {
+            Err(Error::RollbackTransaction) => Ok(rows),
+            taken_back => taken_back.map(|()| rows).map_err(failed),
+        }
     }
 }
 
@@ -83,44 +94,47 @@ fn list(connection: &mut SqliteConnection) -> QueryResult<Vec<Customer>> {
         };
         customers.insert(no, customer);
     }
-    let columns = (plans::no, plans::person, plans::state, plans::paid_until);
-    for (no, person, state, paid_until) in plans::table
-        .select(columns)
-        .load::<(_, i64, String, _)>(connection)?
+    for (no, person, state, begins, paid_until, changed) in
+        plans::table.load::<(_, i64, _, _, _, _)>(connection)?
     {
         let customer = customers.get_mut(&person).ok_or(Error::NotFound)?;
+        let status = status(state);
         customer.subscriptions.push(Subscription {
-            id: SubscriptionId(no),
-            status: status(state),
-            end_date: moment(paid_until)?,
+            start_date: moment(begins)?,
+            updated_at: moment(changed)?,
+            // The library's word for it, and not the bot's: what `write` makes of it is the bot's again.
+            ..Subscription::new(SubscriptionId(no), status.as_str(), moment(paid_until)?)
         });
     }
-    let columns = (
-        keys::no,
-        keys::person,
-        keys::server,
-        keys::vpn_login,
-        keys::works,
-        keys::bytes,
-        keys::seen,
-    );
-    for (no, person, panel, name, is_active, traffic_used, seen) in
-        keys::table
-            .select(columns)
-            .load::<(_, i64, _, _, _, _, _)>(connection)?
+    for (no, person, plan, panel, name, is_active, traffic_used, seen, changed) in
+        keys::table.load::<(_, i64, Option<i64>, _, _, _, _, _, _)>(connection)?
     {
         let customer = customers.get_mut(&person).ok_or(Error::NotFound)?;
-        let (id, last_connected_at) = (AccountId(no), moment(seen)?);
         customer.logins.push(Login {
-            id,
+            id: AccountId(no),
             panel,
             name,
             is_active,
             traffic_used,
-            last_connected_at,
+            last_connected_at: moment(seen)?,
+            updated_at: moment(changed)?,
+            subscription_id: plan.map(SubscriptionId),
         });
     }
     Ok(customers.into_values().collect())
+}
+
+/// Writes what is decided, and counts the rows.
+fn write_all(
+    connection: &mut SqliteConnection,
+    decide: Decide<'_>,
+    now: DateTime<Utc>,
+) -> QueryResult<usize> {
+    let mut rows = 0;
+    for row in decide(&list(connection)?) {
+        rows += write(connection, row, now.timestamp_micros())?;
+    }
+    Ok(rows)
 }
 
 fn write(connection: &mut SqliteConnection, row: Write, now: i64) -> QueryResult<usize> {

@@ -7,13 +7,15 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_examples::environment::{HELP, PanelName};
-use marzban_sync_examples::schedules;
+use marzban_sync_examples::{policies, schedules};
 
 const AFTER_HELP: &str = "  RUST_LOG                               log filter [default: info; error in a demo]
 With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
 those whose vpn_configs.panel is de-1; without any --panel there is one, whose accounts have a null there.
+";
 
-Schedules (UTC), unless --schedule says otherwise; each run may take 30 minutes:
+const LAST_HELP: &str = "
+Schedules (UTC), unless --schedule says otherwise:
   sync_subscriptions_from_marzban   0 */2 * * *
   sync_user_status_from_marzban     30 * * * *
   cleanup_expired_marzban_users     0 1 * * 1
@@ -27,7 +29,7 @@ Exit code: 0 it was asked to stop, 1 it could not run or not stop in time, 2 bad
 
 /// Keeps a bot's database in step with its Marzban panels, on schedule.
 #[derive(Debug, Parser)]
-#[command(name = "scheduler", after_help = format!("{HELP}{AFTER_HELP}"))]
+#[command(name = "scheduler", after_help = format!("{HELP}{AFTER_HELP}\n{}{LAST_HELP}", policies::HELP))]
 pub(crate) struct Arguments {
     /// One of several panels, by the name that `vpn_configs.panel` has; may be given several times.
     #[arg(long = "panel", value_name = "NAME")]
@@ -132,7 +134,7 @@ mod tests {
     fn the_help_tells_the_default_schedules() {
         for job in Job::ALL {
             let line = format!("  {:<33} {}\n", job.as_str(), Schedule::default_cron(job));
-            assert!(AFTER_HELP.contains(&line), "{line}");
+            assert!(LAST_HELP.contains(&line), "{line}");
         }
     }
 

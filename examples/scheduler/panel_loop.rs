@@ -90,10 +90,7 @@ impl PanelLoop {
         } = self.surroundings.clone();
         while !stop.is_cancelled() {
             let now = time.now();
-            let jobs: Vec<Job> = self.jobs.values().copied().collect();
-            for tick in self.agenda.take_due(now, |job| jobs.contains(&job)) {
-                self.start(tick);
-            }
+            self.start_due(now);
             let Some(next) = self.agenda.next(now) else { break };
             if self.jobs.is_empty() && until.is_some_and(|until| next > until) {
                 break;
@@ -111,6 +108,17 @@ impl PanelLoop {
         time.leave(&self.panel);
         while let Some(ended) = self.under_way.join_next_with_id().await {
             self.finish(ended);
+        }
+    }
+
+    /// Starts what is due, in the order of a full run.
+    fn start_due(&mut self, now: DateTime<Utc>) {
+        for turn in Job::ALL {
+            let under_way: Vec<Job> = self.jobs.values().copied().collect();
+            let waits = |job| job != turn || must_wait(job, &under_way);
+            for tick in self.agenda.take_due(now, waits) {
+                self.start(tick);
+            }
         }
     }
 
@@ -185,9 +193,32 @@ impl PanelLoop {
     }
 }
 
+/// Whether a job waits although it is due: runs over the same accounts come one after the other, so that they neither
+/// ask the panel at the same time nor overtake each other's rows, and a cleanup knows what the syncs have found.
+fn must_wait(job: Job, under_way: &[Job]) -> bool {
+    let is_over_accounts = |job: &Job| *job != Job::GetMarzbanSystemStats;
+    under_way.contains(&job) || is_over_accounts(&job) && under_way.iter().any(is_over_accounts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_over_accounts_come_one_after_the_other() {
+        let (sync, status) = (Job::SyncSubscriptionsFromMarzban, Job::SyncUserStatusFromMarzban);
+        let (cleanup, stats) = (Job::CleanupExpiredMarzbanUsers, Job::GetMarzbanSystemStats);
+        for (job, under_way, expected) in [
+            (sync, &[][..], false),
+            (status, &[sync], true),
+            (cleanup, &[stats, status], true),
+            (cleanup, &[stats], false),
+            (stats, &[sync], false),
+            (stats, &[stats], true),
+        ] {
+            assert_eq!(must_wait(job, under_way), expected, "{job} {under_way:?}");
+        }
+    }
 
     #[test]
     fn every_job_is_due_at_once_only_when_asked_for() {

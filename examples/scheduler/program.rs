@@ -11,10 +11,12 @@ use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::chain;
 use marzban_sync_core::history::last_ended;
 use marzban_sync_core::jobs::ContextBuilder;
+use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::Store;
-use marzban_sync_examples::environment::{self, Database, Failure};
+use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
+use marzban_sync_examples::policies::{Policies, policies_from_environment};
 use marzban_sync_examples::signals;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +44,7 @@ pub(crate) fn main() -> ExitCode {
     match ended {
         Ok(()) | Err(None) => ExitCode::SUCCESS,
         Err(Some(failure)) => {
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            let _ = writeln!(std::io::stderr(), "{}", environment::errors(&failure));
             failure.code()
         }
     }
@@ -75,36 +77,13 @@ async fn run(arguments: &Arguments, stop: &CancellationToken) -> Result<(), Fail
     let database = Database::from_environment().map_err(Failure::Configuration)?;
     let adapters = panels
         .iter()
-        .map(|name| {
-            Ok((
-                name.panel_from_environment()?,
-                name.status_reading_from_environment()?,
-            ))
-        })
+        .map(PanelName::panel_from_environment)
         .collect::<Result<Vec<_>, String>>()
         .map_err(Failure::Configuration)?;
+    let policies = policies_from_environment().map_err(Failure::Configuration)?;
+    let schedules = policies.limit(schedules);
     logging::install(arguments.log, filter);
-    let mut contexts = Vec::new();
-    let mut last_runs = LastRuns::new();
-    for (panel, (adapter, reading)) in panels.iter().zip(adapters) {
-        // A pool for each panel: the runs of one that hangs would hold the connections that another's need.
-        let connected = database.connect().await?;
-        if arguments.migrate && contexts.is_empty() {
-            connected.migrate().await?;
-        }
-        let history = connected.history();
-        let store = connected.into_store();
-        store
-            .verify_schema()
-            .await
-            .map_err(|error| Failure::Run(format!("{}; --migrate adds what is missing", chain(&error))))?;
-        if contexts.is_empty() {
-            let read = last_ended(&*history).await;
-            last_runs = read.map_err(|error| Failure::Run(chain(&error)))?;
-        }
-        let context = Context::builder(adapter, store).status_reads(reading.over(history));
-        contexts.push((panel.as_str().to_owned(), context));
-    }
+    let (contexts, last_runs) = contexts(&database, &panels, adapters, &policies, arguments.migrate).await?;
     let time = Time::Host;
     let names: Vec<String> = contexts.iter().map(|(name, _)| name.clone()).collect();
     let surroundings = Surroundings {
@@ -116,6 +95,37 @@ async fn run(arguments: &Arguments, stop: &CancellationToken) -> Result<(), Fail
         screen: None,
     };
     keep_in_step(arguments, &schedules, contexts, &last_runs, &surroundings).await
+}
+
+/// What each panel's loop needs, and when the jobs last ran.
+async fn contexts(
+    database: &Database,
+    panels: &[PanelName],
+    adapters: Vec<MarzbanPanel>,
+    policies: &Policies,
+    migrate: bool,
+) -> Result<(Vec<(String, ContextBuilder)>, LastRuns), Failure> {
+    let mut contexts = Vec::new();
+    let mut last_runs = LastRuns::new();
+    for (panel, adapter) in panels.iter().zip(adapters) {
+        // A pool for each panel: the runs of one that hangs would hold the connections that another's need.
+        let connected = database.connect().await?;
+        if migrate && contexts.is_empty() {
+            connected.migrate().await?;
+        }
+        let store = connected.into_store();
+        store
+            .verify_schema()
+            .await
+            .map_err(|error| Failure::Run(format!("{}; --migrate adds what is missing", chain(&error))))?;
+        if contexts.is_empty() {
+            let read = last_ended(&*store).await;
+            last_runs = read.map_err(|error| Failure::Run(chain(&error)))?;
+        }
+        let context = policies.set_up(Context::builder(adapter, store));
+        contexts.push((panel.as_str().to_owned(), context));
+    }
+    Ok((contexts, last_runs))
 }
 
 /// When the jobs of each panel last ran.

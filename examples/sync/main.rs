@@ -1,140 +1,132 @@
-//! Runs one job, or all four, once: for a cron job, a systemd timer, or by hand.
+//! Runs one job, or all four, once: for a cron job, a systemd timer, or by hand; and answers questions about past runs.
 //!
 //! `cargo run --example sync -- sync-subscriptions-from-marzban --dry-run`
 //!
 //! The environment (and a `.env` file) says which panel and which database; `--help` lists the variables.
 
+mod arguments;
+mod lookups;
 mod output;
 mod progress;
+mod table;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
-use marzban_sync_core::error::chain;
+use clap::Parser;
+use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_core::error::{StoreError, chain};
+use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::safety::SafetyLimits;
-use marzban_sync_core::store::DEFAULT_PANEL;
+use marzban_sync_core::store::Store;
 use marzban_sync_core::{Context, jobs};
-use marzban_sync_examples::environment::{self, Database, Failure, HELP, PanelName};
+use marzban_sync_examples::environment::{self, Database, Failure};
+use marzban_sync_examples::policies::policies_from_environment;
 use marzban_sync_examples::signals;
 
+use crate::arguments::{Arguments, Order};
 use crate::output::Format;
 use crate::progress::Progress;
 
-const AFTER_HELP: &str = "  RUST_LOG                               log filter [default: info]
-With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
-those whose vpn_configs.panel is de-1; without it, those whose panel is null.
-
-Exit code: 0 the job ran, 1 it could not run or was stopped, 2 bad usage or configuration.";
-
-/// Brings a bot's database in step with its Marzban panel.
-#[derive(Debug, Parser)]
-#[command(name = "sync", after_help = format!("{HELP}{AFTER_HELP}"))]
-struct Arguments {
-    /// What to run.
-    #[arg(value_enum)]
-    task: Task,
-    /// One of several panels, by the name that `vpn_configs.panel` has.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_PANEL, hide_default_value = true)]
-    panel: PanelName,
-    /// Say what would be done, and write nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// How to print reports; by default a table on a terminal, and JSON elsewhere.
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// No progress bar, even on a terminal.
-    #[arg(long)]
-    no_progress: bool,
-    /// Apply what the safety limits would withhold; look at a dry run first.
-    #[arg(long)]
-    allow_mass_changes: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Task {
-    /// Status, end dates, traffic and last connection of subscriptions.
-    SyncSubscriptionsFromMarzban,
-    /// Do the users still exist, does their access work.
-    SyncUserStatusFromMarzban,
-    /// Delete panel users whose subscriptions ended more than 7 days ago.
-    CleanupExpiredMarzbanUsers,
-    /// Collect the figures of the panel and its host.
-    GetMarzbanSystemStats,
-    /// All four, one after the other.
-    All,
-    /// Create the library's own tables, and columns that are missing; only adds.
-    Migrate,
-}
-
-impl Task {
-    fn jobs(self) -> &'static [Job] {
-        match self {
-            Self::SyncSubscriptionsFromMarzban => &[Job::SyncSubscriptionsFromMarzban],
-            Self::SyncUserStatusFromMarzban => &[Job::SyncUserStatusFromMarzban],
-            Self::CleanupExpiredMarzbanUsers => &[Job::CleanupExpiredMarzbanUsers],
-            Self::GetMarzbanSystemStats => &[Job::GetMarzbanSystemStats],
-            Self::All => &Job::ALL,
-            Self::Migrate => &[],
-        }
-    }
-}
+/// Customers that are read at once when names are looked up.
+const PAGE: u32 = 5_000;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let progress = Progress::new(!arguments.no_progress && std::io::stderr().is_terminal());
     run(&arguments, &progress).await.unwrap_or_else(|failure| {
-        progress.println(&format!("error: {failure}"));
+        progress.println(&environment::errors(&failure));
         failure.code()
     })
 }
 
 async fn run(arguments: &Arguments, progress: &Progress) -> Result<ExitCode, Failure> {
+    let order = arguments.order().map_err(Failure::Configuration)?;
     environment::load_dotenv().map_err(Failure::Configuration)?;
     progress.install_logging(environment::log_filter().map_err(Failure::Configuration)?);
     let format = arguments.format.unwrap_or_else(Format::for_stdout);
     let database = Database::from_environment().map_err(Failure::Configuration)?;
-    if arguments.task == Task::Migrate {
-        return migrate(&database, arguments.dry_run, format).await;
+    let panel = arguments.named_panel();
+    match order {
+        Order::Migrate => migrate(&database, format).await,
+        Order::Explain(name) => lookups::explain(&database, panel, &name, format).await,
+        Order::Undo(run) => lookups::undo(&database, panel, run, arguments.dry_run, format).await,
+        Order::Jobs(jobs, answers) => {
+            let context = context(arguments, &database, answers, progress).await?;
+            let mut complete = true;
+            for job in jobs {
+                complete &= run_job(*job, &context, format, progress).await;
+            }
+            Ok(if complete {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
     }
-    let panel = arguments
-        .panel
-        .panel_from_environment()
-        .map_err(Failure::Configuration)?;
-    let reading = arguments
-        .panel
-        .status_reading_from_environment()
-        .map_err(Failure::Configuration)?;
-    let connected = database.connect().await?;
-    let history = connected.history();
-    let mut limits = SafetyLimits::default();
-    limits.allow_mass_changes = arguments.allow_mass_changes;
-    let context = Context::builder(panel, connected.into_store())
-        .panel_name(arguments.panel.as_str())
-        .limits(limits)
-        .dry_run(arguments.dry_run)
-        .status_reads(reading.over(history))
-        .observer(progress.clone())
-        .cancellation(signals::cancelled_by_signal())
-        .build();
-    let mut complete = true;
-    for job in arguments.task.jobs() {
-        complete &= run_job(*job, &context, format, progress).await;
-    }
-    Ok(if complete {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
-async fn migrate(database: &Database, dry_run: bool, format: Format) -> Result<ExitCode, Failure> {
-    if dry_run {
-        let message = "migrate has no --dry-run; it only adds what is missing";
-        return Err(Failure::Configuration(message.to_owned()));
+/// What the jobs need, as the environment and the arguments say.
+async fn context(
+    arguments: &Arguments,
+    database: &Database,
+    answers: Answers,
+    progress: &Progress,
+) -> Result<Context, Failure> {
+    let name = arguments.panel();
+    let panel = name.panel_from_environment().map_err(Failure::Configuration)?;
+    let policies = policies_from_environment().map_err(Failure::Configuration)?;
+    let store = database.connect().await?.into_store();
+    for (flag, trust) in [
+        ("--trust-panel", &answers.trust_panel),
+        ("--trust-bot", &answers.trust_bot),
+    ] {
+        // Where the accounts cannot be read, the job says why.
+        for unknown in unknown_names(&*store, name.as_str(), trust)
+            .await
+            .unwrap_or_default()
+        {
+            let panel = name.as_str();
+            progress.println(&format!(
+                "warning: {flag} {unknown}: the panel {panel:?} has no account of this name"
+            ));
+        }
     }
+    let context = Context::builder(panel, store)
+        .panel_name(name.as_str())
+        .dry_run(arguments.dry_run)
+        .answers(answers)
+        .observer(progress.clone())
+        .cancellation(signals::cancelled_by_signal());
+    Ok(policies.set_up(context).build())
+}
+
+/// The names that no account of the panel has.
+async fn unknown_names(
+    store: &dyn Store,
+    panel: &str,
+    trust: &Trust,
+) -> Result<BTreeSet<String>, StoreError> {
+    let Trust::Names(names) = trust else {
+        return Ok(BTreeSet::new());
+    };
+    let mut unknown = names.clone();
+    let mut after = None;
+    loop {
+        let page = store.page_accounts(panel, after, PAGE, SystemClock.now()).await?;
+        for account in &page.accounts {
+            unknown.remove(&account.name);
+        }
+        match page.next {
+            Some(next) if !unknown.is_empty() => after = Some(next),
+            _ => return Ok(unknown),
+        }
+    }
+}
+
+async fn migrate(database: &Database, format: Format) -> Result<ExitCode, Failure> {
     let store = database.connect().await?;
     format.print_migration(&store.migrate().await?);
     Ok(ExitCode::SUCCESS)

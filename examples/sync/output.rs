@@ -3,13 +3,13 @@
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 use marzban_sync_core::error::{SyncError, chain};
+use marzban_sync_core::jobs::{Explanation, Undone};
 use marzban_sync_core::report::Report;
 use marzban_sync_core::store::Migration;
 use serde::Serialize;
-use serde_json::Value;
+
+use crate::table::tables;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -49,17 +49,26 @@ impl Format {
     }
 
     pub(crate) fn print_migration(self, migration: &Migration) {
-        self.print(&Migrated {
-            job: "migrate",
-            migration,
-        });
+        self.print_as("migrate", migration);
+    }
+
+    pub(crate) fn print_explanation(self, explanation: &Explanation) {
+        self.print_as("explain", explanation);
+    }
+
+    pub(crate) fn print_undone(self, undone: &Undone) {
+        self.print_as("undo", undone);
+    }
+
+    fn print_as(self, job: &'static str, what: &impl Serialize) {
+        self.print(&Named { job, what });
     }
 
     /// Prints one object; that nobody reads it any more is no reason to fail.
     fn print(self, object: &impl Serialize) {
         let text = match self {
             Self::Json => serde_json::to_string(object),
-            Self::Table => serde_json::to_value(object).map(table),
+            Self::Table => serde_json::to_value(object).map(tables),
         };
         let text = text.unwrap_or_else(|error| error.to_string());
         let _ = writeln!(std::io::stdout().lock(), "{text}");
@@ -86,59 +95,8 @@ struct Why {
 }
 
 #[derive(Serialize)]
-struct Migrated<'a> {
+struct Named<'a, T> {
     job: &'static str,
     #[serde(flatten)]
-    migration: &'a Migration,
-}
-
-/// Figures first, then lists, one row an entry.
-fn table(object: Value) -> String {
-    let Value::Object(object) = object else {
-        return object.to_string();
-    };
-    let mut figures = Table::new();
-    figures.load_style(UTF8_FULL_CONDENSED);
-    let mut lists = Vec::new();
-    for (key, value) in object {
-        match value {
-            Value::Array(entries) if entries.is_empty() => {}
-            Value::Array(entries) => lists.push((key, entries)),
-            Value::Object(entries) => {
-                for (inner, value) in entries {
-                    figures.add_row([format!("{key}.{inner}"), cell(&value)]);
-                }
-            }
-            value => {
-                figures.add_row([key, cell(&value)]);
-            }
-        }
-    }
-    let mut text = figures.to_string();
-    for (key, entries) in lists {
-        let mut list = Table::new();
-        list.load_style(UTF8_FULL_CONDENSED)
-            .set_header([format!("{key} ({})", entries.len())]);
-        for entry in &entries {
-            list.add_row([cell(entry)]);
-        }
-        text.push('\n');
-        text.push_str(&list.to_string());
-    }
-    text
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        Value::Object(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|(key, value)| format!("{key}={}", cell(value)))
-                .collect();
-            fields.join(" ")
-        }
-        other => other.to_string(),
-    }
+    what: &'a T,
 }

@@ -14,6 +14,7 @@ mod transport;
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use http::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -157,6 +158,32 @@ impl Client {
     #[must_use]
     pub fn subscription_path(&self) -> &str {
         &self.0.subscription_path
+    }
+
+    /// When the panel answered last, by its own clock: the `Date` header of that answer, in whole seconds.
+    ///
+    /// Clones share it. It is none until an answer with such a header has come. Only what the panel itself says counts,
+    /// a refusal too, and neither a proxy's page nor a 5xx nor a websocket. The panel's users expire by its clock, so
+    /// compare it with the host's, soon after an answer. A proxy in front of the panel may put its own date into
+    /// answers that it passes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let panel = marzban_api::testing::FakePanel::start().await;
+    /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+    /// # panel.set_now("2025-09-15T00:00:00.5Z".parse()?);
+    /// assert_eq!(client.last_date(), None);
+    /// client.system().stats().await?;
+    /// assert_eq!(client.last_date(), Some("2025-09-15T00:00:00Z".parse()?));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn last_date(&self) -> Option<DateTime<Utc>> {
+        self.0.transport.last_date.get()
     }
 
     pub(crate) fn batching(&self) -> &Batching {

@@ -1,31 +1,193 @@
 //! Which panel users may be deleted: pure, and asked twice, before and right before each deletion.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::fmt;
 
-use crate::observation::{Observation, PanelUser};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use crate::account::{Account, Subscription, SubscriptionStatus};
+use crate::merge::{is_other_user, is_plausible, is_same};
+use crate::observation::{Observation, PanelStatus, PanelUser};
+use crate::plan::EndDate;
 use crate::reconcile::Observed;
 use crate::report::ProblemReason;
 
-/// For how long a second look is believed.
+/// For how long a second look counts.
 const BELIEVED_FOR: TimeDelta = TimeDelta::minutes(1);
 
-/// What is to be done about one account whose subscriptions all ended long ago.
+/// A `pending` subscription that nobody has touched for so long is an abandoned invoice.
+const INVOICE_LIVES: TimeDelta = TimeDelta::days(30);
+
+/// By how much a row's end may be later than the panel's and still be the same one.
+const ROUNDING: TimeDelta = TimeDelta::hours(1);
+
+/// How long after a write of its own the library still takes `updated_at` for it.
+const OWN_WRITE: TimeDelta = TimeDelta::minutes(1);
+
+/// How much earlier than that `updated_at` may be: a column of whole seconds rounds it down.
+const OWN_WRITE_ROUNDED: TimeDelta = TimeDelta::seconds(1);
+
+/// What is to be done about one account whose own subscription ended long ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The panel user is to be deleted, once a second look agrees.
     Delete,
     /// The panel user is gone already; the row is to say so.
     AlreadyGone,
-    /// The panel user works, or ended only lately, or never: it stays.
-    Keep,
+    /// It stays, for this reason.
+    Keep(KeptBecause),
     /// It is not known what the panel has, so nothing is done.
     Problem(ProblemReason, Option<String>),
 }
 
-/// Judges one account of a user (`customer`, all accounts of that user) by the first look at the panel.
-///
-/// An account is kept while any account of the same user works or ended only lately, in this panel, or is active, by its
-/// row, in another: that customer is not gone.
+/// Why a panel user is not deleted although its own subscription ended long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeptBecause {
+    /// A subscription of a customer whose row names the user is open, has a status that is not known, or ended lately.
+    OtherSubscription,
+    /// An invoice of the last 30 days is not paid yet.
+    PendingInvoice,
+    /// While the library looked, one side had a later end.
+    LaterEndSeen,
+    /// The rows were written within the last 7 days, and the library has not seen the account over for as long.
+    NotRested,
+    /// The customer is active in another panel.
+    ActiveElsewhere,
+    /// Another account of the customer works, or ended lately.
+    OtherAccount,
+    /// The panel user works, is on hold, or has a status that is not known.
+    InUse,
+    /// The panel user's end is absent, lies ahead, is of the last 7 days, or cannot be an end.
+    PanelEnd,
+    /// Another user has the name now.
+    OtherUser,
+    /// Its name is exempt.
+    Exempt,
+    /// A safety limit withheld the deletion.
+    Withheld,
+}
+
+impl KeptBecause {
+    /// The word for it in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OtherSubscription => "other_subscription",
+            Self::PendingInvoice => "pending_invoice",
+            Self::LaterEndSeen => "later_end_seen",
+            Self::NotRested => "not_rested",
+            Self::ActiveElsewhere => "active_elsewhere",
+            Self::OtherAccount => "other_account",
+            Self::InUse => "in_use",
+            Self::PanelEnd => "panel_end",
+            Self::OtherUser => "other_user",
+            Self::Exempt => "exempt",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
+impl fmt::Display for KeptBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether a cleanup looks at an account: its own subscription ended before the cutoff.
+#[must_use]
+pub fn is_candidate(account: &Account, cutoff: DateTime<Utc>) -> bool {
+    account
+        .subscription
+        .as_ref()
+        .is_some_and(|subscription| subscription.ended_before(cutoff))
+}
+
+/// What of the bot's rows speaks against a deletion.
+#[must_use]
+pub fn kept_by_rows(account: &Account, cutoff: DateTime<Utc>, now: DateTime<Utc>) -> Option<KeptBecause> {
+    let all = || {
+        let sharers = account
+            .sharers
+            .iter()
+            .flat_map(|sharer| sharer.subscriptions.iter());
+        account.subscriptions().chain(sharers)
+    };
+    let is_abandoned = |subscription: &Subscription| {
+        subscription.status == SubscriptionStatus::Pending
+            && subscription
+                .updated_at
+                .is_some_and(|updated_at| updated_at <= now - INVOICE_LIVES)
+    };
+    if let Some(open) = all().find(|one| !one.ended_before(cutoff) && !is_abandoned(one)) {
+        return Some(if open.status == SubscriptionStatus::Pending {
+            KeptBecause::PendingInvoice
+        } else {
+            KeptBecause::OtherSubscription
+        });
+    }
+    // Of a customer without any subscription it cannot be told that the promise is over.
+    if account.subscriptions().next().is_none()
+        || account
+            .sharers
+            .iter()
+            .any(|sharer| sharer.subscriptions.is_empty())
+    {
+        return Some(KeptBecause::OtherSubscription);
+    }
+    if account
+        .agreement
+        .latest_end
+        .is_some_and(|latest| latest >= cutoff)
+    {
+        return Some(KeptBecause::LaterEndSeen);
+    }
+    if account.elsewhere.is_active {
+        return Some(KeptBecause::ActiveElsewhere);
+    }
+    let written = all().filter(|one| !is_abandoned(one)).map(|one| one.updated_at);
+    let configs = account
+        .sharers
+        .iter()
+        .map(|sharer| sharer.updated_at)
+        .chain([account.updated_at])
+        .filter(|updated_at| !updated_at.is_some_and(|at| is_own_write(account, at)));
+    let is_quiet = written
+        .chain(configs)
+        .all(|updated_at| updated_at.is_none_or(|updated_at| updated_at < cutoff));
+    let is_rested = account.agreement.over_since.is_some_and(|since| since <= cutoff);
+    (!is_quiet && !is_rested).then_some(KeptBecause::NotRested)
+}
+
+/// Whether it was the library that wrote a row of the account at this moment.
+pub(crate) fn is_own_write(account: &Account, updated_at: DateTime<Utc>) -> bool {
+    account
+        .agreement
+        .own_write_at
+        .is_some_and(|at| (-OWN_WRITE_ROUNDED..=OWN_WRITE).contains(&(updated_at - at)))
+}
+
+/// What of the panel's user speaks against a deletion.
+fn kept_by_panel(account: &Account, user: &PanelUser, cutoff: DateTime<Utc>) -> Option<KeptBecause> {
+    if is_other_user(user, &account.agreement) {
+        return Some(KeptBecause::OtherUser);
+    }
+    match user.status {
+        PanelStatus::Active | PanelStatus::OnHold | PanelStatus::Unknown(_) => {
+            return Some(KeptBecause::InUse);
+        }
+        PanelStatus::Disabled | PanelStatus::Limited | PanelStatus::Expired => {}
+    }
+    let row = account.subscription.as_ref().map(Subscription::end);
+    let is_long_over = user.expire.is_some_and(|expire| expire < cutoff);
+    // A panel that was rebuilt from the bot's rows has users that are younger than their ends.
+    let can_be_an_end = is_plausible(user, account.last_connected_at)
+        || row.is_some_and(|row| is_same(row, EndDate::from(user.expire), ROUNDING));
+    (!is_long_over || !can_be_an_end).then_some(KeptBecause::PanelEnd)
+}
+
+/// Judges one account of a customer (`customer`: all accounts of it) by the first look at the panel.
 #[must_use]
 pub fn judge(
     observed: &Observed,
@@ -33,17 +195,23 @@ pub fn judge(
     cutoff: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Verdict {
-    let is_not_gone = customer.iter().any(|other| {
-        let is_late =
-            |user: &PanelUser| user.works(now) || user.expire.is_some_and(|expire| expire >= cutoff);
-        let is_late_here = matches!(&other.observation, Observation::Found(user) if is_late(user));
-        is_late_here || other.account.active_elsewhere
-    });
+    if let Some(because) = kept_by_rows(&observed.account, cutoff, now) {
+        return Verdict::Keep(because);
+    }
+    let is_late = |other: &Observed| match &other.observation {
+        Observation::Found(user) => user.works(now) || user.expire.is_some_and(|expire| expire >= cutoff),
+        _ => false,
+    };
     match &observed.observation {
-        Observation::Found(_) | Observation::Absent if is_not_gone => Verdict::Keep,
-        Observation::Found(user) if is_long_over(user, cutoff, now) => Verdict::Delete,
-        Observation::Found(_) => Verdict::Keep,
-        // Whether an absent user is gone is for the second look to say, which asks for it by itself.
+        Observation::Found(user) => match kept_by_panel(&observed.account, user, cutoff) {
+            Some(because) => Verdict::Keep(because),
+            None if customer.iter().any(is_late) => Verdict::Keep(KeptBecause::OtherAccount),
+            None => Verdict::Delete,
+        },
+        Observation::Absent | Observation::Missing if customer.iter().any(is_late) => {
+            Verdict::Keep(KeptBecause::OtherAccount)
+        }
+        // Whether an absent user is gone is for the second look to say, which looks it up individually.
         Observation::Absent => Verdict::Delete,
         Observation::Missing => Verdict::AlreadyGone,
         Observation::NotPermitted => Verdict::Problem(ProblemReason::NotPermitted, None),
@@ -54,20 +222,25 @@ pub fn judge(
 
 /// Judges the same account by the second look, right before the deletion.
 ///
-/// A user that was made anew under the same name since the first look is somebody else's, and is kept.
+/// A user that was created anew under the same name since the first look is another one, and is kept.
 #[must_use]
 pub fn judge_again(
+    account: &Account,
     first: &Observation,
     second: &Observation,
     cutoff: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Verdict {
+    if let Some(because) = kept_by_rows(account, cutoff, now) {
+        return Verdict::Keep(because);
+    }
     match (first, second) {
         (Observation::Found(before), Observation::Found(user)) if before.created_at != user.created_at => {
-            Verdict::Keep
+            Verdict::Keep(KeptBecause::OtherUser)
         }
-        (_, Observation::Found(user)) if is_long_over(user, cutoff, now) => Verdict::Delete,
-        (_, Observation::Found(_)) => Verdict::Keep,
+        (_, Observation::Found(user)) => {
+            kept_by_panel(account, user, cutoff).map_or(Verdict::Delete, Verdict::Keep)
+        }
         (_, Observation::Missing) => Verdict::AlreadyGone,
         (_, Observation::Absent) => Verdict::Problem(ProblemReason::Missing, None),
         (_, Observation::NotPermitted) => Verdict::Problem(ProblemReason::NotPermitted, None),
@@ -76,15 +249,9 @@ pub fn judge_again(
     }
 }
 
-/// Whether a second look that began at one moment is believed at another, when the deletion is due: between the two the
-/// database was asked, and while that takes long somebody may pay.
+/// Whether a second look that began at one moment still counts at another, when the deletion is due: between the two the
+/// database was asked, and while that takes long the customer may pay.
 #[must_use]
 pub fn is_believed(looked_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now - looked_at <= BELIEVED_FOR
-}
-
-/// Whether the panel agrees that the user's time was over before the cutoff; one that is held, has no `expire`, or a
-/// status that this version does not know, never is.
-fn is_long_over(user: &PanelUser, cutoff: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    user.has_expired(now) && user.expire.is_some_and(|expire| expire < cutoff)
 }

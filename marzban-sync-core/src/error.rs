@@ -77,12 +77,31 @@ pub enum StoreErrorKind {
     Unavailable,
     /// A table or column is missing or of another type; the message names it and what to do.
     Schema,
+    /// Another transaction held a row or table for too long, or the two deadlocked; trying again may succeed.
+    Contended,
     /// The database refused a statement or returned what cannot be understood; a later run will fail again.
     Invalid,
     /// Another run of this job for this panel holds the lock.
     AlreadyRunning,
     /// The lock of this run was lost, because its connection was; another run may have begun.
     LockLost,
+}
+
+impl StoreErrorKind {
+    /// Whether the failure concerns the row that was written, so that others may well be written.
+    #[must_use]
+    pub fn is_of_one_row(self) -> bool {
+        matches!(self, Self::Contended | Self::Invalid)
+    }
+
+    /// Whether trying again later may succeed.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::Unavailable | Self::Contended | Self::AlreadyRunning | Self::LockLost => true,
+            Self::Schema | Self::Invalid => false,
+        }
+    }
 }
 
 boundary_error! {

@@ -1,7 +1,6 @@
 //! What the runs of the past say: how a panel and an account are, and for how long nobody has looked.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,6 +10,7 @@ use crate::account::Account;
 use crate::error::StoreError;
 use crate::report::{Job, SystemStats};
 use crate::store::{Outcome, RunId};
+use crate::trail::{EntryQuery, EntryRecord};
 
 /// How many runs of a panel are looked through for one in which an account was in line.
 const RUNS_LOOKED_THROUGH: u32 = 200;
@@ -74,7 +74,6 @@ impl RunQuery {
 /// Reads what [`Store`](crate::store::Store) has recorded.
 ///
 /// Runs of jobs that this version does not know are passed over.
-#[cfg_attr(feature = "test-util", mockall::automock)]
 #[async_trait]
 pub trait History: Send + Sync {
     /// Reads runs, the latest first; of two that began at the same moment the one with the higher id is the later.
@@ -108,26 +107,15 @@ pub trait History: Send + Sync {
         panel: &str,
         since: DateTime<Utc>,
     ) -> Result<Vec<SystemStatsRecord>, StoreError>;
-}
 
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl<H: History + ?Sized> History for Arc<H> {
-    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        (**self).runs(query).await
-    }
-
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
-        (**self).latest_runs(outcome).await
-    }
-
-    async fn system_stats(
-        &self,
-        panel: &str,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<SystemStatsRecord>, StoreError> {
-        (**self).system_stats(panel, since).await
-    }
+    /// Reads the trail of a run or of a customer.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid`.
+    ///
+    /// # Cancel safety
+    /// Reads only; may be dropped at any point.
+    async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError>;
 }
 
 /// When the last run of each panel and job began that came to an end, good or bad: what
@@ -202,21 +190,10 @@ pub fn last_in_line(account: &Account, runs: &[RunRecord]) -> Option<DateTime<Ut
         .max()
 }
 
-/// When the latest of these runs began that read every account of its scope.
-///
-/// Which scope that is depends on the job, so the runs are those of one job and one panel.
-#[must_use]
-pub fn last_full_read(runs: &[RunRecord]) -> Option<DateTime<Utc>> {
-    runs.iter()
-        .filter(|run| run.report.as_ref().is_some_and(read_everybody))
-        .map(|run| run.started_at)
-        .max()
-}
-
 /// Whether a report is of a run that read every account of its scope; one without the figures proves nothing.
 fn read_everybody(report: &Value) -> bool {
     let number = |key: &str| report.get(key).and_then(Value::as_u64);
-    number("unreached") == Some(0) && number("unread").unwrap_or(0) == 0
+    number("unreached") == Some(0)
 }
 
 /// Whether a report shows that the account of this name was looked at, and was no problem.

@@ -23,18 +23,22 @@ macro_rules! step {
 
 mod cleanup_expired_users;
 mod context;
+mod explain;
 mod inquiry;
 mod ledger;
 mod session;
-mod status_reads;
 mod sync;
 mod system_stats;
+mod undo;
 
 pub use cleanup_expired_users::cleanup_expired_marzban_users;
 pub use context::{Context, ContextBuilder};
-pub use status_reads::StatusReads;
+pub use explain::{
+    ExplainedAccount, ExplainedAgreement, ExplainedChange, ExplainedSubscription, Explanation, explain,
+};
 pub use sync::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 pub use system_stats::get_marzban_system_stats;
+pub use undo::{Undone, undo};
 
 use crate::error::SyncError;
 use crate::report::{Job, Report};

@@ -2,7 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod account;
-pub mod census;
+pub mod agreement;
 pub mod clock;
 pub mod deletion;
 pub mod error;
@@ -12,6 +12,7 @@ pub mod failpoints;
 pub mod history;
 #[cfg(feature = "jobs")]
 pub mod jobs;
+pub mod merge;
 pub mod observation;
 pub mod panel;
 pub mod plan;
@@ -24,6 +25,8 @@ pub mod schedule;
 pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;
+pub mod trail;
+pub mod zone;
 
 #[cfg(feature = "jobs")]
 pub use jobs::{

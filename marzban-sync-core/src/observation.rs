@@ -1,6 +1,6 @@
 //! What the panel says about one user.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// The outcome of asking the panel for one user by name.
 ///
@@ -54,15 +54,23 @@ pub enum PanelStatus {
     Unknown(String),
 }
 
+/// How far an `active` user may be past its `expire` and still count as working: the panel's review job lags, and clocks
+/// differ a little.
+const GRACE: TimeDelta = TimeDelta::days(1);
+
+/// Last connections before this moment are no moments of a connection.
+const FIRST_CONNECTION: DateTime<Utc> = DateTime::from_timestamp(1_420_070_400, 0).expect("2015 began");
+
 impl PanelUser {
-    /// Whether access works at `now`: the panel says `active` or `on_hold`, and `expire` has not come.
+    /// Whether access works at `now`: the user is on hold, or `active` with an `expire` that is absent or not more than
+    /// a day past.
     ///
-    /// A held user works whatever its `expire` says: the panel starts its time anew with the first connection,
+    /// An on-hold user works whatever its `expire` is: the panel starts its time anew with the first connection,
     /// and never expires it before (an `expire` from an earlier period may linger).
     #[must_use]
     pub fn works(&self, now: DateTime<Utc>) -> bool {
         match self.status {
-            PanelStatus::Active => self.expire.is_none_or(|expire| expire > now),
+            PanelStatus::Active => self.expire.is_none_or(|expire| expire >= now - GRACE),
             PanelStatus::OnHold => true,
             PanelStatus::Disabled | PanelStatus::Limited | PanelStatus::Expired | PanelStatus::Unknown(_) => {
                 false
@@ -70,15 +78,17 @@ impl PanelUser {
         }
     }
 
-    /// Whether the user's time is over at `now`, by the panel's word or by its `expire`.
+    /// Whether the panel calls the user `active` more than a day past its `expire`; several of them mean that the two
+    /// clocks disagree.
     #[must_use]
-    pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
-        match self.status {
-            PanelStatus::Expired => true,
-            PanelStatus::Active | PanelStatus::Disabled | PanelStatus::Limited => {
-                self.expire.is_some_and(|expire| expire <= now)
-            }
-            PanelStatus::OnHold | PanelStatus::Unknown(_) => false,
-        }
+    pub fn is_stale_active(&self, now: DateTime<Utc>) -> bool {
+        self.status == PanelStatus::Active && !self.works(now)
+    }
+
+    /// The last connection, if it can be one: from 2015 on, and not more than a day ahead.
+    #[must_use]
+    pub fn last_connection(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.online_at
+            .filter(|online_at| (FIRST_CONNECTION..=now + GRACE).contains(online_at))
     }
 }

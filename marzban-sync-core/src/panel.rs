@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
-use crate::census::Census;
 use crate::error::PanelError;
 use crate::observation::Observation;
+use crate::plan::EndDate;
 use crate::report::SystemStats;
 
 #[cfg(feature = "marzban")]
@@ -55,16 +56,33 @@ pub trait Panel: Send + Sync {
     /// Not cancel safe: a dropped call may or may not have deleted the user.
     async fn delete_user(&self, name: &str) -> Result<(), PanelError>;
 
-    /// Asks who of all users is not active, by questions that are cheap for the panel; none where its answers are no
-    /// census: they disagree with its own sums, leave somebody out, or speak of one admin's users alone. None too where
-    /// it would save nothing beside reading so many `accounts`: more users are active, or more would be listed.
+    /// Moves a user's end later, if the user still is as `expected`: its `expire` to the second, and its `created_at`.
+    /// Sends `expire` and the present next plan, nothing else, and makes sure by reading.
     ///
     /// # Errors
-    /// When a question was not answered.
+    /// When the question was not answered, or when it is not known whether the user was extended (`Unclear`).
     ///
     /// # Cancel safety
-    /// Reads only; may be dropped at any point.
-    async fn census(&self, accounts: u64) -> Result<Option<Census>, PanelError>;
+    /// Not cancel safe: a dropped call may or may not have extended the user. Doing it again is safe, as the end is
+    /// absolute.
+    async fn extend_user(
+        &self,
+        name: &str,
+        expected: &ExpectedUser,
+        end: DateTime<Utc>,
+    ) -> Result<UpdateOutcome, PanelError>;
+
+    /// Disables a user, if it still is as `expected`, and makes sure by reading. One that is gone is a success too.
+    ///
+    /// # Errors
+    /// When the user is not disabled, or when it is not known whether it is (`Unclear`).
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a dropped call may or may not have disabled the user.
+    async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError>;
+
+    /// The time of the panel's last answer by its own clock, where it says so: its `Date` header.
+    fn last_date(&self) -> Option<DateTime<Utc>>;
 
     /// Reads the figures of the panel and its host.
     ///
@@ -74,6 +92,32 @@ pub trait Panel: Send + Sync {
     /// # Cancel safety
     /// Reads only; may be dropped at any point.
     async fn system_stats(&self) -> Result<SystemStats, PanelError>;
+}
+
+/// What a panel user must still be like before it is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedUser {
+    /// Its end; none means unlimited.
+    pub expire: Option<DateTime<Utc>>,
+    /// When it was created.
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+impl ExpectedUser {
+    /// Whether the user is as expected.
+    #[must_use]
+    pub fn fits(&self, expire: Option<DateTime<Utc>>, created_at: Option<DateTime<Utc>>) -> bool {
+        EndDate::from(self.expire) == EndDate::from(expire) && self.created_at == created_at
+    }
+}
+
+/// What came of a change of a panel user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// The user is as it was to be.
+    Done,
+    /// The user was not as expected, and nothing was sent; what it is like.
+    Changed(Observation),
 }
 
 macro_rules! forward {
@@ -93,8 +137,25 @@ macro_rules! forward {
                 (**self).delete_user(name).await
             }
 
-            async fn census(&self, accounts: u64) -> Result<Option<Census>, PanelError> {
-                (**self).census(accounts).await
+            async fn extend_user(
+                &self,
+                name: &str,
+                expected: &ExpectedUser,
+                end: DateTime<Utc>,
+            ) -> Result<UpdateOutcome, PanelError> {
+                (**self).extend_user(name, expected, end).await
+            }
+
+            async fn disable_user(
+                &self,
+                name: &str,
+                expected: &ExpectedUser,
+            ) -> Result<UpdateOutcome, PanelError> {
+                (**self).disable_user(name, expected).await
+            }
+
+            fn last_date(&self) -> Option<DateTime<Utc>> {
+                (**self).last_date()
             }
 
             async fn system_stats(&self) -> Result<SystemStats, PanelError> {

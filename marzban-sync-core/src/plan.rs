@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
 
-use crate::account::{Account, SubscriptionStatus};
+use crate::account::{Account, Subscription, SubscriptionStatus};
+use crate::agreement::Agreement;
 
 /// The new values of one account, and the values that they were decided from.
 ///
@@ -17,8 +18,17 @@ pub struct Change {
     pub account: Account,
     /// What becomes of the `vpn_configs` row.
     pub vpn_config: VpnConfigPatch,
-    /// What becomes of the governing subscription.
+    /// What becomes of the account's subscription.
     pub subscription: SubscriptionPatch,
+    /// Further subscriptions of the customer that are over and become `expired` with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also_expired: Vec<Subscription>,
+    /// What is remembered of the panel user from now on; none keeps what is remembered.
+    #[serde(skip)]
+    pub agreement: Option<Agreement>,
+    /// What is remembered as long as only the harmless half is written.
+    #[serde(skip)]
+    pub interim: Option<Agreement>,
     /// Why, one for each value that changes.
     pub reasons: Vec<Reason>,
 }
@@ -64,8 +74,8 @@ impl SubscriptionPatch {
     }
 }
 
-/// A new `end_date`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The end of a subscription or of a panel user; none is the latest of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndDate {
     /// Access ends at this moment.
@@ -85,8 +95,24 @@ impl EndDate {
     }
 }
 
+impl From<Option<DateTime<Utc>>> for EndDate {
+    /// The end in whole seconds, as both sides can hold it.
+    fn from(end_date: Option<DateTime<Utc>>) -> Self {
+        end_date.map_or(Self::Never, |end_date| Self::At(end_date.trunc_subsecs(0)))
+    }
+}
+
+impl fmt::Display for EndDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(end_date) => write!(f, "{}", end_date.format("%Y-%m-%d %H:%M:%S UTC")),
+            Self::Never => f.write_str("never"),
+        }
+    }
+}
+
 /// Why a value changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
@@ -96,13 +122,15 @@ pub enum Reason {
     Shortened,
     /// `end_date` is cleared: the panel's user has no `expire`, and the policy says so.
     Unlimited,
-    /// `status` becomes `active`: the panel's user works until a later date.
+    /// `end_date` is set for the first time: the time of a user that was on hold has begun.
+    Begun,
+    /// `status` goes back from `expired`: the panel's user works until a later date.
     Reactivated,
-    /// `status` becomes `expired` and access is marked off: the user's time is over.
+    /// `status` becomes `expired`, or access is marked off: the user's time is over.
     Expired,
     /// Access is marked off: the panel's user has used up its data.
     Limited,
-    /// Access is marked off: an admin disabled the panel's user.
+    /// Access is marked off: an administrator disabled the panel's user.
     Disabled,
     /// Access is marked on: the panel's user works.
     Works,
@@ -117,6 +145,26 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The word for it in reports and in the trail.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Extended => "extended",
+            Self::Shortened => "shortened",
+            Self::Unlimited => "unlimited",
+            Self::Begun => "begun",
+            Self::Reactivated => "reactivated",
+            Self::Expired => "expired",
+            Self::Limited => "limited",
+            Self::Disabled => "disabled",
+            Self::Works => "works",
+            Self::Missing => "missing",
+            Self::TrafficUsed => "traffic_used",
+            Self::TrafficReset => "traffic_reset",
+            Self::Connected => "connected",
+        }
+    }
+
     /// Whether the change takes something from the customer, and so waits for the safety check.
     #[must_use]
     pub fn is_destructive(self) -> bool {
@@ -124,12 +172,28 @@ impl Reason {
             Self::Shortened | Self::Expired | Self::Limited | Self::Disabled | Self::Missing => true,
             Self::Extended
             | Self::Unlimited
+            | Self::Begun
             | Self::Reactivated
             | Self::Works
             | Self::TrafficUsed
             | Self::TrafficReset
             | Self::Connected => false,
         }
+    }
+
+    /// Whether it is a fact that no brake withholds: it takes nothing, and depends on no clock.
+    #[must_use]
+    pub fn is_fact(self) -> bool {
+        matches!(self, Self::TrafficUsed | Self::TrafficReset | Self::Connected)
+    }
+
+    /// Whether it is about `end_date`.
+    #[must_use]
+    pub fn is_of_end(self) -> bool {
+        matches!(
+            self,
+            Self::Extended | Self::Shortened | Self::Unlimited | Self::Begun
+        )
     }
 }
 
@@ -141,22 +205,37 @@ impl Change {
             account: account.clone(),
             vpn_config: VpnConfigPatch::default(),
             subscription: SubscriptionPatch::default(),
+            also_expired: Vec::new(),
+            agreement: None,
+            interim: None,
             reasons: Vec::new(),
         }
     }
 
-    /// Whether nothing changes.
+    /// Whether nothing changes, not even what is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.vpn_config.is_empty() && self.subscription.is_empty()
+        self.touches_no_row() && self.agreement.is_none()
     }
 
-    /// Whether the change is right only while the governing subscription is as it was read.
+    /// Whether no row of the bot changes.
+    #[must_use]
+    pub fn touches_no_row(&self) -> bool {
+        self.vpn_config.is_empty() && self.subscription.is_empty() && self.also_expired.is_empty()
+    }
+
+    /// Whether the change is right only while the customer's subscriptions are as they were read.
     ///
     /// Traffic and the last connection are facts of the panel alone; all else must not race a payment.
     #[must_use]
     pub fn depends_on_subscription(&self) -> bool {
-        !self.subscription.is_empty() || self.vpn_config.is_active.is_some()
+        !self.subscription.is_empty() || !self.also_expired.is_empty() || self.vpn_config.is_active.is_some()
+    }
+
+    /// Whether the change takes something from the customer.
+    #[must_use]
+    pub fn is_destructive(&self) -> bool {
+        self.reasons.iter().any(|reason| reason.is_destructive())
     }
 
     /// The account as it will be once the change is applied.
@@ -168,13 +247,61 @@ impl Change {
         account.last_connected_at = self.vpn_config.last_connected_at.or(account.last_connected_at);
         if let Some(subscription) = &mut account.subscription {
             if let Some(status) = &self.subscription.status {
+                subscription.word = subscription.spell(status);
                 subscription.status = status.clone();
             }
             if let Some(end_date) = self.subscription.end_date {
                 subscription.end_date = end_date.as_column();
             }
         }
+        if !self.also_expired.is_empty() {
+            let expired = |subscription: &Subscription| {
+                let mut subscription = subscription.clone();
+                if self
+                    .also_expired
+                    .iter()
+                    .any(|expired| expired.id == subscription.id)
+                {
+                    subscription.word = subscription.spell(&SubscriptionStatus::Expired);
+                    subscription.status = SubscriptionStatus::Expired;
+                }
+                subscription
+            };
+            account.other_subscriptions = account.other_subscriptions.iter().map(expired).collect();
+        }
+        if let Some(agreement) = &self.agreement {
+            account.agreement.clone_from(agreement);
+            account.revision += 1;
+        }
         account
+    }
+
+    /// The part of the change that has these reasons; what is remembered is left out.
+    #[must_use]
+    pub fn part(&self, wanted: impl Fn(Reason) -> bool) -> Self {
+        let mut part = Self::of(&self.account);
+        for reason in self.reasons.iter().copied().filter(|reason| wanted(*reason)) {
+            part.reasons.push(reason);
+            match reason {
+                Reason::Extended | Reason::Shortened | Reason::Unlimited | Reason::Begun => {
+                    part.subscription.end_date = self.subscription.end_date;
+                }
+                Reason::Reactivated => part.subscription.status.clone_from(&self.subscription.status),
+                Reason::Works | Reason::Limited | Reason::Disabled | Reason::Missing => {
+                    part.vpn_config.is_active = self.vpn_config.is_active;
+                }
+                Reason::Expired => {
+                    part.subscription.status.clone_from(&self.subscription.status);
+                    part.also_expired.clone_from(&self.also_expired);
+                    part.vpn_config.is_active = self.vpn_config.is_active;
+                }
+                Reason::TrafficUsed | Reason::TrafficReset => {
+                    part.vpn_config.traffic_used = self.vpn_config.traffic_used;
+                }
+                Reason::Connected => part.vpn_config.last_connected_at = self.vpn_config.last_connected_at,
+            }
+        }
+        part
     }
 
     /// Parts the change into what can do no harm, to be applied at once, and what takes something from the
@@ -183,51 +310,41 @@ impl Change {
     /// Applying the first and then the second is the same as applying the whole.
     #[must_use]
     pub fn split(self) -> (Self, Self) {
-        let mut harmless = Self::of(&self.account);
-        let mut destructive = Self::of(&self.account);
-        for reason in self.reasons.iter().copied() {
-            let half = if reason.is_destructive() {
-                &mut destructive
-            } else {
-                &mut harmless
-            };
-            half.reasons.push(reason);
-            match reason {
-                Reason::Extended | Reason::Shortened | Reason::Unlimited => {
-                    half.subscription.end_date = self.subscription.end_date;
-                }
-                Reason::Reactivated => half.subscription.status.clone_from(&self.subscription.status),
-                Reason::Works | Reason::Limited | Reason::Missing => {
-                    half.vpn_config.is_active = self.vpn_config.is_active;
-                }
-                Reason::Expired | Reason::Disabled => {
-                    half.subscription.status.clone_from(&self.subscription.status);
-                    half.vpn_config.is_active = self.vpn_config.is_active;
-                }
-                Reason::TrafficUsed | Reason::TrafficReset => {
-                    half.vpn_config.traffic_used = self.vpn_config.traffic_used;
-                }
-                Reason::Connected => half.vpn_config.last_connected_at = self.vpn_config.last_connected_at,
-            }
+        let mut harmless = self.part(|reason| !reason.is_destructive());
+        let mut destructive = self.part(Reason::is_destructive);
+        if destructive.touches_no_row() {
+            harmless.agreement = self.agreement;
+        } else {
+            let remembered = || self.interim.is_some().then(|| self.account.agreement.clone());
+            destructive.agreement = self.agreement.or_else(remembered);
+            harmless.agreement = self.interim;
+            destructive.account = harmless.applied();
         }
-        destructive.account = harmless.applied();
         (harmless, destructive)
     }
 }
 
 /// Parts the changes of one customer's accounts as [`Change::split`] does each of them.
 ///
-/// The accounts share a subscription, so what takes away expects it as the harmless halves leave it, whichever
+/// The accounts may share a subscription, so what takes away expects each as the harmless halves leave it, whichever
 /// account brings that about.
 #[must_use]
 pub fn split(changes: Vec<Change>) -> Vec<(Change, Change)> {
     let mut halves: Vec<(Change, Change)> = changes.into_iter().map(Change::split).collect();
-    let harmless = halves
+    let given: Vec<Subscription> = halves
         .iter()
-        .find(|(harmless, _)| !harmless.subscription.is_empty());
-    if let Some(subscription) = harmless.map(|(harmless, _)| harmless.applied().subscription) {
+        .filter(|(harmless, _)| !harmless.subscription.is_empty())
+        .filter_map(|(harmless, _)| harmless.applied().subscription)
+        .collect();
+    let as_given = |subscription: &Subscription| {
+        let given = given.iter().find(|given| given.id == subscription.id);
+        given.unwrap_or(subscription).clone()
+    };
+    if !given.is_empty() {
         for (_, destructive) in &mut halves {
-            destructive.account.subscription.clone_from(&subscription);
+            let account = &mut destructive.account;
+            account.subscription = account.subscription.as_ref().map(as_given);
+            account.other_subscriptions = account.other_subscriptions.iter().map(as_given).collect();
         }
     }
     halves
@@ -254,6 +371,10 @@ impl fmt::Display for Change {
                 .as_ref()
                 .and_then(|subscription| subscription.end_date);
             write!(f, " end_date {} -> {}", Shown(old), Shown(new.as_column()))?;
+        }
+        for subscription in &self.also_expired {
+            let old = &subscription.status;
+            write!(f, " status of {} {old} -> expired", subscription.id)?;
         }
         if let Some(new) = self.vpn_config.is_active {
             write!(f, " is_active {} -> {new}", Shown(*is_active))?;

@@ -7,7 +7,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::account::Account;
+use crate::deletion::KeptBecause;
 use crate::plan::{Change, Reason};
+use crate::trail::{Entry, Target};
 
 /// The four jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -57,8 +59,8 @@ impl fmt::Display for Job {
     }
 }
 
-/// How many problems a report names, so that a run over a million accounts of a panel that is gone stays small.
-pub const MAX_PROBLEMS: usize = 10_000;
+/// How many problems and how many changed values a report names, so that a run over a million accounts stays small.
+pub const MAX_PROBLEMS: usize = 1_000;
 
 /// What all reports of jobs over accounts have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,6 +82,22 @@ pub struct Run {
     /// How many more there were; they are counted wherever problems are.
     #[serde(skip_serializing_if = "is_zero")]
     pub problems_left_out: u64,
+    /// How many problems of each kind there were, those left out included.
+    pub reasons: BTreeMap<ProblemReason, u64>,
+    /// What the run changed, or would change, of subscriptions and access; at most [`MAX_PROBLEMS`].
+    pub changed: Vec<Changed>,
+    /// How many more changed values there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub changed_left_out: u64,
+    /// How many panel users were extended to what was paid for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub extended_in_panel: u64,
+    /// Rows that no job of this kind looks at.
+    #[serde(skip_serializing_if = "Ignored::is_empty")]
+    pub ignored: Ignored,
+    /// A constant difference of ends that looks like a time zone, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// How many subscriptions this panel would have ended or shortened, whose user is active in another panel.
     pub kept_for_another_panel: u64,
     /// What ended the run before its end.
@@ -92,10 +110,6 @@ pub struct Run {
     pub withheld_because: Option<String>,
     /// How many accounts in scope were never asked for, because the run ended early.
     pub unreached: u64,
-    /// How many accounts in scope were not read, as the panel's sums and lists left nothing to ask about them; their
-    /// traffic and last connection are as old as the last run that read them.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub unread: u64,
     /// What a dry run would have written, or what was withheld.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<Change>,
@@ -113,14 +127,75 @@ impl Run {
             changes: BTreeMap::new(),
             problems: Vec::new(),
             problems_left_out: 0,
+            reasons: BTreeMap::new(),
+            changed: Vec::new(),
+            changed_left_out: 0,
+            extended_in_panel: 0,
+            ignored: Ignored::default(),
+            time_zone: None,
             kept_for_another_panel: 0,
             stopped: None,
             withheld: 0,
             withheld_because: None,
             unreached: 0,
-            unread: 0,
             plan: Vec::new(),
         }
+    }
+}
+
+/// A value that a run changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// `users.telegram_id`.
+    pub telegram_id: Option<i64>,
+    /// The panel user's name.
+    pub username: String,
+    /// `status`, `end_date`, `is_active`, or `expire` and `user` of the panel.
+    pub what: &'static str,
+    /// The old value; none is null.
+    pub from: Option<String>,
+    /// The new value; none is null.
+    pub to: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+impl From<Entry> for Changed {
+    fn from(entry: Entry) -> Self {
+        Self {
+            telegram_id: entry.telegram_id,
+            username: entry.username,
+            what: match entry.target {
+                Target::Status(_) => "status",
+                Target::EndDate(_) => "end_date",
+                Target::IsActive => "is_active",
+                Target::Username => "marzban_user_id",
+                Target::PanelExpire => "expire",
+                Target::PanelUser => "user",
+            },
+            from: entry.old,
+            to: entry.new,
+            reason: entry.reason,
+        }
+    }
+}
+
+/// Rows that no job of a kind looks at, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ignored {
+    /// Accounts whose subscription has a status that is never changed, by the bot's word for it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub statuses: BTreeMap<String, u64>,
+    /// Accounts of other panels, by the panel's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub panels: BTreeMap<String, u64>,
+}
+
+impl Ignored {
+    /// Whether nothing was ignored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -189,6 +264,42 @@ pub enum ProblemReason {
     Rejected,
     /// The panel user could not be deleted, or it is not known whether it was.
     NotDeleted,
+    /// Paid in the bot, not in the panel; the detail says when the customer has no access now.
+    PanelBehind,
+    /// The end was moved earlier in the bot only, or the subscription is over and the panel user still works.
+    PanelAhead,
+    /// The two ends differ, and nothing says which one counts: the later one stands.
+    EndsDisagree,
+    /// The panel's end cannot be one, such as a length where a moment belongs.
+    ImplausibleEnd,
+    /// Rows of several customers name the panel user.
+    SharedUser,
+    /// Another user has the name in the panel now.
+    OtherUser,
+}
+
+impl ProblemReason {
+    /// The word for it in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotPermitted => "not_permitted",
+            Self::Unreadable => "unreadable",
+            Self::UnknownStatus => "unknown_status",
+            Self::Unavailable => "unavailable",
+            Self::Conflict => "conflict",
+            Self::Withheld => "withheld",
+            Self::Rejected => "rejected",
+            Self::NotDeleted => "not_deleted",
+            Self::PanelBehind => "panel_behind",
+            Self::PanelAhead => "panel_ahead",
+            Self::EndsDisagree => "ends_disagree",
+            Self::ImplausibleEnd => "implausible_end",
+            Self::SharedUser => "shared_user",
+            Self::OtherUser => "other_user",
+        }
+    }
 }
 
 /// The report of [`sync_subscriptions_from_marzban`](crate::sync_subscriptions_from_marzban).
@@ -226,12 +337,14 @@ pub struct SyncUserStatusReport {
 pub struct CleanupReport {
     /// Accounts whose panel user is gone and whose row says so; in a dry run those that would be.
     pub cleaned: u64,
-    /// Accounts left alone on purpose: renewed in the panel, or beyond the budget.
+    /// Accounts left alone on purpose, although their own subscription ended long ago.
     pub skipped: u64,
     /// Accounts that could not be cleaned; `cleaned + skipped + errors == total`.
     pub errors: u64,
     /// Accounts in scope.
     pub total: u64,
+    /// Why they were left alone.
+    pub skipped_because: BTreeMap<KeptBecause, u64>,
     /// The panel users that a dry run would delete, or unlink because they are gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deletions: Vec<Deletion>,

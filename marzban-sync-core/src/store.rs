@@ -1,16 +1,20 @@
 //! The port to the bot's database.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::account::{Account, AccountId};
+use crate::agreement::Agreement;
 use crate::error::StoreError;
+use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
+use crate::trail::{Entry, EntryQuery, EntryRecord};
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod figures;
@@ -38,29 +42,40 @@ pub const DEFAULT_PANEL: &str = "default";
 /// - Accounts are `vpn_configs` rows with a non-empty `marzban_user_id`; the others are never seen.
 /// - Accounts belong to the panel that `vpn_configs.panel` names, and to [`DEFAULT_PANEL`] where that is null or
 ///   empty. A call that names a panel sees and writes the accounts of that panel alone.
+/// - An account's subscription is the one that its `subscription_id` names, else the customer's governing one: of those
+///   that have begun (`start_date` null or not later than a day from now) an open one before all others, then the latest
+///   `end_date` (null is the latest), then the highest id. One that has not begun governs only where no other is open,
+///   and a `pending` one only where there is nothing else.
 /// - Rows of `users`, `subscriptions` and `vpn_configs` are never inserted, never deleted, and only the columns that
 ///   change are written, with `updated_at`.
 /// - Every `DateTime<Utc>` of the bot's tables is stored as naive UTC, whatever the time zone of session or server.
 /// - The time is an argument: no method asks a clock, in Rust or in SQL.
-#[cfg_attr(feature = "test-util", mockall::automock)]
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: History + Send + Sync {
     /// Checks that the tables and columns that a run needs are there, and have the types that they need.
     ///
     /// # Errors
     /// `Schema`, whose message names what is missing and what to do; `Unavailable` when the database cannot be asked.
     async fn verify_schema(&self) -> Result<(), StoreError>;
 
-    /// Counts the accounts of a panel and a scope.
+    /// Counts the accounts of a panel.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
-    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError>;
+    async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError>;
 
-    /// Reads the next accounts of a panel and a scope, in one query, in a stable order: the accounts of one user stand
-    /// together, users are ordered by the lowest id among their accounts, and accounts of a user by id.
+    /// Counts the accounts of every other panel, by the panel's name.
     ///
-    /// `limit` counts users; the accounts of a user are never parted by a page, and the last page has no cursor.
+    /// # Errors
+    /// `Unavailable` or `Invalid`.
+    async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError>;
+
+    /// Reads the next accounts of a panel with what is remembered of them, in a fixed number of queries and a stable
+    /// order: the accounts of one customer stand together, customers are ordered by the lowest id among their accounts,
+    /// and accounts of a customer by id.
+    ///
+    /// `limit` counts customers; the accounts of a customer are never parted by a page, and the last page has no cursor.
+    /// `now` decides which subscriptions have begun.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`, the latter also for a limit of 0.
@@ -70,13 +85,13 @@ pub trait Store: Send + Sync {
     async fn page_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         after: Option<Cursor>,
         limit: u32,
+        now: DateTime<Utc>,
     ) -> Result<Page, StoreError>;
 
-    /// Reads all accounts, of this panel, of the users that these accounts belong to, as they are now and if they still
-    /// are in the scope, in the order of [`page_accounts`](Self::page_accounts).
+    /// Reads all accounts, of this panel, of the customers that these accounts belong to, as they are now, in the order
+    /// of [`page_accounts`](Self::page_accounts).
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
@@ -86,46 +101,107 @@ pub trait Store: Send + Sync {
     async fn reload_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         ids: &[AccountId],
+        now: DateTime<Utc>,
     ) -> Result<Vec<Account>, StoreError>;
 
-    /// Applies changes by compare-and-set, and returns the ids of the accounts that were written; the others are
-    /// conflicts, of which nothing was written.
+    /// Applies changes by compare-and-set, with their agreements and their trail, and returns the ids of the accounts
+    /// that were written; the others are conflicts, of which nothing was written.
     ///
     /// A change is written only while the `vpn_configs` row still belongs to the panel and has the name, `is_active`,
     /// `traffic_used` and `last_connected_at` of [`Change::account`], and, if it
-    /// [depends on the subscription](Change::depends_on_subscription), while that subscription still governs and
-    /// still has the same `status` and `end_date`. A row that somebody else holds locked is a conflict too: a
-    /// payment never waits for a sync, nor deadlocks with one. `updated_at` of the written rows becomes `now`.
+    /// [depends on the subscription](Change::depends_on_subscription), while that is still the account's subscription
+    /// and still has the same `status` and `end_date`, as have those that [expire with it](Change::also_expired). A
+    /// change with an agreement also needs the agreement's revision, unless the agreement is already as it is to be. A
+    /// row that another transaction holds locked is a conflict too: a payment never waits for a sync, nor deadlocks with
+    /// one. `updated_at` of the written rows becomes `now`.
     ///
-    /// All changes of one call are compared with the rows as they were before it, so two accounts of one user are no
+    /// Rows, agreements and trail of one change are written together, where one database holds them; else the rows come
+    /// first.
+    ///
+    /// All changes of one call are compared with the rows as they were before it, so two accounts of one customer are no
     /// conflict to each other. A change that depends on there being no subscription is a conflict once there is one.
     /// Times are cut to the microsecond before they are compared.
     ///
     /// # Errors
-    /// `Unavailable` or `Invalid`; after an error some of the changes may have been written.
+    /// `Unavailable`, `Contended` or `Invalid`; after an error some of the changes may have been written.
     ///
     /// # Cancel safety
     /// Each change is written whole or not at all, also when the future is dropped.
     async fn apply(
         &self,
         panel: &str,
+        run: Option<RunId>,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError>;
 
-    /// Parts an account from a panel user that no longer exists: `marzban_user_id` becomes null, `is_active` false.
-    /// Returns whether the account still had that name in that panel, and the subscription that governed when it was
-    /// read still governs and is as it was; if not, nothing was written. Who pays just then may have had the user made
-    /// anew under the same name.
+    /// Tries [`unlink`](Self::unlink) and takes it back: whether the row could be unlinked now.
     ///
     /// # Errors
-    /// `Unavailable` or `Invalid`.
+    /// As [`unlink`](Self::unlink).
+    ///
+    /// # Cancel safety
+    /// Nothing stays written, also when the future is dropped.
+    async fn rehearse_unlink(
+        &self,
+        panel: &str,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError>;
+
+    /// Clears the link to a panel user that no longer exists: `marzban_user_id` becomes null, `is_active` false, and what
+    /// was remembered of the user is forgotten, unless another row names it.
+    ///
+    /// Returns `false` and writes nothing if the name, the panel or the subscription has changed since the account was
+    /// read: a customer who pays at this moment may have been given a new panel user of the same name.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended` or `Invalid`.
     ///
     /// # Cancel safety
     /// Written whole or not at all.
-    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError>;
+    async fn unlink(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError>;
+
+    /// Reads what is remembered of these panel users; one that nothing is remembered of is left out.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid`.
+    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError>;
+
+    /// Writes agreements, each by compare-and-set of its revision, and entries of the trail.
+    ///
+    /// An agreement whose revision has changed is left as it is; one of revision 0 is written where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid`; nothing was written then.
+    async fn record(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        trail: &Trail,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError>;
+
+    /// Puts the old value of each entry back where the row still has the new one, records that with the reason
+    /// [`UNDONE`](crate::trail::UNDONE), forgets the previous end of the panel users concerned, and returns the ids of
+    /// the entries that were undone.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended` or `Invalid`; nothing was written then.
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError>;
 
     /// Takes the lock of a job and a panel, so that one run at a time is under way on any machine.
     ///
@@ -167,8 +243,8 @@ pub trait Store: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError>;
 
-    /// Deletes the runs of a panel that began, and its figures that were collected, before this moment; returns how
-    /// many rows that were. Kept are runs under way, and of each job the last one that completed, however old.
+    /// Deletes the runs of a panel that began, its figures that were collected and its trail that was written before
+    /// this moment; returns how many rows that were. Kept are runs under way, and of each job the last one that completed, however old.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
@@ -192,21 +268,6 @@ pub trait RunLock: Send + Sync {
     async fn release(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Which accounts a job looks at; decided for a user as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every account.
-    All,
-    /// Accounts whose governing subscription is `active`, `trial` or `expired`.
-    Subscribed,
-    /// Accounts of users that have at least one subscription, all of whose subscriptions are `expired` or
-    /// `cancelled`, and all of whose subscriptions have an `end_date` before this moment.
-    Ended {
-        /// The moment; a subscription that ended exactly then has not ended before it.
-        before: DateTime<Utc>,
-    },
-}
-
 /// Where the next page begins: behind the user whose lowest account has this id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(pub AccountId);
@@ -220,8 +281,38 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// A panel user, by the panel's name and its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PanelUserKey {
+    /// The panel's name.
+    pub panel: String,
+    /// The panel user's name.
+    pub username: String,
+}
+
+/// What is remembered of a panel user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Of whom.
+    pub user: PanelUserKey,
+    /// Which write of the agreement this is; the first is 1.
+    pub revision: i64,
+    /// What.
+    pub agreement: Agreement,
+}
+
+/// Agreements and entries that belong to rows of another database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// The agreements, each with the username, the revision that it replaces, and the new one; none forgets it.
+    pub agreements: Vec<(String, i64, Option<Agreement>)>,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
 /// The id of a row of `marzban_sync_runs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RunId(pub i64);
 
 /// How a run ended, as `marzban_sync_runs.outcome` holds it.
@@ -290,45 +381,84 @@ macro_rules! forward {
                 (**self).verify_schema().await
             }
 
-            async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-                (**self).count_accounts(panel, scope).await
+            async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
+                (**self).count_accounts(panel).await
+            }
+
+            async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+                (**self).count_elsewhere(panel).await
             }
 
             async fn page_accounts(
                 &self,
                 panel: &str,
-                scope: Scope,
                 after: Option<Cursor>,
                 limit: u32,
+                now: DateTime<Utc>,
             ) -> Result<Page, StoreError> {
-                (**self).page_accounts(panel, scope, after, limit).await
+                (**self).page_accounts(panel, after, limit, now).await
             }
 
             async fn reload_accounts(
                 &self,
                 panel: &str,
-                scope: Scope,
                 ids: &[AccountId],
+                now: DateTime<Utc>,
             ) -> Result<Vec<Account>, StoreError> {
-                (**self).reload_accounts(panel, scope, ids).await
+                (**self).reload_accounts(panel, ids, now).await
             }
 
             async fn apply(
                 &self,
                 panel: &str,
+                run: Option<RunId>,
                 changes: &[Change],
                 now: DateTime<Utc>,
             ) -> Result<Vec<AccountId>, StoreError> {
-                (**self).apply(panel, changes, now).await
+                (**self).apply(panel, run, changes, now).await
             }
 
-            async fn unlink(
+            async fn rehearse_unlink(
                 &self,
                 panel: &str,
                 account: &Account,
                 now: DateTime<Utc>,
             ) -> Result<bool, StoreError> {
-                (**self).unlink(panel, account, now).await
+                (**self).rehearse_unlink(panel, account, now).await
+            }
+
+            async fn unlink(
+                &self,
+                panel: &str,
+                run: Option<RunId>,
+                account: &Account,
+                now: DateTime<Utc>,
+            ) -> Result<bool, StoreError> {
+                (**self).unlink(panel, run, account, now).await
+            }
+
+            async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
+                (**self).agreements(users).await
+            }
+
+            async fn record(
+                &self,
+                panel: &str,
+                run: Option<RunId>,
+                trail: &Trail,
+                now: DateTime<Utc>,
+            ) -> Result<(), StoreError> {
+                (**self).record(panel, run, trail, now).await
+            }
+
+            async fn undo(
+                &self,
+                panel: &str,
+                run: RunId,
+                entries: &[EntryRecord],
+                now: DateTime<Utc>,
+            ) -> Result<Vec<i64>, StoreError> {
+                (**self).undo(panel, run, entries, now).await
             }
 
             async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -367,8 +497,37 @@ macro_rules! forward {
                 (**self).forget_history(panel, before).await
             }
         }
+
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<H: History + ?Sized> History for $pointer<H> {
+            async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
+                (**self).runs(query).await
+            }
+
+            async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+                (**self).latest_runs(outcome).await
+            }
+
+            async fn system_stats(
+                &self,
+                panel: &str,
+                since: DateTime<Utc>,
+            ) -> Result<Vec<SystemStatsRecord>, StoreError> {
+                (**self).system_stats(panel, since).await
+            }
+
+            async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
+                (**self).entries(query).await
+            }
+        }
     };
 }
 
 forward!(Arc);
 forward!(Box);
+
+#[cfg(feature = "test-util")]
+mod mock;
+#[cfg(feature = "test-util")]
+pub use mock::MockStore;

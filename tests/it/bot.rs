@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use marzban_api::testing::{FakePanel, FakeUser};
 use marzban_sync_core::Context;
+use marzban_sync_core::clock::Clock as _;
 use marzban_sync_core::jobs::ContextBuilder;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::PostgresStore;
@@ -52,6 +53,7 @@ impl Bot {
         let database = TestDatabase::new().await?.in_time_zone("Asia/Tehran").await;
         database.create_bot_schema().await;
         let (client, panel) = (database.connect().await, FakePanel::start().await);
+        panel.set_now(now());
         Some(Self {
             client,
             clock: ManualClock::new(now()),
@@ -83,6 +85,22 @@ impl Bot {
     fn context_of(&self, username: &str, password: &str, store: PostgresStore) -> ContextBuilder {
         let client = client(&self.panel.url(), username, password);
         Context::builder(MarzbanPanel::new(client), store).clock(self.clock.clone())
+    }
+
+    /// Sets the bot's clock and the panel's.
+    pub(crate) fn set_now(&self, now: DateTime<Utc>) {
+        self.clock.set(now);
+        self.panel.set_now(now);
+    }
+
+    /// As if the subscriptions had been synced just now, without which nothing is cleaned up.
+    pub(crate) async fn has_synced(&self) {
+        let now = self.clock.now().to_rfc3339();
+        let sql = format!(
+            "INSERT INTO marzban_sync_runs (job, panel, started_at, finished_at, outcome, report)
+             VALUES ('sync_subscriptions_from_marzban', 'default', '{now}', '{now}', 'completed', '{{}}')"
+        );
+        self.sql(&sql).await;
     }
 
     pub(crate) async fn sql(&self, sql: &str) {

@@ -1,5 +1,6 @@
 //! The laws of every store and of every panel, for those that stand on more than one package.
 
+mod changes;
 mod custom_store;
 pub(crate) mod fake;
 mod live;

@@ -1,6 +1,5 @@
 //! The four jobs as a bot runs them: a panel over HTTP, a PostgreSQL database, and every row looked at afterwards.
 
-mod census;
 mod cleanup;
 mod every_row;
 mod faults;

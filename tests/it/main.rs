@@ -9,6 +9,7 @@
 )]
 
 mod bot;
+mod cases;
 mod conformance;
 mod custom_store_program;
 mod deploy;

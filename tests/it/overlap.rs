@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use marzban_sync_core::census::Census;
+use chrono::{DateTime, Utc};
 use marzban_sync_core::error::{PanelError, PanelErrorKind};
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
-use marzban_sync_core::panel::Panel;
+use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::report::SystemStats;
 use marzban_sync_core::store::PostgresStore;
 use marzban_sync_core::testing::ManualClock;
@@ -51,8 +51,21 @@ impl Panel for Gatekeeper {
         Err(unexpected())
     }
 
-    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
+    async fn extend_user(
+        &self,
+        _: &str,
+        _: &ExpectedUser,
+        _: DateTime<Utc>,
+    ) -> Result<UpdateOutcome, PanelError> {
         Err(unexpected())
+    }
+
+    async fn disable_user(&self, _: &str, _: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
+        Err(unexpected())
+    }
+
+    fn last_date(&self) -> Option<DateTime<Utc>> {
+        None
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {

@@ -26,9 +26,11 @@ struct Peer {
 
 impl Peer {
     async fn new() -> Self {
+        let fake = Fake::start().await;
+        fake.panel.set_now(now());
         Self {
             store: MemoryStore::new(),
-            fake: Fake::start().await,
+            fake,
             clock: ManualClock::new(now()),
         }
     }
@@ -56,6 +58,7 @@ impl Peer {
             id: AccountId(id),
             user_id: UserId(id),
             panel: None,
+            subscription_id: None,
             marzban_user_id: Some(format!("user{id}")),
             is_active: Some(true),
             traffic_used: Some(100),
@@ -108,6 +111,7 @@ impl Peer {
 fn panel_user(id: i64, status: FakeStatus, end: &str) -> FakeUser {
     FakeUser::new(format!("user{id}"))
         .owner(Some("seller"))
+        .created_at(at("2025-01-01 00:00:00"))
         .status(status)
         .expire(epoch(end))
         .used_traffic(100)

@@ -6,17 +6,20 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::plan::{Change, EndDate};
 use marzban_sync_core::store::DEFAULT_PANEL;
-use marzban_sync_core::store::{PostgresStore, Scope, Store};
+use marzban_sync_core::store::{PostgresStore, Store};
 use marzban_sync_tests::TestDatabase;
 use tokio_postgres::Client;
 
 mod accounts;
+mod agreements;
 mod connect;
+mod errors;
 mod laws;
 mod locks;
 mod plans;
 mod races;
 mod schema;
+mod unlinking;
 mod writes;
 
 /// A bot's database with the library's tables, a store in it, and a connection past the store.
@@ -48,6 +51,17 @@ impl Bot {
         }
     }
 
+    /// One whose database does not have the library's own tables.
+    async fn before_migration() -> Option<Self> {
+        let database = TestDatabase::new().await?;
+        database.create_bot_schema().await;
+        Some(Self {
+            client: database.connect().await,
+            store: PostgresStore::new(database.pool(2)),
+            database,
+        })
+    }
+
     /// Runs SQL that needs no answer.
     async fn sql(&self, sql: &str) {
         self.client.batch_execute(sql).await.unwrap();
@@ -77,20 +91,20 @@ impl Bot {
         Some(bot)
     }
 
-    async fn accounts(&self, scope: Scope) -> Vec<Account> {
-        self.store
-            .page_accounts(DEFAULT_PANEL, scope, None, 1_000)
-            .await
-            .unwrap()
-            .accounts
+    async fn accounts(&self) -> Vec<Account> {
+        let page = self.store.page_accounts(DEFAULT_PANEL, None, 1_000, now()).await;
+        page.unwrap().accounts
     }
 
     async fn account(&self) -> Account {
-        self.accounts(Scope::All).await.remove(0)
+        self.accounts().await.remove(0)
     }
 
     async fn apply(&self, changes: &[Change]) -> Vec<AccountId> {
-        self.store.apply(DEFAULT_PANEL, changes, now()).await.unwrap()
+        self.store
+            .apply(DEFAULT_PANEL, None, changes, now())
+            .await
+            .unwrap()
     }
 }
 

@@ -11,8 +11,12 @@ use tempfile::TempDir;
 
 use crate::program::program;
 
+mod answers;
+mod bots;
 mod configuration;
 mod four_jobs;
+mod lookups;
+mod policies;
 mod signals;
 mod sqlite;
 
@@ -39,10 +43,10 @@ fn date(days: i64) -> String {
 }
 
 /// A customer: a status and an end of the subscription, and whether access is marked on.
-type Customer = (i64, &'static str, &'static str, i64, bool);
+type Customer<'a> = (i64, &'a str, &'a str, i64, bool);
 
 /// What the bot has: one to be extended, one who is gone, one who ended long ago, and one in line.
-const CUSTOMERS: [Customer; 4] = [
+const CUSTOMERS: [Customer<'static>; 4] = [
     (1, "anna", "active", 3, true),
     (2, "boris", "active", 9, true),
     (3, "clara", "expired", -30, false),

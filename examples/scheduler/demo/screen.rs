@@ -147,7 +147,8 @@ fn words(change: &Change) -> Option<String> {
             Reason::Shortened => Some(format!("subscription shortened to {new_end}")),
             Reason::Unlimited => Some("subscription without an end".to_owned()),
             Reason::Reactivated => Some("subscription active again".to_owned()),
-            Reason::Expired => Some("subscription expired, access off".to_owned()),
+            Reason::Expired => Some(over(change).to_owned()),
+            Reason::Begun => Some(format!("the time has begun, until {new_end}")),
             Reason::Limited => Some("data used up, access off".to_owned()),
             Reason::Disabled => Some("disabled, access off".to_owned()),
             Reason::Works => Some("works, access on".to_owned()),
@@ -157,6 +158,16 @@ fn words(change: &Change) -> Option<String> {
         })
         .collect();
     (!phrases.is_empty()).then(|| phrases.join(", "))
+}
+
+/// What is over: the subscription, access, or both.
+fn over(change: &Change) -> &'static str {
+    let is_off = change.vpn_config.is_active == Some(false);
+    match (change.subscription.status.is_some(), is_off) {
+        (true, true) => "subscription expired, access off",
+        (true, false) => "subscription expired",
+        (false, _) => "time is over, access off",
+    }
 }
 
 /// What failed under a run, of a line that goes from the run to the last cause; the log has it all.

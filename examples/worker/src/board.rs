@@ -85,20 +85,11 @@ impl BoardState {
         &self.schedules
     }
 
-    /// Asks for a run by hand, and returns the id of its task.
-    pub(crate) async fn enqueue(
-        &self,
-        job: Job,
-        panel: &str,
-        allow_mass_changes: bool,
-    ) -> Result<String, EnqueueError> {
-        self.push(SyncTask::manual(job, panel, allow_mass_changes)).await
-    }
-
     /// Puts a task that somebody asked for into the queue, and returns its id.
     pub(crate) async fn push(&self, task: SyncTask) -> Result<String, EnqueueError> {
         let (job, panel, allow_mass_changes) =
             (task.job.clone(), task.panel.clone(), task.allow_mass_changes);
+        let (trust_panel, trust_bot) = (task.trust_panel.len(), task.trust_bot.len());
         if !self.panels().contains(&panel) {
             return Err(EnqueueError::UnknownPanel);
         }
@@ -109,6 +100,8 @@ impl BoardState {
                     panel,
                     task.id = id,
                     allow_mass_changes,
+                    trust_panel,
+                    trust_bot,
                     "a run was asked for by hand"
                 );
                 Ok(id)
@@ -160,6 +153,36 @@ struct Order {
     panel: String,
     #[serde(default)]
     allow_mass_changes: bool,
+    #[serde(default)]
+    trust_panel: Vec<String>,
+    #[serde(default)]
+    trust_bot: Vec<String>,
+}
+
+impl Order {
+    /// The task that is asked for; a line when there is none.
+    fn task(self) -> Result<SyncTask, String> {
+        let Some(job) = Job::parse(&self.job) else {
+            return Err(format!("the jobs are {}", Job::ALL.map(Job::as_str).join(", ")));
+        };
+        let mut names = self.trust_panel.iter().chain(&self.trust_bot).peekable();
+        if names.peek().is_some() && job != Job::SyncSubscriptionsFromMarzban {
+            return Err("trust_panel and trust_bot are for sync_subscriptions_from_marzban".to_owned());
+        }
+        if names.any(String::is_empty) {
+            return Err("trust_panel and trust_bot are lists of names, and none is empty".to_owned());
+        }
+        if let Some(name) = self.trust_panel.iter().find(|name| self.trust_bot.contains(name)) {
+            return Err(format!(
+                "trust_panel and trust_bot both have {name:?}: only one can be right"
+            ));
+        }
+        Ok(SyncTask {
+            trust_panel: self.trust_panel,
+            trust_bot: self.trust_bot,
+            ..SyncTask::manual(job, &self.panel, self.allow_mass_changes)
+        })
+    }
 }
 
 fn default_panel() -> String {
@@ -170,18 +193,19 @@ fn default_panel() -> String {
 async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, JsonRejection>) -> Response {
     let error =
         |status: StatusCode, message: String| (status, Json(json!({ "error": message }))).into_response();
-    let order = match order {
-        Ok(Json(order)) => order,
+    let task = match order {
+        Ok(Json(order)) => order.task(),
         Err(rejection) => return error(rejection.status(), rejection.body_text()),
     };
-    let Some(job) = Job::parse(&order.job) else {
-        let names = Job::ALL.map(Job::as_str).join(", ");
-        return error(StatusCode::UNPROCESSABLE_ENTITY, format!("the jobs are {names}"));
+    let task = match task {
+        Ok(task) => task,
+        Err(line) => return error(StatusCode::UNPROCESSABLE_ENTITY, line),
     };
-    match state.enqueue(job, &order.panel, order.allow_mass_changes).await {
-        Ok(task) => (
+    let (job, panel) = (task.job.clone(), task.panel.clone());
+    match state.push(task).await {
+        Ok(id) => (
             StatusCode::ACCEPTED,
-            Json(json!({ "task": task, "job": job, "panel": order.panel })),
+            Json(json!({ "task": id, "job": job, "panel": panel })),
         )
             .into_response(),
         Err(EnqueueError::UnknownPanel) => {

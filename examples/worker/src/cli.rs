@@ -9,7 +9,7 @@ use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_examples::environment::PanelName;
-use marzban_sync_examples::schedules;
+use marzban_sync_examples::{policies, schedules};
 
 use crate::clock::ScaledClock;
 use crate::queue::Liveness;
@@ -21,20 +21,24 @@ Environment (a .env file is read too):
   MARZBAN_USERNAME, MARZBAN_PASSWORD     an admin of the panel; sudo sees every user
   MARZBAN_SUBSCRIPTION_PATH              where the panel serves subscriptions [default: sub]
   MARZBAN_PAUSE_MS                       pause between requests, A..B; 0..0 for none [default: 50..100]
-  MARZBAN_STATUS_READS                   cheap: the status job reads whom the panel's sums leave in doubt, and
-                                         everybody every 6 hours; full: everybody each time [default: full]
   MARZBAN_CA_FILE                        a PEM file with a certificate authority to trust
   MARZBAN_DANGER_ACCEPT_INVALID_CERTS    true to trust any certificate
   MARZBAN_BOARD_USERNAME, MARZBAN_BOARD_PASSWORD, MARZBAN_BOARD_TOKEN
                                          who may see the board: a browser's login, a program's bearer token
   RUST_LOG                               log filter [default: info]
 With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on.
+";
 
+const EXIT_CODES: &str = "
 Exit code: 0 it ended in order, 1 it could not run, 2 bad usage or configuration.";
 
 /// Schedulers, workers and a board for Marzban syncs, on any number of machines over one PostgreSQL.
 #[derive(Debug, Parser)]
-#[command(name = "worker", after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "worker",
+    after_help = format!("{AFTER_HELP}\n{}{EXIT_CODES}", policies::HELP),
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -108,7 +112,7 @@ pub(crate) struct Run {
     /// When a run that found another one of its job and panel under way is tried again.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) busy_pause: Duration,
-    /// How long a run may take; by default what its schedule says, 30 minutes.
+    /// How long a run may take; by default what `MARZBAN_SYNC_DEADLINE` says, or else 30 minutes.
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
     /// A scheduled run that is so old is left out when a later one waits too; one by hand that is so old no longer may
@@ -165,7 +169,7 @@ impl Run {
         if names.len() != self.panels.len() {
             return Err("--panel names a panel twice".to_owned());
         }
-        self.schedules().map(drop)
+        self.schedules(None).map(drop)
     }
 
     pub(crate) fn panel_names(&self) -> Vec<String> {
@@ -182,11 +186,12 @@ impl Run {
         }
     }
 
-    /// The schedules of all four jobs.
-    pub(crate) fn schedules(&self) -> Result<Vec<Schedule>, String> {
-        let limited = |schedule: Schedule| match self.time_limit.map(TimeDelta::from_std) {
-            Some(Ok(time_limit)) => schedule.with_time_limit(time_limit),
-            Some(Err(_)) | None => schedule,
+    /// The schedules of all four jobs, with the time limit of this process, or else with this one.
+    pub(crate) fn schedules(&self, deadline: Option<TimeDelta>) -> Result<Vec<Schedule>, String> {
+        let time_limit = self.time_limit.and_then(|limit| TimeDelta::from_std(limit).ok());
+        let limited = |schedule: Schedule| match time_limit.or(deadline) {
+            Some(time_limit) => schedule.with_time_limit(time_limit),
+            None => schedule,
         };
         let all = schedules::all(&self.schedules)?;
         Ok(all.into_iter().map(limited).collect())
@@ -245,7 +250,7 @@ mod tests {
             "2m",
         ])
         .unwrap();
-        let schedules = run.schedules().unwrap();
+        let schedules = run.schedules(Some(TimeDelta::minutes(5))).unwrap();
         assert_eq!(schedules[3].to_string(), "*/5 * * * * get_marzban_system_stats");
         assert!(
             schedules

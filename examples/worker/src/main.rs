@@ -24,8 +24,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use marzban_sync_core::error::{StoreErrorKind, chain};
+use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::PostgresStore;
 use marzban_sync_examples::environment::{self, Database, PanelName};
+use marzban_sync_examples::policies::policies_from_environment;
 use marzban_sync_examples::signals;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -36,7 +38,7 @@ use crate::board::{BoardState, Broadcaster};
 use crate::cli::{Arguments, Command, Role, Run};
 use crate::queue::Queue;
 use crate::retry::Policy;
-use crate::run::{JobRunner, Served};
+use crate::run::JobRunner;
 use crate::scheduler::Scheduler;
 
 /// Why the program ends without having done what it was asked: one clear line, and an exit code.
@@ -62,7 +64,7 @@ async fn main() -> ExitCode {
         Err(Failure::Run(message)) => (message, 1),
     };
     // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(io::stderr(), "error: {message}");
+    let _ = writeln!(io::stderr(), "{}", environment::errors(&message));
     ExitCode::from(code)
 }
 
@@ -117,7 +119,10 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
     } else {
         BTreeMap::new()
     };
-    let schedules = run.schedules().map_err(Failure::Configuration)?;
+    let policies = policies_from_environment().map_err(Failure::Configuration)?;
+    let schedules = run
+        .schedules(policies.deadline())
+        .map_err(Failure::Configuration)?;
     let store = connect(&url).await?;
     let queue = Queue::new(&url, run.max_attempts)?;
     queue.verify().await?;
@@ -154,7 +159,7 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
         for _ in 0..run.concurrency {
             stores.push(connect(&url).await?);
         }
-        let runner = Arc::new(JobRunner::new(panels, stores, &schedules));
+        let runner = Arc::new(JobRunner::new(panels, policies, stores, &schedules));
         roles.spawn(work::run(settings(run, url), runner, cancellation.clone()));
     }
     all_end(roles, &cancellation).await
@@ -191,12 +196,8 @@ fn settings(run: &Run, url: String) -> work::Settings {
     }
 }
 
-fn panels(names: &[PanelName]) -> Result<BTreeMap<String, Served>, Failure> {
-    let panel = |name: &PanelName| {
-        let panel = Arc::new(name.panel_from_environment()?);
-        let reading = name.status_reading_from_environment()?;
-        Ok((name.as_str().to_owned(), Served { panel, reading }))
-    };
+fn panels(names: &[PanelName]) -> Result<BTreeMap<String, Arc<MarzbanPanel>>, Failure> {
+    let panel = |name: &PanelName| Ok((name.as_str().to_owned(), Arc::new(name.panel_from_environment()?)));
     let panels: Result<_, String> = names.iter().map(panel).collect();
     panels.map_err(Failure::Configuration)
 }

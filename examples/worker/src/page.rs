@@ -3,29 +3,30 @@
 //! It lies behind the board's authentication, as everything that [`router`] holds. It is whole without scripts: the
 //! server reads the history, [`view`] makes of it what is to be said, and [`render`] says it in HTML and SVG.
 
-use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::Router;
+use axum::extract::rejection::{QueryRejection, RawFormRejection};
+use axum::extract::{Query, RawForm, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFRESH, SET_COOKIE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Form, Router};
 use chrono::{DateTime, Utc};
 use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::report::Job;
 use maud::Markup;
-use serde::Deserialize;
 
 use crate::board::{BoardState, EnqueueError};
 use crate::page::form::Token;
+use crate::page::order::Order;
 use crate::page::selection::{Asked, Asking, PATH, Selection};
 use crate::task::SyncTask;
 
 mod chart;
 mod form;
 mod load;
+mod order;
 mod render;
 mod selection;
 mod stats;
@@ -119,31 +120,13 @@ async fn rendered(
     Ok(render::page(&page, token))
 }
 
-/// A run that is asked for.
-#[derive(Debug, Deserialize)]
-struct Order {
-    token: String,
-    job: String,
-    /// The panel that it is for.
-    #[serde(rename = "for")]
-    panel: String,
-    /// The run whose plan is to be applied on purpose.
-    apply: Option<i64>,
-    confirm: Option<String>,
-    /// The panel whose charts were shown.
-    #[serde(rename = "panel")]
-    shown: Option<String>,
-    range: Option<String>,
-    live: Option<String>,
-}
-
 /// `POST /marzban/run`: asks for a run, and leads back to the page, which says what becomes of it.
 async fn run(
     State(state): State<BoardState>,
     headers: HeaderMap,
-    order: Result<Form<Order>, FormRejection>,
+    form: Result<RawForm, RawFormRejection>,
 ) -> Response {
-    let Ok(Form(order)) = order else {
+    let Some(order) = form.ok().and_then(|RawForm(body)| Order::parse(&body)) else {
         return refusal(
             StatusCode::UNPROCESSABLE_ENTITY,
             "This is none of the page's forms.",
@@ -170,22 +153,26 @@ async fn run(
     (StatusCode::SEE_OTHER, [(LOCATION, address)]).into_response()
 }
 
-/// Asks for the run of an order; one that applies a plan only when somebody has confirmed just that plan.
+/// Asks for the run of an order; one that applies or answers a plan only while just that plan waits.
 async fn ask(state: &BoardState, job: Job, order: &Order) -> Result<Asking, EnqueueError> {
-    if let Some(id) = order.apply {
-        if order.confirm.is_none() {
-            return Ok(Asking::Unconfirmed);
+    let task = match (order.plan, order.right) {
+        (None, None) => SyncTask::manual(job, &order.panel, false),
+        (None, Some(_)) => return Ok(Asking::PlanChanged),
+        (Some(_), None) if !order.is_confirmed => return Ok(Asking::Unconfirmed),
+        (Some(_), Some(_)) if order.names.is_empty() => return Ok(Asking::NobodyTicked),
+        (Some(plan), right) => {
+            let runs = load::runs(state).await.map_err(EnqueueError::Queue)?;
+            let waiting = withheld::pending(&runs.stopped, &runs.completed)
+                .find(|run| run.id.0 == plan && run.job == job && run.panel == order.panel);
+            match (waiting, right) {
+                (None, _) => return Ok(Asking::PlanChanged),
+                (Some(_), None) => SyncTask::applying(job, &order.panel, plan),
+                (Some(run), Some(right)) => match withheld::answer(run, right, order) {
+                    Some(task) => task,
+                    None => return Ok(Asking::PlanChanged),
+                },
+            }
         }
-        let runs = load::runs(state).await.map_err(EnqueueError::Queue)?;
-        let is_pending = withheld::pending(&runs.stopped, &runs.completed)
-            .any(|run| run.id.0 == id && run.job == job && run.panel == order.panel);
-        if !is_pending {
-            return Ok(Asking::PlanChanged);
-        }
-    }
-    let task = match order.apply {
-        Some(plan) => SyncTask::applying(job, &order.panel, plan),
-        None => SyncTask::manual(job, &order.panel, false),
     };
     let task = state.push(task).await?;
     Ok(Asking::Task(task))

@@ -11,12 +11,12 @@ use marzban_sync_core::error::{
 };
 use marzban_sync_core::history::{History, RunQuery};
 use marzban_sync_core::panel::MarzbanPanel;
+use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::{Job, Report, Stopped};
-use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::{Outcome, PostgresStore};
 use marzban_sync_core::{Context, jobs};
-use marzban_sync_examples::environment::StatusReading;
+use marzban_sync_examples::policies::Policies;
 use marzban_sync_examples::supervision;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,8 @@ use crate::page::is_withheld;
 use crate::retry::Ending;
 use crate::task::SyncTask;
 
-/// How many problems a task's result keeps; `marzban_sync_runs` keeps as many.
-const MAX_PROBLEMS: usize = 100;
+/// How many problems and changed values a task's result keeps; `marzban_sync_runs` keeps as many.
+const MAX_KEPT: usize = 100;
 
 /// What a worker runs.
 #[async_trait]
@@ -67,24 +67,19 @@ pub(crate) async fn guarded(
     }
 }
 
-/// A panel that this worker serves.
-#[derive(Debug)]
-pub(crate) struct Served {
-    pub(crate) panel: Arc<MarzbanPanel>,
-    pub(crate) reading: StatusReading,
-}
-
 /// Runs the library's jobs.
 #[derive(Debug)]
 pub(crate) struct JobRunner {
-    panels: BTreeMap<String, Served>,
+    panels: BTreeMap<String, Arc<MarzbanPanel>>,
+    policies: Policies,
     stores: Stores,
     time_limits: BTreeMap<Job, Duration>,
 }
 
 impl JobRunner {
     pub(crate) fn new(
-        panels: BTreeMap<String, Served>,
+        panels: BTreeMap<String, Arc<MarzbanPanel>>,
+        policies: Policies,
         stores: Vec<PostgresStore>,
         schedules: &[Schedule],
     ) -> Self {
@@ -92,6 +87,7 @@ impl JobRunner {
             |schedule: &Schedule| (schedule.job(), schedule.time_limit().to_std().unwrap_or_default());
         Self {
             panels,
+            policies,
             stores: Stores(Mutex::new(stores)),
             time_limits: schedules.iter().map(limit).collect(),
         }
@@ -116,7 +112,7 @@ impl Runner for JobRunner {
                 is_final: true,
             };
         };
-        let Some(Served { panel, reading }) = self.panels.get(&task.panel) else {
+        let Some(panel) = self.panels.get(&task.panel) else {
             return Ending::Failed {
                 why: format!("this worker was not given the panel {:?}", task.panel),
                 is_final: false,
@@ -126,12 +122,12 @@ impl Runner for JobRunner {
             return Ending::Busy;
         };
         let limit = self.limit(Some(job));
-        let mut limits = SafetyLimits::default();
-        limits.allow_mass_changes = is_allowed(&store.store, job, &task).await;
-        let context = Context::builder(Arc::clone(panel), store.store.clone())
+        let context = self
+            .policies
+            .set_up(Context::builder(Arc::clone(panel), store.store.clone()));
+        let context = context
             .panel_name(&task.panel)
-            .limits(limits)
-            .status_reads(reading.over(store.store.clone()))
+            .answers(answers(&store.store, job, &task).await)
             // A little less, so that a run out of time ends by itself and keeps its report.
             .deadline(
                 chrono::TimeDelta::from_std(limit.mul_f64(29.0 / 30.0)).unwrap_or(chrono::TimeDelta::MAX),
@@ -145,14 +141,28 @@ impl Runner for JobRunner {
 /// How many runs are looked through for the one whose plan is to be applied.
 const LOOKED_THROUGH: u32 = 20;
 
-/// Whether the safety limits do not count: somebody said so, and the plan that they saw is still the last word.
+/// What somebody said about the accounts of a run, as long as the plan that they saw is still the last word.
+async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
+    if !task.has_answers() || !is_last_word(history, job, task).await {
+        return Answers::default();
+    }
+    let trust = |names: &[String]| match names {
+        [] => Trust::Nobody,
+        names => Trust::Names(names.iter().cloned().collect()),
+    };
+    Answers {
+        trust_panel: trust(&task.trust_panel),
+        trust_bot: trust(&task.trust_bot),
+        allow_mass_changes: task.allow_mass_changes,
+    }
+}
+
+/// Whether no run has come to an end since the one whose plan was answered.
 ///
 /// What a task allows, it allows once: a form that was sent twice, or a task that is run again because its worker died
 /// after the run, finds that a later run came to an end.
-async fn is_allowed(history: &dyn History, job: Job, task: &SyncTask) -> bool {
-    let Some(plan) = task.plan.filter(|_| task.allow_mass_changes) else {
-        return task.allow_mass_changes;
-    };
+async fn is_last_word(history: &dyn History, job: Job, task: &SyncTask) -> bool {
+    let Some(plan) = task.plan else { return true };
     let query = RunQuery {
         panel: Some(task.panel.clone()),
         job: Some(job),
@@ -164,14 +174,14 @@ async fn is_allowed(history: &dyn History, job: Job, task: &SyncTask) -> bool {
             .find(|run| run.outcome == Outcome::Completed || is_withheld(run))
             .is_some_and(|run| run.id.0 == plan && is_withheld(run)),
         Err(error) => {
-            tracing::warn!(error = chain(&error), "the plan that was allowed cannot be read");
+            tracing::warn!(error = chain(&error), "the plan that was answered cannot be read");
             false
         }
     };
     if !is_last_word {
         tracing::warn!(
             plan,
-            "the plan that was allowed is not the last one: the safety limits count"
+            "the plan that was answered is not the last one: the answer does not count"
         );
     }
     is_last_word
@@ -235,8 +245,10 @@ fn for_result(report: &Report) -> Value {
     let mut value = serde_json::to_value(report).unwrap_or_default();
     if let Some(report) = value.as_object_mut() {
         report.remove("plan");
-        if let Some(problems) = report.get_mut("problems").and_then(Value::as_array_mut) {
-            problems.truncate(MAX_PROBLEMS);
+        for list in ["problems", "changed"] {
+            if let Some(entries) = report.get_mut(list).and_then(Value::as_array_mut) {
+                entries.truncate(MAX_KEPT);
+            }
         }
     }
     value

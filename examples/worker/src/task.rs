@@ -26,21 +26,39 @@ pub(crate) struct SyncTask {
     /// The run whose plan somebody saw and allowed; once a later run says something else, nothing is allowed any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<i64>,
+    /// The panel users of whom somebody said that the panel's end is right.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trust_panel: Vec<String>,
+    /// The panel users of whom somebody said that the bot's end is right.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trust_bot: Vec<String>,
 }
 
 impl From<Value> for SyncTask {
     fn from(value: Value) -> Self {
         let text = |name: &str| value.get(name).and_then(Value::as_str);
+        // Only what says so in so many words.
+        let is_clear = value.get("plan").is_none_or(Value::is_i64);
+        let list = |name: &str| {
+            let list = value.get(name).filter(|_| is_clear);
+            list.and_then(names).unwrap_or_default()
+        };
         Self {
             job: text("job").unwrap_or_default().to_owned(),
             panel: text("panel").unwrap_or(DEFAULT_PANEL).to_owned(),
             tick: text("tick").and_then(|tick| tick.parse().ok()),
-            // Only what says so in so many words.
-            allow_mass_changes: value.get("allow_mass_changes") == Some(&Value::Bool(true))
-                && value.get("plan").is_none_or(Value::is_i64),
+            allow_mass_changes: is_clear && value.get("allow_mass_changes") == Some(&Value::Bool(true)),
             plan: value.get("plan").and_then(Value::as_i64),
+            trust_panel: list("trust_panel"),
+            trust_bot: list("trust_bot"),
         }
     }
+}
+
+/// A list of names, if it is one.
+fn names(list: &Value) -> Option<Vec<String>> {
+    let name = |name: &Value| name.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
+    list.as_array()?.iter().map(name).collect()
 }
 
 impl SyncTask {
@@ -60,6 +78,8 @@ impl SyncTask {
             tick: None,
             allow_mass_changes,
             plan: None,
+            trust_panel: Vec::new(),
+            trust_bot: Vec::new(),
         }
     }
 
@@ -68,6 +88,21 @@ impl SyncTask {
         Self {
             plan: Some(plan),
             ..Self::manual(job, panel, true)
+        }
+    }
+
+    /// Whether somebody said more than that it is to run: what was withheld, or which end is right.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.allow_mass_changes || !self.trust_panel.is_empty() || !self.trust_bot.is_empty()
+    }
+
+    /// The same run without what somebody said.
+    pub(crate) fn without_answers(self) -> Self {
+        Self {
+            allow_mass_changes: false,
+            trust_panel: Vec::new(),
+            trust_bot: Vec::new(),
+            ..self
         }
     }
 
@@ -109,6 +144,12 @@ mod tests {
             SyncTask::scheduled("de-1", monday()),
             SyncTask::manual(Job::GetMarzbanSystemStats, DEFAULT_PANEL, true),
             SyncTask::applying(monday().job, "de-1", 7),
+            SyncTask {
+                trust_panel: vec!["anna".to_owned(), "Boris".to_owned()],
+                trust_bot: vec!["clara".to_owned()],
+                plan: Some(7),
+                ..SyncTask::manual(Job::SyncSubscriptionsFromMarzban, "de-1", false)
+            },
         ] {
             let bytes = serde_json::to_vec(&task).unwrap();
             assert_eq!(serde_json::from_slice::<SyncTask>(&bytes).unwrap(), task);
@@ -123,6 +164,9 @@ mod tests {
             json!({"job": "get_marzban_system_stats", "panel": null, "tick": 5, "color": "red"}),
             json!({"job": "get_marzban_system_stats", "allow_mass_changes": "true"}),
             json!({"job": "get_marzban_system_stats", "allow_mass_changes": true, "plan": "7"}),
+            json!({"job": "get_marzban_system_stats", "trust_panel": ["anna"], "plan": "7"}),
+            json!({"job": "get_marzban_system_stats", "trust_panel": true, "trust_bot": "anna"}),
+            json!({"job": "get_marzban_system_stats", "trust_panel": ["anna", 7], "trust_bot": [""]}),
         ] {
             assert_eq!(SyncTask::from(older_or_newer), known);
         }

@@ -245,9 +245,9 @@ impl Life {
     async fn perform(&self, mut task: SyncTask, ticket: &Ticket) -> Result<Value, BoxDynError> {
         let Shared { settings, runner, .. } = &*self.shared;
         let made = ticket.attempt.current();
-        if task.allow_mass_changes && !is_recent(&ticket.id, SystemClock.now(), settings.expires) {
-            tracing::warn!("mass changes were allowed too long ago: the safety limits count");
-            task.allow_mass_changes = false;
+        if task.has_answers() && !is_recent(&ticket.id, SystemClock.now(), settings.expires) {
+            tracing::warn!("what was allowed and answered was so too long ago: it does not count");
+            task = task.without_answers();
         }
         let ending = if !self.may_begin() {
             Ending::Cancelled

@@ -1,6 +1,7 @@
 //! From an answer's bytes to a value or an error. Pure: what came in, what the clock says, what it means.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,10 @@ pub(crate) struct Answer {
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
 }
+
+/// When the panel answered last, by its own clock, in epoch seconds.
+#[derive(Debug)]
+pub(crate) struct LastDate(AtomicI64);
 
 /// The place and the kind of a mismatch, without the value that was found there.
 #[derive(Clone, Debug)]
@@ -72,6 +77,12 @@ impl Answer {
     /// When the answer was made, by the clock of the server, if it says so.
     pub(crate) fn date(&self) -> Option<DateTime<Utc>> {
         date(&self.headers)
+    }
+
+    /// Whether the panel itself has spoken, as far as an answer can show that. What a proxy says in the panel's place
+    /// is a page or a status of its own, and the panel's own 500 is a bare text that might be anybody's.
+    fn is_the_panels(&self) -> bool {
+        !self.status.is_server_error() && (self.is_json() || self.status == StatusCode::NO_CONTENT)
     }
 
     fn is_json(&self) -> bool {
@@ -157,6 +168,30 @@ fn without_text(message: &str) -> String {
             )
         }
         _ => message.to_owned(),
+    }
+}
+
+impl LastDate {
+    /// No moment at all.
+    const NEVER: i64 = i64::MIN;
+
+    /// Keeps the date of an answer that is the panel's and has one.
+    pub(crate) fn note(&self, answer: &Answer) {
+        if answer.is_the_panels()
+            && let Some(date) = answer.date()
+        {
+            self.0.store(date.timestamp(), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp(self.0.load(Ordering::Relaxed), 0)
+    }
+}
+
+impl Default for LastDate {
+    fn default() -> Self {
+        Self(AtomicI64::new(Self::NEVER))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::answer::LastDate;
 use super::auth::Auth;
 use super::pacing::{Pacer, Pacing};
 use super::retry::RetryPolicy;
@@ -258,6 +259,7 @@ impl ClientBuilder {
             retry: self.retry,
             max_body: self.max_body_bytes,
             panel_name: self.panel_name.into(),
+            last_date: LastDate::default(),
         };
         Ok(Client(Arc::new(Inner {
             transport,

@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
-use super::answer::Answer;
+use super::answer::{Answer, LastDate};
 use super::auth::Token;
 use super::pacing::Pacer;
 use super::retry::{Retries, RetryPolicy};
@@ -32,6 +32,7 @@ pub(crate) struct Transport {
     pub(super) max_body: usize,
     /// What the panel is called in spans and figures.
     pub(super) panel_name: Arc<str>,
+    pub(super) last_date: LastDate,
 }
 
 impl Transport {
@@ -109,15 +110,16 @@ impl Transport {
             body => body.map_err(|error| error.with_status(status.as_u16()))?,
         };
         let took = started.elapsed();
-        Answer {
+        let answer = Answer {
             status,
             headers,
             body,
             took,
             attempts: 1,
             elapsed: took,
-        }
-        .into_result(wall_clock())
+        };
+        self.last_date.note(&answer);
+        answer.into_result(wall_clock())
     }
 
     /// Reads a body up to the limit, counted after decompression.

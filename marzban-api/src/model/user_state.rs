@@ -58,15 +58,21 @@ impl UserState {
     }
 }
 
-impl From<User> for UserState {
-    fn from(user: User) -> Self {
+impl From<&User> for UserState {
+    fn from(user: &User) -> Self {
         Self {
-            username: user.username,
-            status: user.status,
+            username: user.username.clone(),
+            status: user.status.clone(),
             used_traffic: user.used_traffic,
             expire: user.expire,
             online_at: user.online_at,
             created_at: user.created_at,
         }
+    }
+}
+
+impl From<User> for UserState {
+    fn from(user: User) -> Self {
+        Self::from(&user)
     }
 }

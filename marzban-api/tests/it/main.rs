@@ -8,6 +8,7 @@
 
 mod batches;
 mod building;
+mod clocks;
 mod core;
 mod creating;
 mod deleting;

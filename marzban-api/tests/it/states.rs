@@ -32,6 +32,7 @@ fn a_state_says_what_the_whole_user_says_and_is_readable_where_it_is() {
         match (whole, state) {
             (Ok(whole), Ok(state)) => {
                 read += 1;
+                assert_eq!(state, UserState::from(&whole));
                 assert_eq!(state, UserState::from(whole));
             }
             (Err(_), Err(_)) => unreadable += 1,

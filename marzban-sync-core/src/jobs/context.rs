@@ -1,14 +1,14 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::StatusReads;
 use crate::clock::{Clock, SystemClock};
 use crate::event::{Event, Observer};
 use crate::panel::Panel;
-use crate::policy::Policy;
+use crate::policy::{Answers, Policy};
 use crate::report::Stopped;
 use crate::safety::SafetyLimits;
 use crate::store::{DEFAULT_PANEL, Store};
@@ -28,7 +28,8 @@ pub struct Context {
     pub(super) keep_history: Option<TimeDelta>,
     pub(super) cancellation: CancellationToken,
     pub(super) dry_run: bool,
-    pub(super) status_reads: StatusReads,
+    pub(super) answers: Answers,
+    pub(super) exempt: BTreeSet<String>,
 }
 
 /// Sets up a [`Context`]; everything but the panel and the store has a default.
@@ -57,7 +58,8 @@ impl Context {
             keep_history: Some(TimeDelta::days(90)),
             cancellation: CancellationToken::new(),
             dry_run: false,
-            status_reads: StatusReads::default(),
+            answers: Answers::default(),
+            exempt: BTreeSet::new(),
         })
     }
 
@@ -67,6 +69,12 @@ impl Context {
             return Some(Stopped::Cancelled);
         }
         (self.clock.now() - started_at >= self.deadline).then_some(Stopped::Deadline)
+    }
+
+    /// Whether a run that began then has used the part of its time that looking at accounts may take; the last third is
+    /// kept for what is to be taken away.
+    pub(super) fn is_time_to_write(&self, started_at: DateTime<Utc>) -> bool {
+        self.clock.now() - started_at >= self.deadline / 3 * 2
     }
 
     pub(super) fn emit(&self, event: Event<'_>) {
@@ -86,7 +94,8 @@ impl fmt::Debug for Context {
             .field("deadline", &self.deadline)
             .field("keep_history", &self.keep_history)
             .field("dry_run", &self.dry_run)
-            .field("status_reads", &self.status_reads)
+            .field("answers", &self.answers)
+            .field("exempt", &self.exempt)
             .finish_non_exhaustive()
     }
 }
@@ -155,9 +164,16 @@ impl ContextBuilder {
         self
     }
 
-    /// How the status job learns of what has changed; by default it reads every user.
-    pub fn status_reads(mut self, status_reads: StatusReads) -> Self {
-        self.0.status_reads = status_reads;
+    /// What an operator says about the accounts of this run: which side is right, and that what the brakes withheld is
+    /// allowed. By default nothing.
+    pub fn answers(mut self, answers: Answers) -> Self {
+        self.0.answers = answers;
+        self
+    }
+
+    /// The usernames of panel users that a cleanup never touches.
+    pub fn exempt(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.0.exempt = names.into_iter().collect();
         self
     }
 

@@ -1,6 +1,6 @@
 //! The asking half of a run: what the panel is asked, and when it counts as down.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Context;
 use super::session::Interrupt;
@@ -23,6 +23,24 @@ pub(super) struct Inquiry<'a> {
     answered: bool,
     unanswered: u32,
     last_failure: Option<PanelError>,
+    /// How far the panel's clock was ahead of the run's when it last answered, as far as it returns a date.
+    clock_difference: Option<TimeDelta>,
+    /// Whether the accounts are still being looked at; what is decided then has the last third of the time.
+    pub(super) is_looking: bool,
+}
+
+/// A user that the panel confirmed to be missing before is not asked for one by one in every run, unless something would
+/// be taken from its customer: it may have been made anew.
+fn known(account: &Account, observation: Observation, now: DateTime<Utc>) -> Observation {
+    let would_end = account
+        .subscription
+        .as_ref()
+        .is_some_and(|subscription| subscription.status.is_open() && subscription.is_over(now));
+    let is_known = account.agreement.is_missing && account.is_active != Some(true) && !would_end;
+    match observation {
+        Observation::Absent if is_known => Observation::Missing,
+        observation => observation,
+    }
 }
 
 impl<'a> Inquiry<'a> {
@@ -34,14 +52,28 @@ impl<'a> Inquiry<'a> {
             answered: false,
             unanswered: 0,
             last_failure: None,
+            clock_difference: None,
+            is_looking: true,
         }
     }
 
     /// Ends the run if its time is up or its caller cancelled.
     pub(super) fn check(&self) -> Result<(), Interrupt> {
+        let looked_enough = || (self.is_looking && self.is_time_to_write()).then_some(Stopped::Deadline);
         self.context
             .stop(self.started_at)
+            .or_else(looked_enough)
             .map_or(Ok(()), |stopped: Stopped| Err(Interrupt::Stopped(stopped)))
+    }
+
+    /// Whether the part of the time is used up that looking at accounts may take.
+    pub(super) fn is_time_to_write(&self) -> bool {
+        self.context.is_time_to_write(self.started_at)
+    }
+
+    /// How far the panel's clock is ahead of the run's.
+    pub(super) fn clock_difference(&self) -> Option<TimeDelta> {
+        self.clock_difference
     }
 
     /// Waits for a question's answer, unless the run is cancelled meanwhile: the panel may have fallen silent, and a
@@ -86,12 +118,13 @@ impl<'a> Inquiry<'a> {
             match result {
                 Ok(observations) => {
                     note(asked.len() as u64);
-                    observed.extend(
-                        asked
-                            .into_iter()
-                            .zip(observations)
-                            .map(|(account, observation)| Observed { account, observation }),
-                    );
+                    let now = self.context.clock.now();
+                    observed.extend(asked.into_iter().zip(observations).map(|(account, observation)| {
+                        Observed {
+                            observation: known(&account, observation, now),
+                            account,
+                        }
+                    }));
                 }
                 Err(interrupt) => {
                     // A user of whom only some accounts were seen must not be decided on.
@@ -144,6 +177,9 @@ impl<'a> Inquiry<'a> {
     pub(super) fn note_answer(&mut self) {
         self.answered = true;
         self.unanswered = 0;
+        if let Some(date) = self.context.panel.last_date() {
+            self.clock_difference = Some(date - self.context.clock.now());
+        }
     }
 
     /// Counts a question without an answer; the panel is given up when it refuses, or after a few in a row.

@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             context,
             inquiry: Inquiry::new(context, job, started_at),
-            ledger: Ledger::new(context, started_at),
+            ledger: Ledger::new(context, id, started_at),
             job,
             lock,
             id,
@@ -168,7 +168,7 @@ fn for_history(report: Option<&Report>, error: Option<String>) -> Value {
         Ok(Value::Object(object)) => object,
         Ok(_) | Err(_) => Map::new(),
     };
-    for list in ["problems", "plan"] {
+    for list in ["problems", "plan", "changed"] {
         if let Some(entries) = object.get_mut(list).and_then(Value::as_array_mut) {
             entries.truncate(MAX_RECORDED);
         }

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use futures_util::future::try_join;
 
 use super::Context;
@@ -9,20 +11,26 @@ use super::session::{Interrupt, Session};
 use crate::account::{Account, AccountId};
 use crate::error::SyncError;
 use crate::event::Event;
-use crate::observation::{Observation, PanelStatus};
-use crate::plan::{Change, split};
+use crate::observation::Observation;
+use crate::plan::{Change, Reason, split};
 use crate::reconcile::{Decision, Facet, Observed, customers, reconcile};
-use crate::report::{Job, Problem, ProblemReason, Report, SyncSubscriptionsReport, SyncUserStatusReport};
-use crate::safety::Tally;
-use crate::store::{Cursor, Scope};
+use crate::report::{
+    Job, Problem, ProblemReason, Report, Stopped, SyncSubscriptionsReport, SyncUserStatusReport,
+};
+use crate::safety::{Tally, Withheld};
+use crate::store::Cursor;
+use crate::zone::Differences;
 
 mod absent;
-mod cheap;
 mod held;
+mod push;
 
 use absent::{MAX_WAITING, Waiting};
-use cheap::Choice;
 use held::Held;
+use push::Pushed;
+
+/// What a report says of an account that is gone, or that this job no longer looks at, before the run has ended.
+const GONE: &str = "the row was deleted or closed while the run looked at it";
 
 /// Users a page: enough that a run takes few statements, and few enough that two pages are little memory.
 const PAGE_USERS: u32 = 2_500;
@@ -43,7 +51,7 @@ pub async fn sync_subscriptions_from_marzban(
     context: &Context,
 ) -> Result<SyncSubscriptionsReport, SyncError> {
     let mut session = Session::begin(context, Job::SyncSubscriptionsFromMarzban).await?;
-    let (outcome, result) = Sync::run(&mut session, Facet::Subscriptions, Scope::Subscribed).await;
+    let (outcome, result) = Sync::run(&mut session, Facet::Subscriptions).await;
     let total = outcome.tally.total;
     let errors = session.ledger.errors();
     let report = SyncSubscriptionsReport {
@@ -69,8 +77,7 @@ pub async fn sync_subscriptions_from_marzban(
 
 /// Brings VPN configs in line with the panel: does the user still exist, does its access work, its traffic.
 ///
-/// Looks at every account, or at those of whom there may be news: [`StatusReads`](super::StatusReads). Default
-/// schedule: `30 * * * *`, UTC.
+/// Looks at every account. Default schedule: `30 * * * *`, UTC.
 ///
 /// # Errors
 /// As [`sync_subscriptions_from_marzban`].
@@ -79,7 +86,7 @@ pub async fn sync_subscriptions_from_marzban(
 /// As [`sync_subscriptions_from_marzban`].
 pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUserStatusReport, SyncError> {
     let mut session = Session::begin(context, Job::SyncUserStatusFromMarzban).await?;
-    let (outcome, result) = Sync::run(&mut session, Facet::UserStatus, Scope::All).await;
+    let (outcome, result) = Sync::run(&mut session, Facet::UserStatus).await;
     let report = SyncUserStatusReport {
         updated: outcome.updated,
         missing: outcome.missing,
@@ -105,94 +112,118 @@ pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUser
 /// What a run over accounts gathers on its way: names of a limited number, and ids of what is out of line.
 struct Sync {
     facet: Facet,
-    scope: Scope,
     tally: Tally,
     /// How many accounts were written.
     updated: u64,
     /// The written ones among those that are looked at more than once, so that each counts once.
     updated_before: BTreeSet<AccountId>,
     missing: u64,
-    /// Accounts with a change that takes something away, kept until the whole run has been seen.
+    /// Accounts with a change that waits until the whole run has been seen.
     held: BTreeMap<AccountId, Held>,
-    /// Accounts of users one of whose accounts a list lacked, until that one has been asked for by itself.
+    /// Accounts whose end the panel alone moved earlier, and that keep theirs.
+    kept_cuts: BTreeSet<AccountId>,
+    /// Accounts of customers with at least one account missing from a list, until that one has been looked up
+    /// individually.
     waiting: BTreeMap<AccountId, Waiting>,
-    /// What the panel said of a user when it was asked for by itself, by the user's name.
-    answers: BTreeMap<String, Observation>,
-    /// Absent accounts that nobody asked for, and that might have been marked missing.
+    /// What the panel returned for a user that was looked up individually, by its name, and when.
+    answers: BTreeMap<String, (DateTime<Utc>, Observation)>,
+    /// Absent accounts that were not looked up, and that might have been marked missing.
     unasked: u64,
-    /// How many of the users that were read the panel calls active.
-    read_active: u64,
-    /// How many of the users that were asked for the panel did not show: they may be active or not.
-    unclear: u64,
+    /// How much the ends differ of accounts that are seen for the first time.
+    differences: Differences,
+    /// Panel users that are to be extended.
+    pushed: Vec<Pushed>,
 }
 
-/// One page of accounts, as far as they are read, and what the panel says of them.
+/// One page of accounts, as far as they are read, and what the panel returned for them.
 struct Look {
     observed: Vec<Observed>,
+    /// Accounts that this job does not look at, by the bot's word for their status.
+    ignored: BTreeMap<String, u64>,
     next: Option<Cursor>,
+    clock_difference: Option<TimeDelta>,
     result: Result<(), Interrupt>,
 }
 
 impl Look {
     /// Reads the next page, from the database and then from the panel, as far as it gets.
-    async fn at(
-        scope: Scope,
-        after: Option<Cursor>,
-        context: &Context,
-        inquiry: &mut Inquiry<'_>,
-        choice: &mut Choice<'_>,
-    ) -> Self {
+    async fn at(facet: Facet, after: Option<Cursor>, context: &Context, inquiry: &mut Inquiry<'_>) -> Self {
         let page = match inquiry.check() {
             Ok(()) => {
-                let page = context
-                    .store
-                    .page_accounts(&context.panel_name, scope, after, PAGE_USERS);
+                let page =
+                    context
+                        .store
+                        .page_accounts(&context.panel_name, after, PAGE_USERS, context.clock.now());
                 step!(sync.page, page).await.map_err(Interrupt::from)
             }
             Err(interrupt) => Err(interrupt),
         };
+        let mut look = Self {
+            observed: Vec::new(),
+            ignored: BTreeMap::new(),
+            next: None,
+            clock_difference: None,
+            result: Ok(()),
+        };
         match page {
             Ok(page) => {
-                let chosen = choice.choose(page.accounts, context.clock.now());
-                let (observed, result) = inquiry.observe(chosen).await;
-                Self {
-                    observed,
-                    next: page.next,
-                    result,
-                }
+                let mut accounts = page.accounts;
+                accounts.retain(|account| {
+                    let is_in_scope = is_in_scope(facet, account);
+                    if !is_in_scope {
+                        *look.ignored.entry(word(account)).or_default() += 1;
+                    }
+                    is_in_scope
+                });
+                context.emit(Event::Observed(look.ignored.values().sum()));
+                (look.observed, look.result) = inquiry.observe(accounts).await;
+                look.next = page.next;
             }
-            Err(interrupt) => Self {
-                observed: Vec::new(),
-                next: None,
-                result: Err(interrupt),
-            },
+            Err(interrupt) => look.result = Err(interrupt),
         }
+        look.clock_difference = inquiry.clock_difference();
+        look
     }
 }
 
+fn is_in_scope(facet: Facet, account: &Account) -> bool {
+    match facet {
+        Facet::Subscriptions => account.is_subscribed(),
+        Facet::UserStatus => true,
+    }
+}
+
+fn word(account: &Account) -> String {
+    account
+        .subscription
+        .as_ref()
+        .map_or_else(|| "none".to_owned(), |subscription| subscription.word.clone())
+}
+
 impl Sync {
-    async fn run(session: &mut Session<'_>, facet: Facet, scope: Scope) -> (Self, Result<(), Interrupt>) {
+    async fn run(session: &mut Session<'_>, facet: Facet) -> (Self, Result<(), Interrupt>) {
         let mut sync = Self {
             facet,
-            scope,
             tally: Tally::default(),
             updated: 0,
             updated_before: BTreeSet::new(),
             missing: 0,
             held: BTreeMap::new(),
+            kept_cuts: BTreeSet::new(),
             waiting: BTreeMap::new(),
             answers: BTreeMap::new(),
             unasked: 0,
-            read_active: 0,
-            unclear: 0,
+            differences: Differences::default(),
+            pushed: Vec::new(),
         };
         let result = sync.all(session).await;
         if result.is_err() {
             sync.give_up_on_waiting(&mut session.ledger);
             sync.withhold(
                 &mut session.ledger,
-                "the run ended before everything had been looked at".to_owned(),
+                "the run ended before everything had been looked at",
             );
+            sync.give_up_pushing(&mut session.ledger);
         }
         session.ledger.note_end(&result);
         (sync, result)
@@ -203,20 +234,36 @@ impl Sync {
         let Context {
             store, panel_name, ..
         } = session.context;
-        let expected = step!(sync.count, store.count_accounts(panel_name, self.scope)).await?;
+        let expected = step!(sync.count, store.count_accounts(panel_name)).await?;
+        session.ledger.run.ignored.panels =
+            step!(sync.count_elsewhere, store.count_elsewhere(panel_name)).await?;
         session.context.emit(Event::Started {
             job: self.job(),
             total: expected,
         });
-        let read = self.read(session, expected).await;
+        let read = self.read(session).await;
+        let ignored: u64 = session.ledger.run.ignored.statuses.values().sum();
         if read.is_err() {
-            session.ledger.run.unreached = expected.saturating_sub(self.tally.total);
+            session.ledger.run.unreached = expected.saturating_sub(self.tally.total + ignored);
             self.tally.total += session.ledger.run.unreached;
+        }
+        if self.tally.total == 0 && !session.ledger.run.ignored.is_empty() {
+            tracing::warn!(
+                panel.name = panel_name,
+                ignored = ?session.ledger.run.ignored,
+                "no account is in scope: are the words of status and the panel's name as the library expects them?"
+            );
+        }
+        if matches!(read, Err(Interrupt::Stopped(Stopped::Deadline))) {
+            session.inquiry.is_looking = false;
+            self.give_up_on_waiting(&mut session.ledger);
+            self.give(session).await?;
         }
         read?;
         session.inquiry.require_an_answer()?;
         self.confirm(session).await?;
-        self.take_away(session).await
+        self.finish(session).await?;
+        self.push(session).await
     }
 
     fn job(&self) -> Job {
@@ -227,59 +274,64 @@ impl Sync {
     }
 
     /// Reads page after page; while one is decided and written, the next is being read.
-    async fn read_chosen(
-        &mut self,
-        session: &mut Session<'_>,
-        choice: &mut Choice<'_>,
-    ) -> Result<(), Interrupt> {
+    async fn read(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
         let Session {
             context,
             inquiry,
             ledger,
             ..
         } = session;
-        let scope = self.scope;
-        let mut look = Look::at(scope, None, context, inquiry, choice).await;
+        let facet = self.facet;
+        let mut look = Look::at(facet, None, context, inquiry).await;
         loop {
             let Look {
                 observed,
+                ignored,
                 next,
+                clock_difference,
                 result,
             } = look;
-            self.tally_up(&observed);
+            for (word, count) in ignored {
+                *ledger.run.ignored.statuses.entry(word).or_default() += count;
+            }
+            self.tally.clock_difference = clock_difference.or(self.tally.clock_difference);
+            self.tally_up(&observed, ledger.now());
             let (Some(after), Ok(())) = (next, &result) else {
                 self.settle(ledger, &observed).await?;
                 return result;
             };
-            let following = async { Ok(Look::at(scope, Some(after), context, inquiry, choice).await) };
+            let following = async { Ok(Look::at(facet, Some(after), context, inquiry).await) };
             ((), look) = try_join(self.settle(ledger, &observed), following).await?;
         }
     }
 
-    fn tally_up(&mut self, observed: &[Observed]) {
+    fn tally_up(&mut self, observed: &[Observed], now: DateTime<Utc>) {
         self.tally.total += observed.len() as u64;
         for customer in customers(observed) {
-            let absent = self.tally.absent;
-            for Observed { observation, .. } in customer {
+            let mut is_absent = false;
+            for Observed { account, observation } in customer {
+                self.tally.can_lose += u64::from(account.can_lose(now));
                 match observation {
                     Observation::Found(user) => {
                         self.tally.found += 1;
-                        self.read_active += u64::from(user.status == PanelStatus::Active);
+                        self.tally.stale += u64::from(user.is_stale_active(now));
                     }
-                    Observation::Absent => self.tally.absent += 1,
-                    Observation::Missing => {}
-                    Observation::NotPermitted | Observation::Unreadable(_) | Observation::Unavailable(_) => {
-                        self.unclear += 1;
+                    Observation::Absent | Observation::Missing => {
+                        is_absent |= *observation == Observation::Absent;
+                        self.missing += u64::from(*observation == Observation::Missing);
+                        self.tally.absent += 1;
+                        self.tally.absent_with_access += u64::from(account.is_active == Some(true));
                     }
+                    Observation::NotPermitted | Observation::Unreadable(_) | Observation::Unavailable(_) => {}
                 }
             }
-            if self.tally.absent == absent {
+            if !is_absent {
                 continue;
             }
             if self.waiting.len() < MAX_WAITING {
                 let waiting = customer
                     .iter()
-                    .map(|observed| (observed.account.id, Waiting::of(observed)));
+                    .map(|observed| (observed.account.id, Waiting::of(observed, self.facet, now)));
                 self.waiting.extend(waiting);
             } else {
                 self.unasked += self.news_of_absence(customer);
@@ -287,29 +339,45 @@ impl Sync {
         }
     }
 
-    /// Decides for whole users, writes what is harmless at once and holds the rest.
+    /// Why nothing but facts may be written, as far as the run has seen.
+    fn blocks(&self, context: &Context) -> Option<Withheld> {
+        context
+            .limits
+            .check(&self.tally, context.answers.allow_mass_changes)
+            .filter(Withheld::is_total)
+    }
+
+    /// Decides for whole customers, writes what is harmless at once and holds the rest.
     async fn settle(&mut self, ledger: &mut Ledger<'_>, observed: &[Observed]) -> Result<(), Interrupt> {
         let now = ledger.now();
+        let blocked = self.blocks(ledger.context);
         let mut harmless = Vec::new();
         let mut returning = BTreeSet::new();
         for customer in customers(observed) {
             if self.waits(customer) {
                 continue;
             }
-            let mut changes = Vec::new();
-            let mut early = Vec::new();
-            for decision in reconcile(customer, self.facet, ledger.context.policy, now) {
-                note(ledger, &decision);
+            let mut decided = Vec::new();
+            let mut flags = Vec::new();
+            for decision in self.decide(ledger, customer, now) {
+                self.note(ledger, &decision);
                 ledger.run.kept_for_another_panel += u64::from(decision.kept_for_another_panel);
+                if let Some(difference) = decision.first_difference {
+                    self.differences.note(difference);
+                }
+                if decision.is_cut && !decision.change.as_ref().is_some_and(is_shortened) {
+                    self.kept_cuts.insert(decision.account.id);
+                }
+                let flag = Flags::of(&decision, now);
                 if let Some(change) = decision.change {
-                    changes.push(change);
-                    early.push(decision.expired_early);
+                    flags.push(flag);
+                    decided.push(change);
                 }
             }
-            for ((now_part, later), is_early) in split(changes).into_iter().zip(early) {
+            for ((now_part, later), flag) in parts(decided, blocked.as_ref(), &flags).into_iter().zip(flags) {
                 if !later.is_empty() {
                     returning.insert(later.account.id);
-                    self.hold(later, is_early, ledger.context.dry_run);
+                    self.hold(later, flag, ledger.context.dry_run);
                 }
                 if !now_part.is_empty() {
                     harmless.push(now_part);
@@ -319,8 +387,19 @@ impl Sync {
         let conflicts = self.apply(ledger, harmless, &returning).await?;
         for id in &conflicts {
             self.held.remove(id);
+            self.kept_cuts.remove(id);
         }
         self.decide_again(ledger, &conflicts, observed).await
+    }
+
+    fn decide<'o>(
+        &self,
+        ledger: &Ledger<'_>,
+        customer: &'o [Observed],
+        now: DateTime<Utc>,
+    ) -> Vec<Decision<'o>> {
+        let Context { policy, answers, .. } = ledger.context;
+        reconcile(customer, self.facet, *policy, answers, now)
     }
 
     /// Applies changes, counts the accounts that were written, and returns those that were in conflict.
@@ -330,17 +409,21 @@ impl Sync {
         changes: Vec<Change>,
         returning: &BTreeSet<AccountId>,
     ) -> Result<BTreeSet<AccountId>, Interrupt> {
-        let ids: Vec<AccountId> = changes.iter().map(|change| change.account.id).collect();
-        let conflicts = ledger.apply(changes).await?;
-        for id in ids.iter().filter(|id| !conflicts.contains(id)) {
+        let ids: Vec<AccountId> = changes
+            .iter()
+            .filter(|change| !change.touches_no_row())
+            .map(|change| change.account.id)
+            .collect();
+        let written = ledger.apply(changes).await?;
+        for id in ids.iter().filter(|id| written.applied.contains(id)) {
             if !returning.contains(id) || self.updated_before.insert(*id) {
                 self.updated += 1;
             }
         }
-        Ok(conflicts)
+        Ok(written.conflicts)
     }
 
-    /// Whether one of the accounts has yet to be asked for by itself.
+    /// Whether one of the accounts has yet to be looked up individually.
     fn waits(&self, customer: &[Observed]) -> bool {
         customer
             .iter()
@@ -358,22 +441,40 @@ impl Sync {
         if conflicts.is_empty() {
             return Ok(());
         }
+        let now = ledger.now();
         let ids: Vec<AccountId> = conflicts.iter().copied().collect();
         let Context {
             store, panel_name, ..
         } = ledger.context;
-        let read = store.reload_accounts(panel_name, self.scope, &ids);
-        let accounts = step!(sync.read_conflicts, read).await?;
+        let read = store.reload_accounts(panel_name, &ids, now);
+        let mut accounts = step!(sync.read_conflicts, read).await?;
+        accounts.retain(|account| is_in_scope(self.facet, account));
+        note_gone(ledger, conflicts, &accounts, before);
         let fresh = with_observations(accounts, before);
+        let is_blocked = self.blocks(ledger.context).is_some();
         let mut harmless = Vec::new();
         for customer in customers(&fresh) {
-            for decision in reconcile(customer, self.facet, ledger.context.policy, ledger.now()) {
-                let Some(change) = decision.change else { continue };
-                if !conflicts.contains(&change.account.id) {
+            for decision in self.decide(ledger, customer, now) {
+                if !conflicts.contains(&decision.account.id) {
                     continue;
                 }
-                let (now_part, later) = change.split();
-                if !later.is_empty() {
+                let is_doubtful = decision.problem.is_some();
+                if is_doubtful {
+                    // The panel was asked before the row changed, so the two ends are not to be compared.
+                    note_conflict(ledger, decision.account);
+                }
+                let is_first_sight = decision.is_first_sight;
+                let Some(change) = decision.change else { continue };
+                let (mut now_part, later) = change.split();
+                // Nor is it to be remembered how they differ.
+                now_part.agreement = now_part.agreement.filter(|_| !is_doubtful);
+                let mut is_whole = later.is_empty();
+                if is_first_sight || is_blocked {
+                    let facts = now_part.part(Reason::is_fact);
+                    is_whole &= facts.reasons == now_part.reasons;
+                    now_part = facts;
+                }
+                if !is_whole {
                     note_conflict(ledger, &later.account);
                 }
                 if !now_part.is_empty() {
@@ -389,41 +490,102 @@ impl Sync {
         Ok(())
     }
 
-    /// Looks at whole users once more: the accounts as they are now, and what the panel says of them now, or has said
-    /// when it was asked for one by itself.
+    /// Looks at whole customers once more: the accounts as they are now, and what the panel returns for them now, or
+    /// has returned when it was asked for one individually; `believed` says how long ago that may be.
     async fn look_again(
-        &self,
+        &mut self,
         session: &mut Session<'_>,
         ids: &[AccountId],
+        believed: TimeDelta,
     ) -> Result<Vec<Observed>, Interrupt> {
         let Context {
             store, panel_name, ..
         } = session.context;
-        let read = store.reload_accounts(panel_name, self.scope, ids);
-        let accounts = step!(sync.read_again, read).await?;
+        let read = store.reload_accounts(panel_name, ids, session.ledger.now());
+        let mut accounts = step!(sync.read_again, read).await?;
+        accounts.retain(|account| is_in_scope(self.facet, account));
         let (answered, others): (Vec<Account>, Vec<Account>) = accounts
             .into_iter()
             .partition(|account| self.answers.contains_key(&account.name));
         let mut observed = session.inquiry.observe_again(others).await?;
-        observed.extend(answered.into_iter().filter_map(|account| {
-            let observation = self.answers.get(&account.name)?.clone();
-            Some(Observed { account, observation })
-        }));
+        for account in answered {
+            if let Some(observation) = self.answer(session, &account.name, believed).await? {
+                observed.push(Observed { account, observation });
+            }
+        }
         observed.sort_by_key(|observed| (observed.account.user_id, observed.account.id));
         Ok(observed)
     }
-}
 
-fn note(ledger: &mut Ledger<'_>, decision: &Decision<'_>) {
-    if let Some((reason, detail)) = &decision.problem {
-        ledger.note_problem(
-            decision.account.id,
-            Problem::of(decision.account, *reason, detail.clone()),
-        );
+    fn note(&mut self, ledger: &mut Ledger<'_>, decision: &Decision<'_>) {
+        if let Some(push) = decision.push {
+            self.pushed.push(Pushed::of(decision, push));
+            return;
+        }
+        if let Some((reason, detail)) = &decision.problem {
+            ledger.note_problem(
+                decision.account.id,
+                Problem::of(decision.account, *reason, detail.clone()),
+            );
+        }
     }
 }
 
-/// Accounts as they are now, with what the panel said about the same names before.
+/// What a held change does, as far as the brakes and the report ask.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+struct Flags {
+    /// Whether access would go off before the own end.
+    is_off_early: bool,
+    /// Whether the panel alone moved the end earlier.
+    is_cut: bool,
+    /// Whether it takes something that is still ahead.
+    is_ahead: bool,
+    /// Whether it gives something at first sight.
+    is_first_sight: bool,
+    /// How much the ends differ at first sight.
+    first_difference: Option<TimeDelta>,
+}
+
+impl Flags {
+    fn of(decision: &Decision<'_>, now: DateTime<Utc>) -> Self {
+        let takes = decision.change.as_ref().is_some_and(Change::is_destructive);
+        Self {
+            is_off_early: decision.is_off_early,
+            is_cut: decision.is_cut && decision.change.as_ref().is_some_and(is_shortened),
+            is_ahead: takes && decision.account.is_promise_ahead(now),
+            is_first_sight: decision.is_first_sight,
+            first_difference: decision.first_difference,
+        }
+    }
+}
+
+fn is_shortened(change: &Change) -> bool {
+    change.reasons.contains(&Reason::Shortened)
+}
+
+/// Parts the changes of one customer into what is written at once, and what waits.
+fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> Vec<(Change, Change)> {
+    if blocked.is_none() && flags.iter().all(|flags| !flags.is_first_sight) {
+        return split(changes);
+    }
+    let waits = |change: Change| {
+        let mut now_part = change.part(Reason::is_fact);
+        let mut later = change.part(|reason| !reason.is_fact());
+        if later.touches_no_row() {
+            // Nothing waits. What would be remembered of a panel that may be the wrong one is forgotten.
+            now_part.agreement = change.agreement.filter(|_| blocked.is_none());
+        } else {
+            later.account = now_part.applied();
+            later.agreement = change.agreement;
+            later.interim = change.interim;
+        }
+        (now_part, later)
+    };
+    changes.into_iter().map(waits).collect()
+}
+
+/// Accounts as they are now, with what the panel returned for the same names before.
 fn with_observations(accounts: Vec<Account>, before: &[Observed]) -> Vec<Observed> {
     let before: BTreeMap<AccountId, &Observed> = before
         .iter()
@@ -444,4 +606,22 @@ fn with_observations(accounts: Vec<Account>, before: &[Observed]) -> Vec<Observe
 
 fn note_conflict(ledger: &mut Ledger<'_>, account: &Account) {
     ledger.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, None));
+}
+
+/// Notes accounts that were deleted, or left the scope of the job, while the run looked at them.
+fn note_gone(
+    ledger: &mut Ledger<'_>,
+    conflicts: &BTreeSet<AccountId>,
+    accounts: &[Account],
+    before: &[Observed],
+) {
+    let gone = before
+        .iter()
+        .map(|observed| &observed.account)
+        .filter(|account| conflicts.contains(&account.id))
+        .filter(|account| !accounts.iter().any(|current| current.id == account.id));
+    for account in gone {
+        let detail = Some(GONE.to_owned());
+        ledger.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));
+    }
 }

@@ -63,6 +63,14 @@ async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
     else {
         return Ok(());
     };
+    let difference = context.panel.last_date().map(|date| date - context.clock.now());
+    if difference.is_some_and(|difference| difference.abs() > context.limits.clock_difference) {
+        tracing::warn!(
+            panel.name = run.panel,
+            "the clocks disagree, so no history is forgotten"
+        );
+        return Ok(());
+    }
     let forgotten = step!(stats.forget, context.store.forget_history(&run.panel, before)).await?;
     if forgotten > 0 {
         tracing::debug!(

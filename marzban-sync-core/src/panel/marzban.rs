@@ -2,16 +2,15 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
-use marzban_api::model::{UserState, UserStatus};
+use marzban_api::model::{User, UserState, UserStatus};
 use marzban_api::{Client, Error, ErrorKind};
 
-use super::Panel;
-use crate::census::Census;
+use super::{ExpectedUser, Panel, UpdateOutcome};
 use crate::error::{PanelError, PanelErrorKind, chain};
 use crate::observation::{Observation, PanelStatus, PanelUser};
 use crate::report::SystemStats;
 
-mod census;
+mod change;
 
 /// A Marzban panel, by the typed client; retries, pacing and the size of requests are the client's.
 #[derive(Clone, Debug)]
@@ -24,6 +23,39 @@ impl MarzbanPanel {
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client }
+    }
+}
+
+/// What a question for one user came to.
+enum Look {
+    /// The user, whole and as the facts about it.
+    Found(Box<User>, PanelUser),
+    /// Anything else.
+    Other(Observation),
+}
+
+impl MarzbanPanel {
+    /// Asks for one user, and keeps all that the panel says of it.
+    async fn look(&self, name: &str) -> Result<Look, PanelError> {
+        let observation = match self.client.users().get(name).await {
+            Ok(user) => match observe(name, &(&user).into()) {
+                Observation::Found(found) => return Ok(Look::Found(Box::new(user), found)),
+                observation => observation,
+            },
+            Err(error) if error.is_user_not_found() => Observation::Missing,
+            Err(error) => match error.kind() {
+                ErrorKind::Forbidden => Observation::NotPermitted,
+                // A name such as `..` makes no path, one with a slash makes another one, and one that the panel refuses
+                // or renders in a way that cannot be understood says nothing about the panel as a whole.
+                ErrorKind::Request | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Decode => {
+                    Observation::Unreadable(chain(&error))
+                }
+                // A user that the panel cannot render answers 500 for ever; a proxy's errors are 502 to 504.
+                ErrorKind::Server if error.status() == Some(500) => Observation::Unreadable(chain(&error)),
+                _ => return Err(failed("cannot read a user", error)),
+            },
+        };
+        Ok(Look::Other(observation))
     }
 }
 
@@ -51,42 +83,37 @@ impl Panel for MarzbanPanel {
     }
 
     async fn user(&self, name: &str) -> Result<Observation, PanelError> {
-        match self.client.users().get(name).await {
-            Ok(user) => Ok(observe(name, &user.into())),
-            Err(error) if error.is_user_not_found() => Ok(Observation::Missing),
-            Err(error) => match error.kind() {
-                ErrorKind::Forbidden => Ok(Observation::NotPermitted),
-                // A name such as `..` makes no path, one with a slash makes another one, and one that the panel refuses
-                // or renders in a way that cannot be understood says nothing about the panel as a whole.
-                ErrorKind::Request | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Decode => {
-                    Ok(Observation::Unreadable(chain(&error)))
-                }
-                // A user that the panel cannot render answers 500 for ever; a proxy's errors are 502 to 504.
-                ErrorKind::Server if error.status() == Some(500) => {
-                    Ok(Observation::Unreadable(chain(&error)))
-                }
-                _ => Err(failed("cannot read a user", error)),
-            },
-        }
+        Ok(match self.look(name).await? {
+            Look::Found(_, user) => Observation::Found(user),
+            Look::Other(observation) => observation,
+        })
     }
 
     async fn delete_user(&self, name: &str) -> Result<(), PanelError> {
         match self.client.users().delete(name).await {
             Ok(_deleted_or_already_gone) => Ok(()),
-            // One user of another admin; the other users may well be ours.
-            Err(error) if error.kind() == ErrorKind::Forbidden => Err(PanelError::new(
-                PanelErrorKind::Invalid,
-                "not permitted to delete a user",
-            )
-            .with_source(error)),
+            Err(error) if error.kind() == ErrorKind::Forbidden => {
+                Err(not_ours("not permitted to delete a user", error))
+            }
             Err(error) => Err(failed("cannot delete a user", error)),
         }
     }
 
-    async fn census(&self, accounts: u64) -> Result<Option<Census>, PanelError> {
-        census::take(&self.client, accounts)
-            .await
-            .map_err(|error| failed("cannot take a census", error))
+    async fn extend_user(
+        &self,
+        name: &str,
+        expected: &ExpectedUser,
+        end: DateTime<Utc>,
+    ) -> Result<UpdateOutcome, PanelError> {
+        self.extend(name, expected, end).await
+    }
+
+    async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
+        self.disable(name, expected).await
+    }
+
+    fn last_date(&self) -> Option<DateTime<Utc>> {
+        self.client.last_date()
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {
@@ -115,6 +142,11 @@ impl Panel for MarzbanPanel {
             outgoing_bandwidth_speed: signed(stats.outgoing_bandwidth_speed),
         })
     }
+}
+
+/// One user of another admin; the other users may well be ours.
+fn not_ours(message: &str, error: Error) -> PanelError {
+    PanelError::new(PanelErrorKind::Invalid, message).with_source(error)
 }
 
 fn failed(attempt: &str, error: Error) -> PanelError {

@@ -1,16 +1,19 @@
 //! A store over whatever tables a bot has, as long as they are small enough to be listed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
+use crate::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use crate::error::StoreError;
+use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::report::{Job, SystemStats};
-use crate::store::{Cursor, Outcome, Page, RunId, RunLock, Scope, Store};
+use crate::store::{Cursor, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail};
+use crate::trail::{self, Entry, EntryQuery, EntryRecord, Target};
 
 pub(super) mod select;
 
@@ -42,6 +45,10 @@ pub struct Login {
     pub traffic_used: Option<i64>,
     /// When it was last seen connected.
     pub last_connected_at: Option<DateTime<Utc>>,
+    /// When the row was last written; none where the bot does not say.
+    pub updated_at: Option<DateTime<Utc>>,
+    /// The subscription that it belongs to, where the bot says so; without it, to the customer's governing one.
+    pub subscription_id: Option<SubscriptionId>,
 }
 
 /// What is to be written into one row; what a patch does not name stays as it is.
@@ -79,6 +86,12 @@ pub trait Customers: Send + Sync {
     /// # Errors
     /// As [`list`](Self::list); `Invalid` also when the database refuses a value. Nothing was written then.
     async fn update(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<(), StoreError>;
+
+    /// Does as [`update`](Self::update) does, then takes everything back; returns how many writes could be made.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    async fn rehearse(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<usize, StoreError>;
 }
 
 /// A [`Store`] over tables of the bot's own: they only list and write, and paging, scopes, the governing subscription
@@ -138,8 +151,53 @@ fn writes(changes: &[&Change]) -> Vec<Write> {
         {
             writes.push(Write::Subscription(subscription.id, change.subscription.clone()));
         }
+        for expired in &change.also_expired {
+            let patch = SubscriptionPatch {
+                status: Some(SubscriptionStatus::Expired),
+                end_date: None,
+            };
+            writes.push(Write::Subscription(expired.id, patch));
+        }
     }
     writes
+}
+
+/// The trail of changes that were written.
+fn trail_of(changes: &[Change], applied: &[AccountId]) -> Trail {
+    let mut written = Trail::default();
+    for change in changes
+        .iter()
+        .filter(|change| applied.contains(&change.account.id))
+    {
+        written.entries.extend(trail::entries(change));
+        if let Some(agreement) = &change.agreement {
+            let account = &change.account;
+            written
+                .agreements
+                .push((account.name.clone(), account.revision, Some(agreement.clone())));
+        }
+    }
+    written
+}
+
+impl<C: Customers, J: Store> ListedStore<C, J> {
+    /// All customers, and what is remembered of their panel users.
+    async fn listed(&self) -> Result<(Vec<Customer>, select::Memory), StoreError> {
+        let customers = self.customers.list().await?;
+        let memory = self.journal.agreements(&select::panel_users(&customers)).await?;
+        Ok((customers, select::memory(memory)))
+    }
+
+    async fn memory_of(&self, panel: &str, names: &[&str]) -> Result<select::Memory, StoreError> {
+        let keys: Vec<PanelUserKey> = names
+            .iter()
+            .map(|name| PanelUserKey {
+                panel: panel.to_owned(),
+                username: (*name).to_owned(),
+            })
+            .collect();
+        Ok(select::memory(self.journal.agreements(&keys).await?))
+    }
 }
 
 #[async_trait]
@@ -148,50 +206,149 @@ impl<C: Customers, J: Store> Store for ListedStore<C, J> {
         self.customers.list().await.map(drop)
     }
 
-    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        Ok(select::count(&self.customers.list().await?, panel, scope))
+    async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
+        Ok(select::count(&self.customers.list().await?, panel))
+    }
+
+    async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        Ok(select::count_elsewhere(&self.customers.list().await?, panel))
     }
 
     async fn page_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         after: Option<Cursor>,
         limit: u32,
+        now: DateTime<Utc>,
     ) -> Result<Page, StoreError> {
-        select::page(&self.customers.list().await?, panel, scope, after, limit)
+        let (customers, memory) = self.listed().await?;
+        select::View::new(&customers, panel, &memory, now).page(after, limit)
     }
 
     async fn reload_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         ids: &[AccountId],
+        now: DateTime<Utc>,
     ) -> Result<Vec<Account>, StoreError> {
-        Ok(select::reload(&self.customers.list().await?, panel, scope, ids))
+        let (customers, memory) = self.listed().await?;
+        Ok(select::View::new(&customers, panel, &memory, now).reload(ids))
     }
 
     async fn apply(
         &self,
         panel: &str,
+        run: Option<RunId>,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
+        let names: Vec<&str> = changes
+            .iter()
+            .map(|change| change.account.name.as_str())
+            .collect();
+        let memory = self.memory_of(panel, &names).await?;
         let decide = |customers: &[Customer]| {
-            let matching = select::matching(customers, panel, changes);
+            let matching = select::View::new(customers, panel, &memory, now).matching(changes);
             let ids = matching.iter().map(|change| change.account.id).collect();
             (ids, writes(&matching))
         };
-        self.update(decide, select::stored(now)).await
+        let applied: Vec<AccountId> = self.update(decide, select::stored(now)).await?;
+        // After the rows: a crash in between leaves an agreement that lags, which does no harm.
+        self.journal
+            .record(panel, run, &trail_of(changes, &applied), now)
+            .await?;
+        Ok(applied)
     }
 
-    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    async fn rehearse_unlink(
+        &self,
+        panel: &str,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.customers
+            .rehearse(
+                &|customers| {
+                    let memory = select::Memory::new();
+                    let may_unlink = select::View::new(customers, panel, &memory, now).may_unlink(account);
+                    may_unlink
+                        .then_some(Write::Unlink(account.id))
+                        .into_iter()
+                        .collect()
+                },
+                select::stored(now),
+            )
+            .await
+            .map(|writes| writes > 0)
+    }
+
+    async fn unlink(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let memory = select::Memory::new();
         let decide = |customers: &[Customer]| {
-            let may_unlink = select::may_unlink(customers, panel, account);
+            let view = select::View::new(customers, panel, &memory, now);
+            let may_unlink = view.may_unlink(account);
             let write = may_unlink.then_some(Write::Unlink(account.id));
-            (may_unlink, write.into_iter().collect())
+            let forgets = may_unlink && !view.is_named_elsewhere(account);
+            ((may_unlink, forgets), write.into_iter().collect())
         };
-        self.update(decide, select::stored(now)).await
+        let (unlinked, forgets) = self.update(decide, select::stored(now)).await?;
+        if unlinked {
+            let entry = Entry::of(account, Target::Username, "cleaned");
+            let mut trail = Trail {
+                entries: vec![entry.values(Some(account.name.clone()), None)],
+                ..Trail::default()
+            };
+            if forgets {
+                trail
+                    .agreements
+                    .push((account.name.clone(), account.revision, None));
+            }
+            self.journal.record(panel, run, &trail, now).await?;
+        }
+        Ok(unlinked)
+    }
+
+    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
+        self.journal.agreements(users).await
+    }
+
+    async fn record(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        trail: &Trail,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.journal.record(panel, run, trail, now).await
+    }
+
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        let decide = |customers: &[Customer]| {
+            let undone = select::undo(customers, entries);
+            let ids = undone.iter().map(|(id, ..)| *id).collect();
+            (ids, undone.into_iter().map(|(_, write, _)| write).collect())
+        };
+        let undone: Vec<i64> = self.update(decide, select::stored(now)).await?;
+        let names: Vec<&str> = entries
+            .iter()
+            .map(|record| record.entry.username.as_str())
+            .collect();
+        let memory = self.memory_of(panel, &names).await?;
+        let trail = undone_trail(entries, &undone, &memory);
+        self.journal.record(panel, Some(run), &trail, now).await?;
+        Ok(undone)
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -227,6 +384,64 @@ impl<C: Customers, J: Store> Store for ListedStore<C, J> {
 }
 
 #[async_trait]
+impl<C: Customers, J: Store> History for ListedStore<C, J> {
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
+        self.journal.runs(query).await
+    }
+
+    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+        self.journal.latest_runs(outcome).await
+    }
+
+    async fn system_stats(
+        &self,
+        panel: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<SystemStatsRecord>, StoreError> {
+        self.journal.system_stats(panel, since).await
+    }
+
+    async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
+        self.journal.entries(query).await
+    }
+}
+
+/// The entries that an undoing makes, and the agreements that forget their previous end by it.
+pub(in crate::store) fn undone_trail(
+    entries: &[EntryRecord],
+    undone: &[i64],
+    memory: &select::Memory,
+) -> Trail {
+    let mut trail = Trail::default();
+    let mut forgotten = std::collections::BTreeSet::new();
+    for record in entries.iter().filter(|record| undone.contains(&record.id)) {
+        let entry = &record.entry;
+        trail.entries.push(Entry {
+            old: entry.new.clone(),
+            new: entry.old.clone(),
+            reason: trail::UNDONE.to_owned(),
+            ..entry.clone()
+        });
+        let key = PanelUserKey {
+            panel: record.panel.clone(),
+            username: entry.username.clone(),
+        };
+        if forgotten.insert(key.clone())
+            && let Some((revision, agreement)) = memory.get(&key)
+        {
+            let mut agreement = agreement.clone();
+            agreement.previous_end = None;
+            agreement.is_ours = false;
+            agreement.replaced = None;
+            trail
+                .agreements
+                .push((entry.username.clone(), *revision, Some(agreement)));
+        }
+    }
+    trail
+}
+
+#[async_trait]
 impl<C: Customers + ?Sized> Customers for Arc<C> {
     async fn list(&self) -> Result<Vec<Customer>, StoreError> {
         (**self).list().await
@@ -234,5 +449,9 @@ impl<C: Customers + ?Sized> Customers for Arc<C> {
 
     async fn update(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
         (**self).update(decide, now).await
+    }
+
+    async fn rehearse(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        (**self).rehearse(decide, now).await
     }
 }

@@ -1,26 +1,30 @@
 //! The store in memory.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::account::{Account, AccountId, SubscriptionId, UserId};
+use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::agreement::Agreement;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::history::{RunRecord, SystemStatsRecord};
-use crate::plan::Change;
+use crate::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::report::{Job, SystemStats};
-use crate::store::listed::Customer;
-use crate::store::listed::select::{self, stored};
-use crate::store::{Cursor, Outcome, Page, RunId, RunLock, Scope, Store};
+use crate::store::listed::select::{self, View, stored};
+use crate::store::listed::{Customer, Write, undone_trail};
+use crate::store::{Cursor, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail};
+use crate::trail::{self, Entry, EntryRecord, Target};
 
 mod history;
+mod lock;
 mod rows;
+use lock::MemoryLock;
 pub use rows::{MemorySubscription, MemoryUser, MemoryVpnConfig};
 
-/// A [`Store`] that holds the bot's tables in memory, with full semantics: paging, scopes, compare-and-set, locks.
+/// A [`Store`] that holds the bot's tables in memory, with full semantics: paging, compare-and-set, undoing, locks.
 ///
 /// For tests, first steps and dry experiments. Clones share the rows. As in a database, times are kept to the
 /// microsecond. It needs no runtime, and no method of it ever waits.
@@ -114,6 +118,23 @@ impl MemoryStore {
         self.tables().system_stats.clone()
     }
 
+    /// What is remembered of each panel user, with the revision.
+    #[must_use]
+    pub fn recorded_agreements(&self) -> BTreeMap<PanelUserKey, (i64, Agreement)> {
+        let tables = self.tables();
+        tables
+            .agreements
+            .iter()
+            .map(|(key, kept)| (key.clone(), kept.clone()))
+            .collect()
+    }
+
+    /// The trail, in the order in which it was written.
+    #[must_use]
+    pub fn recorded_entries(&self) -> Vec<EntryRecord> {
+        self.tables().entries.clone()
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // No method leaves a row half written, so the rows are sound even if a thread panicked while it held them.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -127,6 +148,8 @@ struct Tables {
     vpn_configs: BTreeMap<AccountId, MemoryVpnConfig>,
     runs: Vec<RunRecord>,
     system_stats: Vec<SystemStatsRecord>,
+    agreements: HashMap<PanelUserKey, (i64, Agreement)>,
+    entries: Vec<EntryRecord>,
     locks: HashSet<(Job, String)>,
 }
 
@@ -162,26 +185,77 @@ impl Tables {
     }
 
     fn write(&mut self, change: &Change, now: DateTime<Utc>) {
-        if !change.vpn_config.is_empty()
-            && let Some(row) = self.vpn_configs.get_mut(&change.account.id)
+        if !change.vpn_config.is_empty() {
+            self.write_vpn_config(change.account.id, change.vpn_config, now);
+        }
+        if !change.subscription.is_empty()
+            && let Some(subscription) = &change.account.subscription
         {
-            let patch = change.vpn_config;
+            self.write_subscription(subscription.id, &change.subscription, None, now);
+        }
+        for expired in &change.also_expired {
+            let patch = SubscriptionPatch {
+                status: Some(SubscriptionStatus::Expired),
+                end_date: None,
+            };
+            self.write_subscription(expired.id, &patch, None, now);
+        }
+    }
+
+    fn write_vpn_config(&mut self, id: AccountId, patch: VpnConfigPatch, now: DateTime<Utc>) {
+        if let Some(row) = self.vpn_configs.get_mut(&id) {
             row.is_active = patch.is_active.or(row.is_active);
             row.traffic_used = patch.traffic_used.or(row.traffic_used);
             row.last_connected_at = patch.last_connected_at.map(stored).or(row.last_connected_at);
             row.updated_at = Some(now);
         }
-        if !change.subscription.is_empty()
-            && let Some(subscription) = &change.account.subscription
-            && let Some(row) = self.subscriptions.get_mut(&subscription.id)
-        {
-            if let Some(status) = &change.subscription.status {
-                row.status.clone_from(status);
+    }
+
+    /// Writes a patch, and the status as this word, or else as the row spells its present one.
+    fn write_subscription(
+        &mut self,
+        id: SubscriptionId,
+        patch: &SubscriptionPatch,
+        word: Option<&str>,
+        now: DateTime<Utc>,
+    ) {
+        if let Some(row) = self.subscriptions.get_mut(&id) {
+            if let Some(status) = &patch.status {
+                let spelled = || row.as_subscription().spell(status);
+                row.status = MemorySubscription::spelled(&word.map_or_else(spelled, str::to_owned));
             }
-            if let Some(end_date) = change.subscription.end_date {
+            if let Some(end_date) = patch.end_date {
                 row.end_date = end_date.as_column().map(stored);
             }
             row.updated_at = Some(now);
+        }
+    }
+
+    /// Writes agreements, where they still have the revision, and entries.
+    fn record(&mut self, panel: &str, run: Option<RunId>, trail: &Trail, now: DateTime<Utc>) {
+        for (username, revision, agreement) in &trail.agreements {
+            let key = PanelUserKey {
+                panel: panel.to_owned(),
+                username: username.clone(),
+            };
+            let current = self.agreements.get(&key).map_or(0, |(revision, _)| *revision);
+            match agreement {
+                None => drop(self.agreements.remove(&key)),
+                Some(agreement) if current == *revision => {
+                    self.agreements.insert(key, (current + 1, agreement.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+        for entry in &trail.entries {
+            let id = self.entries.last().map_or(1, |entry| entry.id + 1);
+            self.entries.push(EntryRecord {
+                id,
+                run,
+                panel: panel.to_owned(),
+                at: now,
+                entry: entry.clone(),
+            });
         }
     }
 }
@@ -192,47 +266,89 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        Ok(select::count(&self.tables().customers(), panel, scope))
+    async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
+        Ok(select::count(&self.tables().customers(), panel))
+    }
+
+    async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        Ok(select::count_elsewhere(&self.tables().customers(), panel))
     }
 
     async fn page_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         after: Option<Cursor>,
         limit: u32,
+        now: DateTime<Utc>,
     ) -> Result<Page, StoreError> {
-        select::page(&self.tables().customers(), panel, scope, after, limit)
+        let tables = self.tables();
+        View::new(&tables.customers(), panel, &tables.agreements, now).page(after, limit)
     }
 
     async fn reload_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         ids: &[AccountId],
+        now: DateTime<Utc>,
     ) -> Result<Vec<Account>, StoreError> {
-        Ok(select::reload(&self.tables().customers(), panel, scope, ids))
+        let tables = self.tables();
+        Ok(View::new(&tables.customers(), panel, &tables.agreements, now).reload(ids))
     }
 
     async fn apply(
         &self,
         panel: &str,
+        run: Option<RunId>,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
         let mut tables = self.tables();
         let customers = tables.customers();
-        let matching = select::matching(&customers, panel, changes);
+        let matching: Vec<Change> = View::new(&customers, panel, &tables.agreements, now)
+            .matching(changes)
+            .into_iter()
+            .cloned()
+            .collect();
         for change in &matching {
             tables.write(change, stored(now));
+            let account = &change.account;
+            let agreements = change
+                .agreement
+                .iter()
+                .map(|agreement| (account.name.clone(), account.revision, Some(agreement.clone())));
+            let trail = Trail {
+                agreements: agreements.collect(),
+                entries: trail::entries(change),
+            };
+            tables.record(panel, run, &trail, stored(now));
         }
         Ok(matching.into_iter().map(|change| change.account.id).collect())
     }
 
-    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    async fn rehearse_unlink(
+        &self,
+        panel: &str,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let tables = self.tables();
+        Ok(View::new(&tables.customers(), panel, &tables.agreements, now).may_unlink(account))
+    }
+
+    async fn unlink(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
         let mut tables = self.tables();
-        if !select::may_unlink(&tables.customers(), panel, account) {
+        let customers = tables.customers();
+        let (may_unlink, is_named_elsewhere) = {
+            let view = View::new(&customers, panel, &tables.agreements, now);
+            (view.may_unlink(account), view.is_named_elsewhere(account))
+        };
+        if !may_unlink {
             return Ok(false);
         }
         let Some(row) = tables.vpn_configs.get_mut(&account.id) else {
@@ -241,7 +357,67 @@ impl Store for MemoryStore {
         row.marzban_user_id = None;
         row.is_active = Some(false);
         row.updated_at = Some(stored(now));
+        let entry = Entry::of(account, Target::Username, "cleaned");
+        let mut trail = Trail {
+            entries: vec![entry.values(Some(account.name.clone()), None)],
+            ..Trail::default()
+        };
+        if !is_named_elsewhere {
+            trail
+                .agreements
+                .push((account.name.clone(), account.revision, None));
+        }
+        tables.record(panel, run, &trail, stored(now));
         Ok(true)
+    }
+
+    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
+        let tables = self.tables();
+        let remembered = |user: &PanelUserKey| {
+            let (revision, agreement) = tables.agreements.get(user)?.clone();
+            Some(Remembered {
+                user: user.clone(),
+                revision,
+                agreement,
+            })
+        };
+        Ok(users.iter().filter_map(remembered).collect())
+    }
+
+    async fn record(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        trail: &Trail,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.tables().record(panel, run, trail, stored(now));
+        Ok(())
+    }
+
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        let mut tables = self.tables();
+        let undone = select::undo(&tables.customers(), entries);
+        let mut ids = Vec::new();
+        for (id, write, word) in undone {
+            match write {
+                Write::Login(account, patch) => tables.write_vpn_config(account, patch, stored(now)),
+                Write::Subscription(subscription, patch) => {
+                    tables.write_subscription(subscription, &patch, Some(&word), stored(now));
+                }
+                Write::Unlink(_) => continue,
+            }
+            ids.push(id);
+        }
+        let trail = undone_trail(entries, &ids, &tables.agreements);
+        tables.record(panel, Some(run), &trail, stored(now));
+        Ok(ids)
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -310,27 +486,5 @@ impl Store for MemoryStore {
 
     async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
         Ok(self.tables().forget(panel, before))
-    }
-}
-
-struct MemoryLock {
-    store: MemoryStore,
-    key: (Job, String),
-}
-
-#[async_trait]
-impl RunLock for MemoryLock {
-    async fn verify(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn release(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
-impl Drop for MemoryLock {
-    fn drop(&mut self) {
-        self.store.tables().locks.remove(&self.key);
     }
 }

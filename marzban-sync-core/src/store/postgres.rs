@@ -1,5 +1,6 @@
 //! `PostgresStore`: the bot's own PostgreSQL database.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -13,37 +14,58 @@ use crate::error::StoreError;
 use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
-use crate::store::{Cursor, Migration, Outcome, Page, RunId, RunLock, Scope, Store};
+use crate::store::{
+    Cursor, Migration, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail,
+};
+use crate::trail::{EntryQuery, EntryRecord};
 
 mod accounts;
 mod apply;
+mod catalogue;
 mod connect;
 mod connection;
+mod customers;
+mod errors;
 mod history;
 mod lock;
 mod records;
+mod rows;
 mod schema;
 mod tls;
+mod trail;
+mod undo;
+mod unlink;
 
 pub use connection::Patience;
 use connection::{Pool, patiently};
+use unlink::Unlinking;
 
 /// A [`Store`] in the bot's PostgreSQL database, version 12 or later.
 ///
-/// The tables are found by the `search_path` of the connections. `subscriptions.user_id` and `vpn_configs.user_id`
-/// should each have an index; [`migrate`](Self::migrate) says which one is missing.
+/// The tables are found by the `search_path` of the connections. `subscriptions.user_id`, `vpn_configs.user_id` and
+/// `vpn_configs.marzban_user_id` should each have an index; [`migrate`](Self::migrate) says which one is missing.
+///
+/// A table may keep its times with or without a time zone, its status as a text or as an enum, and telegram ids as
+/// numbers or as text. What the tables are like is looked at by [`verify_schema`](Store::verify_schema), with which
+/// every run begins.
 ///
 /// # Guarantees
-/// - Writing never waits for a row that somebody else holds locked, and so takes no part in a deadlock; only
-///   [`unlink`](Store::unlink) waits, for the row of its account, and holds nothing meanwhile.
+/// - Writing never waits for a row that somebody else holds locked, and so takes no part in a deadlock. Where a unique
+///   key makes it wait for another transaction all the same, it gives up after a second, as `Contended`.
 /// - A payment that commits at any moment is either seen as a whole, and is then a conflict, or comes after the sync
-///   as a whole. For this a chunk of 5,000 changes takes one statement that locks and one that compares and writes.
+///   as a whole. For this a transaction of 5,000 changes locks their rows, reads them again, and writes.
+/// - Rows, agreements and trail of a change are written in one transaction.
 /// - A future that is dropped leaves no transaction open and no lock held: its connection is closed.
-/// - A lock holds one connection of the pool until it is released.
+/// - A lock holds one connection of the pool until it is released. Bots in different schemas of one database have
+///   locks of their own.
 ///
 /// # Caveats
 /// A pooler between bot and database must work by sessions (`pool_mode = session` of `PgBouncer`), as the lock of a run
-/// is a lock of the session; with another mode [`verify`](RunLock::verify) finds the lock lost.
+/// is a lock of the session. Another mode is refused by [`lock`](Store::lock) where it shows at once; where it does not,
+/// [`verify`](RunLock::verify) finds the lock lost.
+///
+/// diesel-async tells no error codes. A deadlock, a lock that was waited for in vain and a cancelled statement are told
+/// from refusals by the server's message, in English or Russian; in another language they are `Invalid`.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool,
@@ -95,15 +117,17 @@ impl PostgresStore {
         Ok(Self { pool })
     }
 
-    /// Creates the library's own tables, `marzban_sync_runs` and `marzban_system_stats`, and adds to the bot's tables
-    /// the nullable columns that are missing; all of it or nothing.
+    /// Creates the library's own tables, `marzban_sync_runs`, `marzban_system_stats`, `marzban_sync_agreements` and
+    /// `marzban_sync_changes`, and adds to the bot's tables the nullable columns that are missing; all of it or nothing,
+    /// and nothing where a job could not run even then.
     ///
     /// No value that is there changes, and running it again creates nothing. An index that the bot's tables lack is
     /// not created but told of, in a warning of the log too.
     ///
     /// # Errors
-    /// `Schema` when something of the bot's own is missing, naming all of it; `Unavailable` when the database cannot
-    /// be asked; `Invalid` when it refuses, also because somebody held a table locked for 10 seconds.
+    /// `Schema` when something of the bot's own is missing or of a type that cannot be served, naming all of it;
+    /// `Unavailable` when the database cannot be asked; `Contended` when somebody held a table locked for 10 seconds;
+    /// `Invalid` when it refuses.
     ///
     /// # Cancel safety
     /// Done whole or not at all, also when the future is dropped.
@@ -112,74 +136,123 @@ impl PostgresStore {
     }
 }
 
+impl PostgresStore {
+    /// Ends a call that takes too long.
+    async fn patiently<R>(&self, call: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
+        patiently(self.pool.patience.call, call).await
+    }
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
-        patiently(self.pool.patience.call, schema::verify(&self.pool)).await
+        self.patiently(schema::verify(&self.pool)).await
     }
 
-    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        patiently(self.pool.patience.call, accounts::count(&self.pool, panel, scope)).await
+    async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
+        self.patiently(accounts::count(&self.pool, panel)).await
+    }
+
+    async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.patiently(accounts::count_elsewhere(&self.pool, panel)).await
     }
 
     async fn page_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         after: Option<Cursor>,
         limit: u32,
+        now: DateTime<Utc>,
     ) -> Result<Page, StoreError> {
-        patiently(
-            self.pool.patience.call,
-            accounts::page(&self.pool, panel, scope, after, limit),
-        )
-        .await
+        self.patiently(accounts::page(&self.pool, panel, after, limit, now))
+            .await
     }
 
     async fn reload_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         ids: &[AccountId],
+        now: DateTime<Utc>,
     ) -> Result<Vec<Account>, StoreError> {
-        patiently(
-            self.pool.patience.call,
-            accounts::reload(&self.pool, panel, scope, ids),
-        )
-        .await
+        self.patiently(accounts::reload(&self.pool, panel, ids, now))
+            .await
     }
 
     async fn apply(
         &self,
         panel: &str,
+        run: Option<RunId>,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
-        patiently(
-            self.pool.patience.call,
-            apply::apply(&self.pool, panel, changes, now),
-        )
-        .await
+        self.patiently(apply::apply(&self.pool, panel, run, changes, now))
+            .await
     }
 
-    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        patiently(
-            self.pool.patience.call,
-            apply::unlink(&self.pool, panel, account, now),
-        )
-        .await
+    async fn rehearse_unlink(
+        &self,
+        panel: &str,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let unlinking = Unlinking {
+            panel,
+            run: None,
+            account,
+            now,
+        };
+        self.patiently(unlinking.rehearse(&self.pool)).await
+    }
+
+    async fn unlink(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let unlinking = Unlinking {
+            panel,
+            run,
+            account,
+            now,
+        };
+        self.patiently(unlinking.unlink(&self.pool)).await
+    }
+
+    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
+        self.patiently(trail::agreements(&self.pool, users)).await
+    }
+
+    async fn record(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        trail: &Trail,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.patiently(trail::record(&self.pool, panel, run, trail, now))
+            .await
+    }
+
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        self.patiently(undo::undo(&self.pool, panel, run, entries, now))
+            .await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
-        patiently(self.pool.patience.call, lock::lock(&self.pool, job, panel)).await
+        self.patiently(lock::lock(&self.pool, job, panel)).await
     }
 
     async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
-        patiently(
-            self.pool.patience.call,
-            records::begin_run(&self.pool, job, panel, now),
-        )
-        .await
+        self.patiently(records::begin_run(&self.pool, job, panel, now))
+            .await
     }
 
     async fn finish_run(
@@ -189,11 +262,8 @@ impl Store for PostgresStore {
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        patiently(
-            self.pool.patience.call,
-            records::finish_run(&self.pool, run, outcome, report, now),
-        )
-        .await
+        self.patiently(records::finish_run(&self.pool, run, outcome, report, now))
+            .await
     }
 
     async fn record_system_stats(
@@ -202,30 +272,23 @@ impl Store for PostgresStore {
         stats: &SystemStats,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        patiently(
-            self.pool.patience.call,
-            records::record_system_stats(&self.pool, panel, stats, now),
-        )
-        .await
+        self.patiently(records::record_system_stats(&self.pool, panel, stats, now))
+            .await
     }
 
     async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        patiently(
-            self.pool.patience.call,
-            history::forget(&self.pool, panel, before),
-        )
-        .await
+        self.patiently(history::forget(&self.pool, panel, before)).await
     }
 }
 
 #[async_trait]
 impl History for PostgresStore {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        patiently(self.pool.patience.call, history::runs(&self.pool, query)).await
+        self.patiently(history::runs(&self.pool, query)).await
     }
 
     async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
-        patiently(self.pool.patience.call, history::latest_runs(&self.pool, outcome)).await
+        self.patiently(history::latest_runs(&self.pool, outcome)).await
     }
 
     async fn system_stats(
@@ -233,10 +296,11 @@ impl History for PostgresStore {
         panel: &str,
         since: DateTime<Utc>,
     ) -> Result<Vec<SystemStatsRecord>, StoreError> {
-        patiently(
-            self.pool.patience.call,
-            history::system_stats(&self.pool, panel, since),
-        )
-        .await
+        self.patiently(history::system_stats(&self.pool, panel, since))
+            .await
+    }
+
+    async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
+        self.patiently(trail::entries(&self.pool, query)).await
     }
 }

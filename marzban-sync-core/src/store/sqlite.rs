@@ -1,8 +1,10 @@
 //! `SqliteStore`: the bot's own SQLite database.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -13,18 +15,24 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
-use crate::store::{Cursor, Migration, Outcome, Page, RunId, RunLock, Scope, Store};
+use crate::store::{
+    Cursor, Migration, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail,
+};
+use crate::trail::{EntryQuery, EntryRecord};
 
 mod accounts;
 mod apply;
 mod connection;
+mod customers;
 mod history;
 mod location;
 mod lock;
 mod records;
 mod schema;
 mod time;
+mod trail;
 
+use apply::Call;
 use connection::Connection;
 use location::Location;
 use lock::Locks;
@@ -32,12 +40,12 @@ use lock::Locks;
 /// A [`Store`] in the bot's SQLite database; clones share one connection.
 ///
 /// # Guarantees
-/// - The journal mode stays as the bot chose it; with WAL the bot reads while the sync writes. A statement waits up
-///   to 5 seconds for the bot's own writes.
+/// - The journal mode stays as the bot chose it; with WAL the bot reads while the sync writes. A statement waits for
+///   the bot's own writes, up to 30 seconds or as long as [`with_busy_timeout`](Self::with_busy_timeout) says.
 /// - Times of the bot's tables are written as Python's `SQLAlchemy` writes and reads them: `2025-09-15 00:00:00`,
 ///   with six digits of a fraction where there is one. They are read in that form, with `T`, with up to nine digits,
-///   and with `Z` or an offset. A text that is no time reads as none, and an account that has one is a conflict
-///   whenever it is to be changed, so the text is never overwritten.
+///   and with `Z` or an offset; the end `infinity` is no end. A text that is no time reads as none, and an account
+///   that has one is a conflict whenever it is to be changed or unlinked, so the text is never overwritten.
 /// - The lock of a run is a lock on a file beside the database, `<database>.<job>.<panel>.lock`. It dies with its
 ///   process; the empty file stays. It holds between the processes of one machine, which is where an SQLite database
 ///   can be used at all.
@@ -66,8 +74,8 @@ impl SqliteStore {
     /// A path that begins with `/` is absolute, so `sqlite:///srv/bot.db` is `/srv/bot.db`.
     ///
     /// # Errors
-    /// `Unavailable` when there is no such file, or it cannot be opened or is locked; `Invalid` when the address
-    /// cannot be understood or the file is no SQLite database.
+    /// `Unavailable` when there is no such file, or it cannot be opened; `Contended` when it stays locked; `Invalid` when
+    /// the address cannot be understood or the file is no SQLite database.
     ///
     /// # Cancel safety
     /// May be dropped at any point.
@@ -102,14 +110,27 @@ impl SqliteStore {
         Self::open(location).await
     }
 
-    /// Creates the library's own tables, `marzban_sync_runs` and `marzban_system_stats`, and adds to the bot's tables
-    /// the nullable columns that are missing; all of it or nothing.
+    /// The same store, and all its clones, with another time that a statement waits for the bot's own writes: a bot that
+    /// keeps the database locked for longer makes what the store is asked fail as `Contended`.
+    ///
+    /// # Errors
+    /// `Invalid` when the database refuses.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point; the time may have been set.
+    pub async fn with_busy_timeout(self, timeout: Duration) -> Result<Self, StoreError> {
+        self.connection.set_busy_timeout(timeout).await?;
+        Ok(self)
+    }
+
+    /// Creates the library's own tables, whose names begin with `marzban_`, and adds to the bot's tables the nullable
+    /// columns that are missing; all of it or nothing, and nothing if a job could not run all the same.
     ///
     /// No value that is there changes, and running it again creates nothing.
     ///
     /// # Errors
-    /// `Schema` when something of the bot's own is missing, naming all of it; `Unavailable` when the database is
-    /// locked for 5 seconds; `Invalid` when it refuses.
+    /// `Schema` when something of the bot's own is missing or its keys are no whole numbers, naming all of it;
+    /// `Contended` when the database stays locked; `Invalid` when it refuses.
     ///
     /// # Cancel safety
     /// Done whole or not at all, also when the future is dropped.
@@ -138,40 +159,97 @@ impl Store for SqliteStore {
         schema::verify(&self.connection).await
     }
 
-    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        accounts::count(&self.connection, panel, scope).await
+    async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
+        let counts = accounts::count(&self.connection).await?;
+        Ok(counts.get(panel).copied().unwrap_or_default())
+    }
+
+    async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        let mut counts = accounts::count(&self.connection).await?;
+        counts.remove(panel);
+        Ok(counts)
     }
 
     async fn page_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         after: Option<Cursor>,
         limit: u32,
+        now: DateTime<Utc>,
     ) -> Result<Page, StoreError> {
-        accounts::page(&self.connection, panel, scope, after, limit).await
+        accounts::page(&self.connection, panel, after, limit, now).await
     }
 
     async fn reload_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         ids: &[AccountId],
+        now: DateTime<Utc>,
     ) -> Result<Vec<Account>, StoreError> {
-        accounts::reload(&self.connection, panel, scope, ids).await
+        accounts::reload(&self.connection, panel, ids, now).await
     }
 
     async fn apply(
         &self,
         panel: &str,
+        run: Option<RunId>,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
-        apply::apply(&self.connection, panel, changes, now).await
+        apply::apply(&self.connection, Call::of(panel, run, now), changes).await
     }
 
-    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        apply::unlink(&self.connection, panel, account, now).await
+    async fn rehearse_unlink(
+        &self,
+        panel: &str,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        apply::rehearse_unlink(&self.connection, Call::of(panel, None, now), account).await
+    }
+
+    async fn unlink(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        apply::unlink(&self.connection, Call::of(panel, run, now), account).await
+    }
+
+    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
+        let users = users.to_vec();
+        self.connection
+            .run("cannot read what is remembered", move |connection| {
+                trail::remembered(connection, &users)
+            })
+            .await
+    }
+
+    async fn record(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        trail: &Trail,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let (call, trail) = (Call::of(panel, run, now), trail.clone());
+        self.connection
+            .write("cannot record the trail", move |connection| {
+                trail::record(connection, &call, &trail)
+            })
+            .await
+    }
+
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        apply::undo(&self.connection, Call::of(panel, Some(run), now), entries).await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -222,5 +300,9 @@ impl History for SqliteStore {
         since: DateTime<Utc>,
     ) -> Result<Vec<SystemStatsRecord>, StoreError> {
         history::system_stats(&self.connection, panel, since).await
+    }
+
+    async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
+        trail::entries(&self.connection, query).await
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, SubsecRound, Utc};
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::panel::Panel;
 use marzban_sync_core::testing::conformance::panel::{Ability, Fault, Fixture};
@@ -17,7 +18,10 @@ impl Fixture for ScriptedPanel {
     }
 
     fn can(&self, ability: Ability) -> bool {
-        matches!(ability, Ability::Facts | Ability::OddNames | Ability::Poison)
+        matches!(
+            ability,
+            Ability::Facts | Ability::OddNames | Ability::Poison | Ability::Clock
+        )
     }
 
     fn name(&self, name: &str) -> String {
@@ -28,12 +32,22 @@ impl Fixture for ScriptedPanel {
         Self::put(self, name, user.clone());
     }
 
+    async fn furnish(&self, _: &str) {}
+
+    async fn rest(&self, _: &str) -> String {
+        String::new()
+    }
+
     async fn has(&self, name: &str) -> bool {
         Self::has(self, name)
     }
 
     async fn remove(&self, name: &str) {
         Self::remove(self, name);
+    }
+
+    async fn set_clock(&self, now: DateTime<Utc>) {
+        self.set_last_date(now.trunc_subsecs(0));
     }
 
     async fn plant(&self, fault: Fault<'_>) {

@@ -3,20 +3,24 @@
 mod accounts;
 mod customers;
 mod facts;
+mod sharers;
+mod statuses;
 mod table;
 
 use marzban_sync_core::account::Account;
 use marzban_sync_core::observation::Observation;
-use marzban_sync_core::policy::Policy;
+use marzban_sync_core::policy::{Answers, Policy};
 use marzban_sync_core::reconcile::Facet::Subscriptions;
 use marzban_sync_core::reconcile::{Decision, Facet, Observed, reconcile};
 
 use crate::given::now;
 
-/// The decision in words: the change, the problem after `!`, and whether the safety check counts it as early.
+/// The decision in words: the change of rows, the problem after `!`, and whether the brakes count it as early or as a cut.
+///
+/// What is only remembered changes no row, and has no words.
 fn words(decision: &Decision<'_>) -> String {
     let mut words = Vec::new();
-    if let Some(change) = &decision.change {
+    if let Some(change) = decision.change.as_ref().filter(|change| !change.touches_no_row()) {
         let change = change.to_string();
         let (_, change) = change.split_once("): ").expect("the account's name comes first");
         words.push(change.to_owned());
@@ -27,19 +31,37 @@ fn words(decision: &Decision<'_>) -> String {
             None => format!("! {reason:?}"),
         });
     }
-    if decision.expired_early {
+    if decision.is_off_early {
         words.push("(early)".to_owned());
+    }
+    if decision.is_cut {
+        words.push("(cut)".to_owned());
+    }
+    if words.is_empty() {
+        return "nothing".to_owned();
     }
     words.join(" ")
 }
 
 #[track_caller]
 fn check_by(policy: Policy, account: Account, says: Observation, facet: Facet, expected: &str) {
+    check_answered(policy, &Answers::default(), account, says, facet, expected);
+}
+
+#[track_caller]
+fn check_answered(
+    policy: Policy,
+    answers: &Answers,
+    account: Account,
+    says: Observation,
+    facet: Facet,
+    expected: &str,
+) {
     let observed = [Observed {
         account,
         observation: says,
     }];
-    let decisions = reconcile(&observed, facet, policy, now());
+    let decisions = reconcile(&observed, facet, policy, answers, now());
     assert!(
         decisions.len() <= 1,
         "one account has one decision: {decisions:?}"
@@ -55,13 +77,21 @@ fn check(account: Account, says: Observation, facet: Facet, expected: &str) {
     check_by(Policy::default(), account, says, facet, expected);
 }
 
-/// Decides for accounts of one customer; a line for each decision, led by the account's number.
+/// Decides for accounts of one customer; a line for each decision that changes a row or reports a problem, led by the
+/// account's number.
 #[track_caller]
 fn check_customer(customer: &[Observed], expected: &str) {
-    let decisions = reconcile(customer, Subscriptions, Policy::default(), now());
+    let decisions = reconcile(
+        customer,
+        Subscriptions,
+        Policy::default(),
+        &Answers::default(),
+        now(),
+    );
     let lines: Vec<String> = decisions
         .iter()
         .map(|decision| format!("{}: {}", decision.account.id, words(decision)))
+        .filter(|line| !line.ends_with(": nothing"))
         .collect();
     assert_eq!(lines.join("\n"), expected);
 }

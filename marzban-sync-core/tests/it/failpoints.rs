@@ -22,7 +22,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// The jobs' sources, each without its whitespace.
 fn jobs() -> Vec<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let files = sources(&source.join("jobs"));
+    let mut files = sources(&source.join("jobs"));
+    // Only reads, and is no run that could be stopped halfway.
+    files.retain(|file| !file.ends_with("explain.rs"));
     assert!(files.len() > 5, "{files:?}");
     let read = |file: &PathBuf| {
         let text = fs::read_to_string(file).unwrap();

@@ -5,45 +5,57 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind};
+use marzban_sync_core::history::History;
 use marzban_sync_core::store::{MemoryStore, MockRunLock, MockStore, RunLock, Store};
+
+/// Passes calls of a mock on to the store in memory.
+macro_rules! pass_on {
+    ($mock:ident to $store:ident: $($expect:ident $call:ident($($argument:ident),*);)*) => {
+        $({
+            let inner = $store.clone();
+            $mock
+                .$expect()
+                .returning(move |$($argument),*| at_once(inner.$call($($argument),*)));
+        })*
+    };
+}
 
 /// A mock that passes on to the store whatever it has no expectation for, or none any more.
 pub(crate) fn over(mut mock: MockStore, store: &MemoryStore) -> MockStore {
-    let inner = store.clone();
-    mock.expect_verify_schema()
-        .returning(move || at_once(inner.verify_schema()));
-    let inner = store.clone();
-    mock.expect_count_accounts()
-        .returning(move |panel, scope| at_once(inner.count_accounts(panel, scope)));
-    let inner = store.clone();
-    mock.expect_page_accounts()
-        .returning(move |panel, scope, after, limit| {
-            at_once(inner.page_accounts(panel, scope, after, limit))
-        });
-    let inner = store.clone();
-    mock.expect_reload_accounts()
-        .returning(move |panel, scope, ids| at_once(inner.reload_accounts(panel, scope, ids)));
-    let inner = store.clone();
+    pass_on! { mock to store:
+        expect_verify_schema verify_schema();
+        expect_count_accounts count_accounts(panel);
+        expect_count_elsewhere count_elsewhere(panel);
+        expect_page_accounts page_accounts(panel, after, limit, now);
+        expect_reload_accounts reload_accounts(panel, ids, now);
+        expect_apply apply(panel, run, changes, now);
+        expect_rehearse_unlink rehearse_unlink(panel, account, now);
+        expect_unlink unlink(panel, run, account, now);
+        expect_agreements agreements(users);
+        expect_record record(panel, run, trail, now);
+        expect_undo undo(panel, run, entries, now);
+        expect_lock lock(job, panel);
+        expect_begin_run begin_run(job, panel, now);
+        expect_finish_run finish_run(run, outcome, report, now);
+        expect_record_system_stats record_system_stats(panel, stats, now);
+        expect_forget_history forget_history(panel, before);
+        expect_runs runs(query);
+        expect_latest_runs latest_runs(outcome);
+        expect_system_stats system_stats(panel, since);
+        expect_entries entries(query);
+    }
+    mock
+}
+
+/// A mock that lets a test fail that writes rows, agreements or entries.
+pub(crate) fn writes_nothing() -> MockStore {
+    let mut mock = MockStore::new();
     mock.expect_apply()
-        .returning(move |panel, changes, now| at_once(inner.apply(panel, changes, now)));
-    let inner = store.clone();
+        .returning(|_, _, changes, _| panic!("nothing is to be written: {changes:?}"));
     mock.expect_unlink()
-        .returning(move |panel, account, now| at_once(inner.unlink(panel, account, now)));
-    let inner = store.clone();
-    mock.expect_lock()
-        .returning(move |job, panel| at_once(inner.lock(job, panel)));
-    let inner = store.clone();
-    mock.expect_begin_run()
-        .returning(move |job, panel, now| at_once(inner.begin_run(job, panel, now)));
-    let inner = store.clone();
-    mock.expect_finish_run()
-        .returning(move |run, outcome, report, now| at_once(inner.finish_run(run, outcome, report, now)));
-    let inner = store.clone();
-    mock.expect_record_system_stats()
-        .returning(move |panel, stats, now| at_once(inner.record_system_stats(panel, stats, now)));
-    let inner = store.clone();
-    mock.expect_forget_history()
-        .returning(move |panel, before| at_once(inner.forget_history(panel, before)));
+        .returning(|_, _, account, _| panic!("nothing is to be unlinked: {account:?}"));
+    mock.expect_record()
+        .returning(|_, _, trail, _| panic!("nothing is to be recorded: {trail:?}"));
     mock
 }
 

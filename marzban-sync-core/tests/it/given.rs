@@ -1,11 +1,11 @@
 //! Accounts, panel users and rows in few words; a test says only what it is about.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use marzban_sync_core::account::{
-    Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId,
-};
+use marzban_sync_core::account::{Account, AccountId, Elsewhere, Subscription, SubscriptionId, UserId};
+use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
-use marzban_sync_core::policy::{Policy, Unlimited};
+use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::policy::{Access, CleanupAction, PanelBehind, Policy, Reactivate, Unlimited};
 use marzban_sync_core::reconcile::Observed;
 
 /// A moment of UTC, as `2025-09-15 12:00:00`.
@@ -41,8 +41,13 @@ pub(crate) fn account(id: i64) -> Account {
         is_active: Some(true),
         traffic_used: Some(100),
         last_connected_at: None,
-        active_elsewhere: false,
+        updated_at: None,
         subscription: None,
+        other_subscriptions: [].into(),
+        elsewhere: Elsewhere::default(),
+        sharers: [].into(),
+        agreement: Agreement::default(),
+        revision: 0,
     }
 }
 
@@ -55,11 +60,21 @@ pub(crate) fn subscribed(status: &str, end_date: impl Into<Option<DateTime<Utc>>
 }
 
 pub(crate) fn subscription(status: &str, end_date: impl Into<Option<DateTime<Utc>>>) -> Subscription {
-    Subscription {
-        id: SubscriptionId(10),
-        status: SubscriptionStatus::from(status),
-        end_date: end_date.into(),
+    Subscription::new(SubscriptionId(10), status, end_date.into())
+}
+
+/// What is remembered of a [`user`] once both sides have had this end.
+pub(crate) fn agreed(end: impl Into<Option<DateTime<Utc>>>) -> Agreement {
+    Agreement {
+        end: Some(EndDate::from(end.into())),
+        created_at: Some(created()),
+        ..Agreement::default()
     }
+}
+
+/// When every [`user`] was created.
+pub(crate) fn created() -> DateTime<Utc> {
+    at("2025-01-01 00:00:00")
 }
 
 /// A panel user with this status and `expire`, whose traffic is that of [`account`], and who was never online.
@@ -69,7 +84,7 @@ pub(crate) fn user(status: &str, expire: impl Into<Option<DateTime<Utc>>>) -> Pa
         expire: expire.into(),
         used_traffic: 100,
         online_at: None,
-        created_at: Some(at("2025-01-01 00:00:00")),
+        created_at: Some(created()),
     }
 }
 
@@ -116,8 +131,10 @@ pub(crate) fn policy(change: impl FnOnce(&mut Policy)) -> Policy {
 /// The policy that turns every choice away from its default.
 pub(crate) fn contrary() -> Policy {
     policy(|policy| {
-        policy.reactivate = false;
-        policy.disabled_ends_subscription = true;
+        policy.reactivate = Reactivate::Never;
         policy.unlimited = Unlimited::Clear;
+        policy.access = Access::OnlyOff;
+        policy.panel_behind = PanelBehind::Extend;
+        policy.cleanup = CleanupAction::Disable;
     })
 }

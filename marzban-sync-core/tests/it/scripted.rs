@@ -8,16 +8,24 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use marzban_sync_core::Context;
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use marzban_sync_core::census::Census;
-use marzban_sync_core::error::PanelError;
+use marzban_sync_core::agreement::Agreement;
+use marzban_sync_core::clock::Clock;
+use marzban_sync_core::error::{PanelError, PanelErrorKind};
 use marzban_sync_core::jobs::ContextBuilder;
-use marzban_sync_core::observation::{Observation, PanelUser};
-use marzban_sync_core::panel::Panel;
-use marzban_sync_core::report::{Run, SystemStats};
-use marzban_sync_core::store::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
+use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
+use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
+use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::policy::Answers;
+use marzban_sync_core::report::{Job, Run, SystemStats};
+use marzban_sync_core::store::{
+    MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, Outcome, PanelUserKey, Store, Trail,
+};
 use marzban_sync_core::testing::ManualClock;
+use marzban_sync_core::trail::EntryState;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::faulty::at_once;
 use crate::given::now;
 
 /// A panel in memory: its users, what it is to say instead, what is to happen when it is asked, and what it was asked.
@@ -31,7 +39,7 @@ struct Script {
     hidden: BTreeSet<String>,
     hooks: Vec<(String, Box<dyn FnOnce() + Send>)>,
     calls: Vec<String>,
-    no_census: bool,
+    last_date: Option<DateTime<Utc>>,
 }
 
 impl ScriptedPanel {
@@ -54,9 +62,9 @@ impl ScriptedPanel {
         self.0.lock().unwrap().hidden.insert(name.to_owned());
     }
 
-    /// Gives no census any more.
-    pub(crate) fn give_no_census(&self) {
-        self.0.lock().unwrap().no_census = true;
+    /// Says from now on that this is the time of its last answer.
+    pub(crate) fn set_last_date(&self, date: DateTime<Utc>) {
+        self.0.lock().unwrap().last_date = Some(date);
     }
 
     pub(crate) fn remove(&self, name: &str) {
@@ -76,7 +84,8 @@ impl ScriptedPanel {
             .push((words.to_owned(), Box::new(happens)));
     }
 
-    /// Every call so far: `users user1 user2`, `user user1`, `delete user1`, `system`.
+    /// Every call so far: `users user1 user2`, `user user1`, `delete user1`, `extend user1 2025-10-15 12:00:00 UTC`,
+    /// `disable user1`, `system`.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.0.lock().unwrap().calls.clone()
     }
@@ -109,6 +118,18 @@ impl ScriptedPanel {
         let user = || script.users.get(name).cloned().map(Observation::Found);
         script.answers.get(name).cloned().or_else(user)
     }
+
+    fn update(&self, name: &str, changed: Result<Option<PanelUser>, Observation>) -> UpdateOutcome {
+        match changed {
+            Ok(user) => {
+                if let Some(user) = user {
+                    self.put(name, user);
+                }
+                UpdateOutcome::Done
+            }
+            Err(seen) => UpdateOutcome::Changed(seen),
+        }
+    }
 }
 
 #[async_trait]
@@ -135,21 +156,73 @@ impl Panel for ScriptedPanel {
         Ok(())
     }
 
-    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
-        self.called("census".to_owned());
-        let script = self.0.lock().unwrap();
-        if script.no_census {
-            return Ok(None);
-        }
-        let users = script.users.iter();
-        Ok(Census::of(
-            users.map(|(name, user)| (name.as_str(), &user.status)),
-        ))
+    async fn extend_user(
+        &self,
+        name: &str,
+        expected: &ExpectedUser,
+        end: DateTime<Utc>,
+    ) -> Result<UpdateOutcome, PanelError> {
+        self.called(format!("extend {name} {end}"));
+        let seen = self.look(name).unwrap_or(Observation::Missing);
+        let changed = extended(seen, expected, end)?;
+        Ok(self.update(name, changed))
+    }
+
+    async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
+        self.called(format!("disable {name}"));
+        let seen = self.look(name).unwrap_or(Observation::Missing);
+        Ok(self.update(name, disabled(seen, expected)))
+    }
+
+    fn last_date(&self) -> Option<DateTime<Utc>> {
+        self.0.lock().unwrap().last_date
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {
         self.called("system".to_owned());
         Ok(stats())
+    }
+}
+
+/// What becomes of a user that is to be extended: as it is then, or what it is instead of what was expected.
+pub(crate) fn extended(
+    seen: Observation,
+    expected: &ExpectedUser,
+    end: DateTime<Utc>,
+) -> Result<Result<Option<PanelUser>, Observation>, PanelError> {
+    if expected.expire.is_none_or(|expire| end < expire) {
+        return Err(PanelError::new(PanelErrorKind::Invalid, "no extension"));
+    }
+    let Observation::Found(user) = seen else {
+        return Ok(Err(seen));
+    };
+    let status = match user.status {
+        PanelStatus::Active | PanelStatus::Expired => PanelStatus::Active,
+        PanelStatus::Limited => PanelStatus::Limited,
+        _ => return Ok(Err(Observation::Found(user))),
+    };
+    let expire = Some(end);
+    let is_extended = ExpectedUser { expire, ..*expected }.fits(user.expire, user.created_at);
+    Ok(if is_extended || expected.fits(user.expire, user.created_at) {
+        Ok(Some(PanelUser {
+            status,
+            expire,
+            ..user
+        }))
+    } else {
+        Err(Observation::Found(user))
+    })
+}
+
+/// What becomes of a user that is to be disabled, as [`extended`] says it; nothing of one that is gone.
+pub(crate) fn disabled(seen: Observation, expected: &ExpectedUser) -> Result<Option<PanelUser>, Observation> {
+    match seen {
+        Observation::Missing => Ok(None),
+        Observation::Found(user) if expected.fits(user.expire, user.created_at) => Ok(Some(PanelUser {
+            status: PanelStatus::Disabled,
+            ..user
+        })),
+        seen => Err(seen),
     }
 }
 
@@ -190,6 +263,13 @@ impl World {
         }
     }
 
+    /// The same, with a sync that has completed just now, as a cleanup wants it.
+    pub(crate) fn synced_just_now() -> Self {
+        let world = Self::new();
+        world.synced();
+        world
+    }
+
     pub(crate) fn builder(&self) -> ContextBuilder {
         Context::builder(self.panel.clone(), self.store.clone())
             .clock(self.clock.clone())
@@ -228,12 +308,94 @@ impl World {
             id: AccountId(id),
             user_id: UserId(customer),
             panel: None,
+            subscription_id: None,
             marzban_user_id: Some(format!("user{id}")),
             is_active: Some(true),
             traffic_used: Some(100),
             last_connected_at: None,
             updated_at: None,
         });
+    }
+
+    /// Another panel user for an account.
+    pub(crate) fn rename(&self, id: i64, name: &str) {
+        rename(&self.store, id, name);
+    }
+
+    /// Switches the access of an account, by its row.
+    pub(crate) fn switch(&self, id: i64, is_active: bool) {
+        let mut config = self
+            .store
+            .vpn_config(AccountId(id))
+            .expect("the account is there");
+        config.is_active = Some(is_active);
+        self.store.insert_vpn_config(config);
+    }
+
+    /// Lets row and panel have agreed on this end of `user{id}`, as [`crate::given::user`] makes it.
+    pub(crate) fn agreed(&self, id: i64, end: DateTime<Utc>) {
+        self.remember(id, |agreement| {
+            agreement.end = Some(EndDate::At(end));
+            agreement.latest_end = agreement.latest_end.max(Some(end));
+            agreement.created_at = crate::given::user("active", None).created_at;
+        });
+    }
+
+    /// What is remembered of `user{id}`, with a change.
+    pub(crate) fn remember(&self, id: i64, change: impl FnOnce(&mut Agreement)) {
+        let user = format!("user{id}");
+        let (revision, mut agreement) = self.remembered(&user).unwrap_or_default();
+        change(&mut agreement);
+        let trail = Trail {
+            agreements: vec![(user, revision, Some(agreement))],
+            ..Trail::default()
+        };
+        at_once(self.store.record("default", None, &trail, now())).expect("the store in memory works");
+    }
+
+    /// What is remembered of a user of the default panel.
+    pub(crate) fn agreement(&self, user: &str) -> Agreement {
+        self.remembered(user).unwrap_or_default().1
+    }
+
+    fn remembered(&self, user: &str) -> Option<(i64, Agreement)> {
+        let key = PanelUserKey {
+            panel: "default".to_owned(),
+            username: user.to_owned(),
+        };
+        let remembered = at_once(self.store.agreements(&[key])).expect("the store in memory works");
+        let one = remembered.into_iter().next();
+        one.map(|one| (one.revision, one.agreement))
+    }
+
+    /// Lets a run of a job have ended so, at this moment.
+    pub(crate) fn ran(&self, job: Job, panel: &str, at: DateTime<Utc>, outcome: Outcome, report: &Value) {
+        let id = at_once(self.store.begin_run(job, panel, at)).expect("the store in memory works");
+        at_once(self.store.finish_run(id, outcome, report, at)).expect("the store in memory works");
+    }
+
+    /// Lets a sync of the default panel have completed just now.
+    pub(crate) fn synced(&self) {
+        let job = Job::SyncSubscriptionsFromMarzban;
+        self.ran(job, "default", self.clock.now(), Outcome::Completed, &json!({}));
+    }
+
+    /// The trail, a line for each entry, without what is only meant to be done.
+    pub(crate) fn trail(&self) -> Vec<String> {
+        let entries = self.store.recorded_entries();
+        let done = entries.iter().map(|record| &record.entry);
+        done.filter(|entry| entry.state == EntryState::Done)
+            .map(|entry| {
+                format!(
+                    "{} {} {} -> {}: {}",
+                    entry.username,
+                    entry.target.column(),
+                    shown(entry.old.as_ref()),
+                    shown(entry.new.as_ref()),
+                    entry.reason
+                )
+            })
+            .collect()
     }
 
     /// Moves an account to a panel.
@@ -296,6 +458,21 @@ impl World {
             .into_iter()
             .map(|run| format!("{} {}", run.job, run.outcome.as_str()))
             .collect()
+    }
+}
+
+/// Another panel user for an account.
+pub(crate) fn rename(store: &MemoryStore, id: i64, name: &str) {
+    let mut config = store.vpn_config(AccountId(id)).expect("the account is there");
+    config.marzban_user_id = Some(name.to_owned());
+    store.insert_vpn_config(config);
+}
+
+/// An operator who has seen what the brakes withheld, and allows it.
+pub(crate) fn allowed() -> Answers {
+    Answers {
+        allow_mass_changes: true,
+        ..Answers::default()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is SQLite's alone, and the laws of every store.
 
 mod bot;
+mod guards;
+mod locks;
 mod own;
 
 mod laws {

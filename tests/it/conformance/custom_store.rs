@@ -30,6 +30,7 @@ impl CustomStore {
 type Key = (
     i64,
     i64,
+    Option<i64>,
     Option<String>,
     Option<String>,
     Option<bool>,
@@ -72,6 +73,7 @@ impl Fixture for CustomStore {
                 let key = (
                     keys::no.eq(row.id.0),
                     keys::person.eq(row.user_id.0),
+                    keys::plan.eq(row.subscription_id.map(|id| id.0)),
                     keys::server.eq(row.panel.as_deref()),
                     keys::vpn_login.eq(row.marzban_user_id.as_deref()),
                     keys::works.eq(row.is_active),
@@ -111,6 +113,11 @@ impl Fixture for CustomStore {
     fn history(&self) -> Arc<dyn History> {
         Arc::new(self.0.journal().clone())
     }
+
+    /// The words are the bot's own.
+    fn keeps_spelling(&self) -> bool {
+        false
+    }
 }
 
 fn subscription((no, person, state, begins, paid_until, changed): Plan) -> MemorySubscription {
@@ -124,11 +131,12 @@ fn subscription((no, person, state, begins, paid_until, changed): Plan) -> Memor
     }
 }
 
-fn vpn_config((no, person, panel, name, works, bytes, seen, changed): Key) -> MemoryVpnConfig {
+fn vpn_config((no, person, plan, panel, name, works, bytes, seen, changed): Key) -> MemoryVpnConfig {
     MemoryVpnConfig {
         id: AccountId(no),
         user_id: UserId(person),
         panel,
+        subscription_id: plan.map(SubscriptionId),
         marzban_user_id: name,
         is_active: works,
         traffic_used: bytes,

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use marzban_api::testing::{FakeAdmin, FakePanel, FakeStatus, FakeUser, Fault as FakeFault};
-use marzban_api::{Client, Pacing, RetryPolicy, SecretString};
+use chrono::{DateTime, Utc};
+use marzban_api::testing::{FakeAdmin, FakeNextPlan, FakePanel, FakeStatus, FakeUser, Fault as FakeFault};
+use marzban_api::{Client, Method, Pacing, RetryPolicy, SecretString};
 use marzban_sync_core::observation::{PanelStatus, PanelUser};
 use marzban_sync_core::panel::{MarzbanPanel, Panel};
 use marzban_sync_core::testing::conformance::panel::{Ability, Fault, Fixture};
+use serde_json::Value;
 
 pub(crate) struct Fake {
     pub(crate) panel: FakePanel,
@@ -44,6 +46,20 @@ impl Fake {
             .build()
             .unwrap()
     }
+}
+
+/// What a panel says of a user beside the facts: all that it says, but for what is new in every answer.
+pub(crate) async fn rest(client: &Client, name: &str) -> String {
+    let path = format!("/api/user/{name}");
+    let request = client.request(Method::GET, &path);
+    let mut user: serde_json::Map<String, Value> = request.json().await.unwrap();
+    for key in ["created_at", "expire", "online_at", "status", "used_traffic"] {
+        assert!(user.remove(key).is_some(), "{key}");
+    }
+    for key in ["links", "subscription_url"] {
+        user.remove(key);
+    }
+    Value::Object(user).to_string()
 }
 
 #[async_trait]
@@ -81,12 +97,35 @@ impl Fixture for Fake {
         });
     }
 
+    async fn furnish(&self, name: &str) {
+        self.panel.update_user(name, |user| {
+            user.note = Some("paid in cash".to_owned());
+            user.data_limit = Some(1 << 50);
+            "month".clone_into(&mut user.data_limit_reset_strategy);
+            user.auto_delete_in_days = Some(14);
+            user.next_plan = Some(FakeNextPlan {
+                data_limit: 5 << 30,
+                expire: Some(4_200_000_000),
+                add_remaining_traffic: true,
+                fire_on_either: false,
+            });
+        });
+    }
+
+    async fn rest(&self, name: &str) -> String {
+        rest(&self.client(), name).await
+    }
+
     async fn has(&self, name: &str) -> bool {
         self.panel.user(name).is_some()
     }
 
     async fn remove(&self, name: &str) {
         self.panel.remove_user(name);
+    }
+
+    async fn set_clock(&self, now: DateTime<Utc>) {
+        self.panel.set_now(now);
     }
 
     async fn plant(&self, fault: Fault<'_>) {
@@ -99,6 +138,14 @@ impl Fixture for Fake {
             }
             Fault::Ownerless(name) => self.panel.update_user(name, |user| user.owner = None),
             Fault::Outage => self.panel.inject(FakeFault::Status(503).always()),
+            Fault::LostAnswer(name) => {
+                let fault = FakeFault::DropAfterCommit.once();
+                self.panel.inject(fault.method("PUT").user(name));
+            }
+            Fault::LostChange(name) => {
+                let fault = FakeFault::DropConnection.once();
+                self.panel.inject(fault.method("PUT").user(name));
+            }
             other => panic!("an unknown fault: {other:?}"),
         }
     }

@@ -3,8 +3,9 @@
 use marzban_api::testing::{FakeStatus, FakeUser};
 use marzban_sync_core::report::Job;
 
-use super::Row;
-use super::town::{Town, said};
+use super::table::Row;
+use super::town::Town;
+use super::work::Work;
 use crate::bot::{at, epoch};
 
 const CLEANUP: Job = Job::CleanupExpiredMarzbanUsers;
@@ -64,14 +65,17 @@ impl Look {
                 }
             }),
             Self::MadeAnewBetweenRuns => {
-                let seen = town.run(Job::SyncUserStatusFromMarzban).await;
-                assert!(seen.is_ok(), "{}", said(&seen));
+                let seen = town.run(Work::Job(Job::SyncUserStatusFromMarzban)).await;
+                assert!(seen.is_ok(), "{fault} {place}: {}", seen.said);
                 let panel = &town.bot.panel;
                 panel.remove_user("ended");
                 panel.insert_user(FakeUser::new("ended").expire(epoch("2025-12-01 00:00:00")));
             }
         }
-        let result = town.run(self.job()).await;
+        let work = Work::Job(self.job());
+        let ran = town.run(work).await;
+        assert!(ran.is_ok(), "{fault} {place}, {work}: {}", ran.said);
+        town.assert_traced(&format!("{fault} {place}, {work}")).await;
         let panel = &town.bot.panel;
         assert!(panel.user("ended").is_some(), "{fault} {place}");
         let is_linked = "SELECT (marzban_user_id = 'ended')::text FROM vpn_configs WHERE id = 9";
@@ -82,10 +86,11 @@ impl Look {
         Row {
             fault: fault.to_owned(),
             place: place.to_owned(),
-            job: self.job(),
+            work,
             lost: town.lost().await,
             wrong_deletions: town.wrong_deletions() + panel.count("DELETE", "/api/user/ended"),
-            said: said(&result),
+            said: ran.said,
+            words: ran.words,
         }
     }
 }

@@ -11,9 +11,11 @@ use marzban_sync_core::store::{Patience, PostgresStore};
 use marzban_sync_tests::{Proxy, Traffic, client_with};
 use tokio::time::timeout;
 
-use super::Row;
 use super::outages::Seen;
-use super::town::{LIMIT, State, Town, said};
+use super::ran::Ran;
+use super::table::Row;
+use super::town::{LIMIT, State, Town};
+use super::work::Work;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -161,7 +163,7 @@ impl Network {
         let is_sound = matches!(self.traffic, Traffic::Slow(_) | Traffic::Flows);
         let is_early = matches!(self.moment, Moment::Beginning | Moment::FirstQuestion);
         if !is_sound && is_early {
-            assert_eq!((seen.written, seen.deletions), (0, 0), "{self:?}");
+            assert_eq!((seen.written, seen.traced, seen.deletions), (0, 0, 0), "{self:?}");
         }
         // A deletion that was under way when the database died cannot be taken back; another one is not begun.
         if !is_sound && self.side == Side::Database {
@@ -183,21 +185,24 @@ impl Network {
             }
             std::future::ready(())
         });
-        let result = timeout(LIMIT, run(job, &context))
+        let ran: Ran = timeout(LIMIT, run(job, &context))
             .await
-            .expect("a bad network ends the run, or the run ends in spite of it");
+            .expect("a bad network ends the run, or the run ends in spite of it")
+            .into();
         drop((context, proxy));
         let seen = Seen::of(town).await;
         self.check(&seen);
 
-        town.recovers(job, expected, &format!("{fault} {place}")).await;
+        let work = Work::Job(job);
+        town.recovers(work, expected, &format!("{fault} {place}")).await;
         Row {
             fault,
             place: place.to_owned(),
-            job,
+            work,
             lost: town.lost().await,
             wrong_deletions: town.wrong_deletions(),
-            said: format!("{}; {seen}", said(&result)),
+            said: format!("{}; {seen}", ran.said),
+            words: ran.words,
         }
     }
 }

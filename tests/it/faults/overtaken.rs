@@ -2,30 +2,39 @@
 
 use std::collections::BTreeSet;
 
-use marzban_sync_core::error::SyncErrorKind;
 use marzban_sync_core::report::Job;
 
-use super::Row;
 use super::crashes::Crash;
-use super::town::{Town, said};
+use super::table::Row;
+use super::town::Town;
+use super::work::Work;
 
 const TERMINATE: &str = "SELECT count(*) FROM (
     SELECT pg_terminate_backend(pid, 10000) FROM pg_locks
     WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) AS terminated";
 
+/// Where no lock is held, or none any more.
+const WITHOUT_LOCK: [&str; 10] = [
+    "session.before_verify_schema",
+    "session.after_verify_schema",
+    "session.before_lock",
+    "session.before_release",
+    "session.after_release",
+    "undo.before_verify_schema",
+    "undo.after_verify_schema",
+    "undo.before_read",
+    "undo.after_read",
+    "undo.before_lock",
+];
+
 /// Each failpoint of each job once, as far as the run holds its lock there.
 pub(super) fn of(crashes: &[Crash]) -> Vec<Crash> {
     let mut seen = BTreeSet::new();
     crashes
         .iter()
-        .filter(|crash| {
-            !["verify_schema", "lock", "release"].iter().any(|call| {
-                crash.failpoint == format!("session.before_{call}")
-                    || crash.failpoint == format!("session.after_{call}")
-            }) || crash.failpoint == "session.after_lock"
-        })
-        .filter(|crash| seen.insert((crash.job, crash.failpoint.clone())))
+        .filter(|crash| !WITHOUT_LOCK.contains(&crash.failpoint.as_str()))
+        .filter(|crash| seen.insert((crash.work, crash.failpoint.clone())))
         .cloned()
         .collect()
 }
@@ -34,40 +43,46 @@ pub(super) fn of(crashes: &[Crash]) -> Vec<Crash> {
 /// a customer whom that cleaned buys again; and then the first goes on, minutes later.
 pub(super) async fn play(crash: &Crash, town: &mut Town) -> Row {
     let mut process = crash.stop_there(town).await;
-    let place = format!("overtaken at {} of {}", crash.place(), crash.job);
+    let place = format!("overtaken at {} of {}", crash.place(), crash.work);
     let before = town.state().await;
-    let refused = town
-        .run(crash.job)
-        .await
-        .expect_err("the first run holds its lock");
-    assert_eq!(refused.kind(), SyncErrorKind::AlreadyRunning, "{place}");
+    let refused = town.run(crash.work).await;
+    assert!(refused.is_refused(), "{place}: {}", refused.said);
     town.state().await.assert_is(&before, &place);
 
     town.bot.sql(TERMINATE).await;
     town.until_the_lock_is_free().await;
     town.pay_later().await;
-    let result = town.run(crash.job).await;
-    assert!(result.is_ok(), "{place}: {}", said(&result));
+    let next = town.run(crash.work).await;
+    assert!(next.is_ok(), "{place}: {}", next.said);
     town.state().await.assert_is(&crash.expected, &place);
     let request_is_as_good_as_sent = crash.failpoint == "cleanup.before_delete";
-    if crash.job == Job::CleanupExpiredMarzbanUsers && !request_is_as_good_as_sent {
+    if crash.work == Work::Job(Job::CleanupExpiredMarzbanUsers) && !request_is_as_good_as_sent {
         town.buy_again().await;
     }
-    let (before, deletions) = (town.state().await, town.deletions());
+    let (before, demands) = (town.state().await, town.demands());
 
     process.go_on().await;
     let last = process.lines().await.pop().unwrap_or_default();
     town.state().await.assert_is(&before, &place);
+    town.assert_traced(&place).await;
     assert!(
-        request_is_as_good_as_sent || town.deletions() == deletions,
-        "{place}: it deletes"
+        request_is_as_good_as_sent || town.demands() == demands,
+        "{place}: it deletes or changes a user: {last}"
     );
+    let end = last.split(':').next().unwrap_or_default();
     Row {
         fault: "overtaken by the next run".to_owned(),
         place: crash.place(),
-        job: crash.job,
+        work: crash.work,
         lost: town.lost().await,
         wrong_deletions: town.wrong_deletions(),
-        said: format!("a second run at once: already running; the overtaken one: {last}"),
+        words: vec![
+            "the second at once: already running".to_owned(),
+            format!("the overtaken one: {end}"),
+        ],
+        said: format!(
+            "a second run at once: {}; the overtaken one: {last}",
+            refused.said
+        ),
     }
 }

@@ -2,12 +2,12 @@
 
 use std::process::Stdio;
 
-use marzban_sync_core::report::Job;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::town::{LIMIT, Town};
+use super::work::Work;
 use crate::bot::now;
 
 pub(super) struct Process {
@@ -16,11 +16,16 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Runs a job over a town; `place` is a failpoint and how many times it is reached before the process stops there.
-    pub(super) fn start(town: &Town, job: Job, place: Option<(&str, u32)>) -> Self {
+    /// Begins a job over a town; `place` is a failpoint and how many times it is reached before the process stops there.
+    pub(super) fn start(town: &Town, work: Work, place: Option<(&str, u32)>) -> Self {
+        let work = match work {
+            Work::Job(job) => job.to_string(),
+            Work::Undo => format!("undo={}", town.undone.0),
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_crash"));
         command
-            .args([job.as_str(), &town.bot.panel.url(), town.bot.database.url()])
+            .args([work.as_str(), town.rules.as_str()])
+            .args([&town.bot.panel.url(), town.bot.database.url()])
             .arg(now().to_rfc3339());
         if let Some((failpoint, time)) = place {
             command.args([failpoint, &time.to_string()]);

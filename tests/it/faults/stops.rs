@@ -9,9 +9,11 @@ use marzban_sync_core::report::Job;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Row;
 use super::outages::Seen;
-use super::town::{LIMIT, State, Town, said};
+use super::ran::Ran;
+use super::table::Row;
+use super::town::{LIMIT, State, Town};
+use super::work::Work;
 use crate::bot::now;
 
 /// What ends a run at its first question.
@@ -52,21 +54,24 @@ impl Stop {
                 }
             }
         });
-        let result = timeout(LIMIT / 4, run(job, &context))
+        let ran: Ran = timeout(LIMIT / 4, run(job, &context))
             .await
-            .expect("a run that is told to end does not wait for the panel");
+            .expect("a run that is told to end does not wait for the panel")
+            .into();
         let seen = Seen::of(town).await;
-        assert_eq!(seen.deletions, 0, "{fault} {place} {job}");
+        assert_eq!(seen.deletions, 0, "{fault} {place} {job}: {}", ran.said);
 
         town.bot.clock.set(now());
-        town.recovers(job, expected, &format!("{fault} {place}")).await;
+        let work = Work::Job(job);
+        town.recovers(work, expected, &format!("{fault} {place}")).await;
         Row {
             fault: fault.to_owned(),
             place: place.to_owned(),
-            job,
+            work,
             lost: town.lost().await,
             wrong_deletions: town.wrong_deletions(),
-            said: format!("{}; {seen}", said(&result)),
+            said: format!("{}; {seen}", ran.said),
+            words: ran.words,
         }
     }
 }

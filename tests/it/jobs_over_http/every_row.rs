@@ -44,7 +44,7 @@ const SUBSCRIPTIONS_SYNCED: &str = "
      7 |  6 | 3 | 4.99 | expired   | 2025-08-09 00:00:00 | 2025-09-09 00:00:00 | 2025-09-10 12:00:00
      8 |  7 | 3 | 4.99 | active    | 2025-08-20 00:00:00 | 2025-09-20 00:00:00 | 2025-01-02 03:04:05
      9 |  8 | 1 | 0.00 | trial     | 2025-09-08 00:00:00 | 2025-09-25 00:00:00 | 2025-09-10 12:00:00
-    10 |  9 | 1 | 0.00 | expired   | 2025-09-07 11:00:00 | 2025-09-10 11:00:00 | 2025-09-10 12:00:00
+    10 |  9 | 1 | 0.00 | trial     | 2025-09-07 11:00:00 | 2025-09-10 11:00:00 | 2025-01-02 03:04:05
     11 | 10 | 3 | 4.99 | cancelled | 2025-07-01 00:00:00 | 2025-08-01 00:00:00 | 2025-01-02 03:04:05
     12 | 11 | 3 | 4.99 | pending   | -                   | -                   | -
     13 | 12 | 3 | 4.99 | active    | 2025-08-01 00:00:00 | 2025-10-01 00:00:00 | 2025-09-10 12:00:00
@@ -54,8 +54,8 @@ const SUBSCRIPTIONS_SYNCED: &str = "
     17 | 16 | 3 | 4.99 | active    | 2025-08-30 00:00:00 | 2025-09-30 00:00:00 | 2025-01-02 03:04:05
     18 | 17 | 3 | 4.99 | active    | 2025-08-30 00:00:00 | 2025-09-30 00:00:00 | 2025-01-02 03:04:05
     19 | 18 | 3 | 4.99 | active    | 2025-08-20 00:00:00 | 2025-10-20 00:00:00 | 2025-09-10 12:00:00
-    20 | 19 | 9 | 9.99 | active    | 2025-09-01 00:00:00 | 2025-11-01 00:00:00 | 2025-09-10 12:00:00
-    21 | 20 | 9 | 9.99 | active    | 2025-09-01 00:00:00 | 2025-12-01 00:00:00 | 2025-09-10 12:00:00
+    20 | 19 | 9 | 9.99 | active    | 2025-09-01 00:00:00 | 2025-12-01 00:00:00 | 2025-01-02 03:04:05
+    21 | 20 | 9 | 9.99 | active    | 2025-09-01 00:00:00 | -                   | -
     22 | 23 | 3 | 4.99 | active    | 2025-08-30 00:00:00 | 2025-09-30 00:00:00 | 2025-01-02 03:04:05
 ";
 
@@ -97,7 +97,7 @@ const VPN_CONFIGS_SYNCED: &str = "
      6 |  6 | vless  | farid   | f | 600  | -                      | 2025-09-10 12:00:00
      7 |  7 | vless  | galina  | t | 700  | 2025-09-07 00:00:00    | 2025-01-02 03:04:05
      8 |  8 | vless  | hassan  | t | 800  | -                      | 2025-01-02 03:04:05
-     9 |  9 | vless  | irina   | f | 900  | -                      | 2025-09-10 12:00:00
+     9 |  9 | vless  | irina   | t | 900  | -                      | 2025-01-02 03:04:05
     10 | 10 | vless  | jamal   | f | 0    | -                      | 2025-01-02 03:04:05
     11 | 11 | vless  | karina  | - | -    | -                      | -
     12 | 12 | vless  | leonid  | t | 120  | -                      | 2025-09-10 12:00:00
@@ -125,7 +125,7 @@ const VPN_CONFIGS_CHECKED: &str = "
      6 |  6 | vless  | farid   | f | 600  | -                      | 2025-09-10 12:00:00
      7 |  7 | vless  | galina  | f | 700  | 2025-09-07 00:00:00    | 2025-09-10 12:30:00
      8 |  8 | vless  | hassan  | t | 800  | -                      | 2025-01-02 03:04:05
-     9 |  9 | vless  | irina   | f | 900  | -                      | 2025-09-10 12:00:00
+     9 |  9 | vless  | irina   | t | 900  | -                      | 2025-01-02 03:04:05
     10 | 10 | vless  | jamal   | t | 50   | -                      | 2025-09-10 12:30:00
     11 | 11 | vless  | karina  | t | 0    | -                      | 2025-09-10 12:30:00
     12 | 12 | vless  | leonid  | t | 120  | -                      | 2025-09-10 12:00:00
@@ -153,7 +153,11 @@ fn users() -> String {
 
 /// `galina` is not there any more; `stranger` is nobody of the bot's.
 fn panel_users() -> Vec<FakeUser> {
-    let owned = |name: &str| FakeUser::new(name).owner(Some("seller"));
+    let owned = |name: &str| {
+        FakeUser::new(name)
+            .owner(Some("seller"))
+            .created_at(at("2025-01-01 00:00:00"))
+    };
     let user =
         |name: &str, expire: &str, traffic: i64| owned(name).expire(epoch(expire)).used_traffic(traffic);
     vec![
@@ -173,7 +177,7 @@ fn panel_users() -> Vec<FakeUser> {
             .status(FakeStatus::Expired)
             .owner(None),
         user("hassan", "2025-09-25 00:00:00", 800),
-        // The panel's review has not come to it yet, so it still says `active`.
+        // The panel's review has not come to it yet: within a day of its end it counts as working.
         user("irina", "2025-09-10 11:00:00", 900),
         user("jamal", "2025-12-01 00:00:00", 50),
         user("karina", "2025-12-01 00:00:00", 0),
@@ -206,7 +210,7 @@ async fn every_row_is_as_the_panel_says_and_a_second_run_writes_nothing() {
     let context = bot.context().await;
 
     let report = sync_subscriptions_from_marzban(&context).await.unwrap();
-    assert_eq!((report.synced, report.errors, report.total), (17, 3, 20));
+    assert_eq!((report.synced, report.errors, report.total), (15, 5, 20));
     assert_eq!(report.run.stopped, None);
     let problems: Vec<_> = report
         .run
@@ -215,16 +219,18 @@ async fn every_row_is_as_the_panel_says_and_a_second_run_writes_nothing() {
         .map(|problem| (problem.telegram_id, problem.reason))
         .collect();
     let expected = [
+        (None, ProblemReason::EndsDisagree),
         (Some(10_007), ProblemReason::Missing),
         (Some(10_014), ProblemReason::Unreadable),
         (Some(10_015), ProblemReason::Unreadable),
+        (Some(10_019), ProblemReason::EndsDisagree),
     ];
     assert_eq!(problems, expected);
     bot.assert_rows("users", &users()).await;
     bot.assert_rows("subscriptions", SUBSCRIPTIONS_SYNCED).await;
     bot.assert_rows("vpn_configs", VPN_CONFIGS_SYNCED).await;
 
-    bot.clock.set(now() + TimeDelta::minutes(30));
+    bot.set_now(now() + TimeDelta::minutes(30));
     let report = sync_user_status_from_marzban(&context).await.unwrap();
     assert_eq!(
         (report.updated, report.missing, report.errors, report.total),
@@ -236,9 +242,9 @@ async fn every_row_is_as_the_panel_says_and_a_second_run_writes_nothing() {
     bot.assert_rows("vpn_configs", VPN_CONFIGS_CHECKED).await;
 
     let places = bot.places().await;
-    bot.clock.set(now() + TimeDelta::hours(2));
+    bot.set_now(now() + TimeDelta::hours(2));
     let report = sync_subscriptions_from_marzban(&context).await.unwrap();
-    assert_eq!((report.synced, report.errors, report.total), (17, 3, 20));
+    assert_eq!((report.synced, report.errors, report.total), (15, 5, 20));
     assert_eq!(report.run.changes.len(), 0, "{:?}", report.run.changes);
     let report = sync_user_status_from_marzban(&context).await.unwrap();
     assert_eq!(

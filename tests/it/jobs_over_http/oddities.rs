@@ -19,17 +19,18 @@ fn reasons(problems: &[Problem]) -> Vec<(&str, ProblemReason)> {
 async fn a_row_that_the_database_refuses_stops_no_other() {
     let Some(bot) = Bot::new().await else { return };
     bot.sql(
-        "ALTER TABLE subscriptions ADD CHECK (end_date > '1971-01-01');
+        "ALTER TABLE subscriptions ADD CHECK (end_date < '2025-11-01');
          CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN IF NEW.marzban_user_id = 'guarded' THEN RAISE 'not this one'; END IF; RETURN NEW; END $$;
          CREATE TRIGGER guard BEFORE UPDATE ON vpn_configs FOR EACH ROW EXECUTE FUNCTION refuse();",
     )
     .await;
-    for (id, name) in [(1, "ancient"), (2, "over"), (3, "guarded"), (4, "works")] {
+    for (id, name) in [(1, "later"), (2, "over"), (3, "guarded"), (4, "works")] {
         bot.add(id, name, "active", "2025-09-09 00:00:00", true).await;
     }
     let expired = |name: &str, expire: i64| FakeUser::new(name).status(FakeStatus::Expired).expire(expire);
-    bot.panel.insert_user(expired("ancient", 1000));
+    bot.panel
+        .insert_user(FakeUser::new("later").expire(epoch("2025-12-01 00:00:00")));
     bot.panel
         .insert_user(expired("over", epoch("2025-09-09 00:00:00")));
     bot.panel
@@ -47,7 +48,7 @@ async fn a_row_that_the_database_refuses_stops_no_other() {
     assert_eq!((report.synced, report.errors, report.total), (2, 2, 4));
     assert_eq!(report.run.stopped, None);
     let refused = [
-        ("ancient", ProblemReason::Rejected),
+        ("later", ProblemReason::Rejected),
         ("guarded", ProblemReason::Rejected),
     ];
     assert_eq!(reasons(&report.run.problems), refused);
@@ -63,9 +64,9 @@ async fn a_row_that_the_database_refuses_stops_no_other() {
 async fn names_that_make_another_path_are_unreadable_and_stop_no_other() {
     let Some(bot) = Bot::new().await else { return };
     let hostile = ["a/1", "a/2", "a/3", "..", "../admins?x="];
-    bot.add_in_line(4).await;
+    bot.add_in_line(80).await;
     bot.panel.remove_user("user2");
-    for (id, name) in (11..).zip(hostile) {
+    for (id, name) in (101..).zip(hostile) {
         bot.add(id, name, "active", "2025-09-30 00:00:00", true).await;
     }
 

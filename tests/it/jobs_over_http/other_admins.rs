@@ -73,6 +73,7 @@ async fn an_expired_user_of_another_admin_is_not_deleted() {
     }
     let context = bot.context_as("reseller", "secret").await.build();
 
+    bot.has_synced().await;
     let report = cleanup_expired_marzban_users(&context).await.unwrap();
     assert_eq!(
         (report.cleaned, report.skipped, report.errors, report.total),

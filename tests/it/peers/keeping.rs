@@ -23,7 +23,7 @@ async fn a_paying_customer_with_an_old_ended_subscription_is_not_deleted() {
 
 /// Guards against an answer that ended all subscriptions of a user, also those that it said nothing of.
 #[tokio::test]
-async fn an_expired_answer_ends_the_governing_subscription_alone() {
+async fn an_expired_answer_ends_what_is_over_alone() {
     let peer = Peer::new().await;
     peer.customer(1, "active", "2025-09-09 00:00:00");
     pay(&peer.store, 2, 1, "active", "2025-09-01 00:00:00");
@@ -32,7 +32,7 @@ async fn an_expired_answer_ends_the_governing_subscription_alone() {
     peer.user(1, FakeStatus::Expired, "2025-09-09 00:00:00");
     sync_subscriptions_from_marzban(&peer.context()).await.unwrap();
     assert_eq!(peer.subscription(1), "expired until 2025-09-09 00:00:00");
-    assert_eq!(peer.subscription(2), "active until 2025-09-01 00:00:00");
+    assert_eq!(peer.subscription(2), "expired until 2025-09-01 00:00:00");
     assert_eq!(peer.subscription(3), "pending until 2025-10-30 00:00:00");
     assert_eq!(peer.subscription(4), "cancelled until 2025-10-30 00:00:00");
 }
@@ -71,6 +71,8 @@ async fn a_payment_that_is_made_while_the_panel_is_asked_is_not_overwritten() {
 async fn a_user_that_was_renewed_in_the_panel_is_not_deleted() {
     let peer = Peer::new().await;
     peer.customer(1, "expired", "2025-08-01 00:00:00");
+    peer.user(1, FakeStatus::Expired, "2025-08-01 00:00:00");
+    sync_subscriptions_from_marzban(&peer.context()).await.unwrap();
     peer.user(1, FakeStatus::Active, "2025-10-01 00:00:00");
     let report = cleanup_expired_marzban_users(&peer.context()).await.unwrap();
     assert_eq!((report.cleaned, report.skipped), (0, 1));

@@ -65,10 +65,15 @@ async fn an_end_is_a_moment_of_utc_to_the_second() {
     sync_subscriptions_from_marzban(&peer.context()).await.unwrap();
     assert_eq!(peer.subscription(1), "active until 2025-09-15 00:00:00");
 
-    peer.clock.set(at("2025-09-14 23:59:59"));
+    let on = |moment: &str| {
+        peer.clock.set(at(moment));
+        peer.panel().set_now(at(moment));
+        peer.panel().review();
+    };
+    on("2025-09-14 23:59:00");
     sync_subscriptions_from_marzban(&peer.context()).await.unwrap();
     assert_eq!(peer.config(1).is_active, Some(true));
-    peer.clock.set(at("2025-09-15 00:00:00"));
+    on("2025-09-15 00:00:00");
     sync_subscriptions_from_marzban(&peer.context()).await.unwrap();
     assert_eq!(peer.config(1).is_active, Some(false));
 }

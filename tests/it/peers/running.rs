@@ -46,6 +46,7 @@ async fn a_user_that_is_gone_or_deleted_with_an_error_is_cleaned_once() {
     peer.user(3, FakeStatus::Expired, "2025-08-01 00:00:00");
     peer.panel().update_user("user3", |user| user.owner = None);
     let context = peer.context();
+    sync_subscriptions_from_marzban(&context).await.unwrap();
     let report = cleanup_expired_marzban_users(&context).await.unwrap();
     assert_eq!((report.cleaned, report.errors, report.total), (2, 0, 2));
     peer.panel().clear_requests();
@@ -62,6 +63,8 @@ async fn each_row_is_written_right_after_its_deletion() {
         peer.customer(id, "expired", "2025-08-01 00:00:00");
         peer.user(id, FakeStatus::Expired, "2025-08-01 00:00:00");
     }
+    // So many that the budget allows three deletions.
+    (4..=16).for_each(|id| peer.in_line(id));
     let written: Arc<Mutex<Vec<usize>>> = Arc::default();
     let (store, seen) = (peer.store.clone(), Arc::clone(&written));
     peer.panel().on_request(move |_, request| {
@@ -72,6 +75,7 @@ async fn each_row_is_written_right_after_its_deletion() {
         }
         async {}
     });
+    sync_subscriptions_from_marzban(&peer.context()).await.unwrap();
     cleanup_expired_marzban_users(&peer.context()).await.unwrap();
     assert_eq!(*written.lock().unwrap(), [0, 1, 2]);
 }

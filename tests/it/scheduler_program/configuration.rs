@@ -49,6 +49,11 @@ fn a_bad_flag_or_variable_is_one_line() {
         ),
         (&[("MARZBAN_PASSWORD", "")], &[], "MARZBAN_PASSWORD is not set"),
         (&[("RUST_LOG", "a=[b")], &[], "RUST_LOG"),
+        (
+            &[("MARZBAN_SYNC_KEEP_HISTORY", "1y 2q")],
+            &[],
+            "MARZBAN_SYNC_KEEP_HISTORY must be a length of time",
+        ),
     ] {
         assert_refused(variables, arguments, 2, words);
     }
@@ -108,6 +113,8 @@ fn the_help_lists_flags_variables_and_schedules() {
         "MARZBAN_DE_1_URL",
         "DATABASE_URL",
         "RUST_LOG",
+        "MARZBAN_SYNC_EXEMPT",
+        "MARZBAN_SYNC_CLOCK_DIFFERENCE",
         "--panel",
         "--schedule",
         "--jitter",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, Utc};
-use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use marzban_sync_core::account::{AccountId, SubscriptionId, UserId};
 use marzban_sync_core::history::History;
 use marzban_sync_core::store::{MemorySubscription, MemoryUser, MemoryVpnConfig, Store};
 use marzban_sync_core::testing::conformance::store::{self as conformance, Fixture};
@@ -15,11 +15,20 @@ use super::Bot;
 /// A law holds the lock of each job for ten panels at once, and each holds a connection.
 const CONNECTIONS: usize = 48;
 
+/// Of a bot whose accounts name their subscription, and whose customers may share a panel user.
+pub(super) const SHARED_NAMES: &str = "
+    ALTER TABLE vpn_configs DROP CONSTRAINT vpn_configs_marzban_user_id_key;
+    CREATE INDEX vpn_configs_marzban_user_id ON vpn_configs (marzban_user_id);
+    ALTER TABLE vpn_configs ADD COLUMN subscription_id integer REFERENCES subscriptions (id);";
+
 impl Bot {
     pub(crate) async fn for_laws() -> Option<Self> {
         let database = TestDatabase::new().await?.in_time_zone("Asia/Tehran").await;
         let pool = database.pool(CONNECTIONS);
-        Some(Self::over(database, pool).await)
+        let bot = Self::over(database, pool).await;
+        bot.sql(SHARED_NAMES).await;
+        bot.store.verify_schema().await.unwrap();
+        Some(bot)
     }
 }
 
@@ -64,7 +73,7 @@ impl Fixture for Bot {
             .client
             .query(
                 "SELECT id::bigint, user_id::bigint, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at,
-                     panel
+                     panel, subscription_id::bigint
                  FROM vpn_configs ORDER BY id",
                 &[],
             )
@@ -83,7 +92,7 @@ impl Fixture for Bot {
                 .map(|row| MemorySubscription {
                     id: SubscriptionId(row.get(0)),
                     user_id: UserId(row.get(1)),
-                    status: SubscriptionStatus::from(row.get::<_, &str>(2)),
+                    status: MemorySubscription::spelled(row.get::<_, &str>(2)),
                     start_date: utc(row.get(3)),
                     end_date: utc(row.get(4)),
                     updated_at: utc(row.get(5)),
@@ -95,6 +104,7 @@ impl Fixture for Bot {
                     id: AccountId(row.get(0)),
                     user_id: UserId(row.get(1)),
                     panel: row.get(7),
+                    subscription_id: row.get::<_, Option<i64>>(8).map(SubscriptionId),
                     marzban_user_id: row.get(2),
                     is_active: row.get(3),
                     traffic_used: row.get(4),
@@ -136,6 +146,10 @@ impl Bot {
         let ids: Vec<i64> = rows.iter().map(|row| row.id.0).collect();
         let users: Vec<i64> = rows.iter().map(|row| row.user_id.0).collect();
         let panels: Vec<Option<&str>> = rows.iter().map(|row| row.panel.as_deref()).collect();
+        let subscriptions: Vec<Option<i64>> = rows
+            .iter()
+            .map(|row| row.subscription_id.map(|id| id.0))
+            .collect();
         let names: Vec<Option<&str>> = rows.iter().map(|row| row.marzban_user_id.as_deref()).collect();
         let is_active: Vec<Option<bool>> = rows.iter().map(|row| row.is_active).collect();
         let traffic_used: Vec<Option<i64>> = rows.iter().map(|row| row.traffic_used).collect();
@@ -145,16 +159,18 @@ impl Bot {
             .execute(
                 "INSERT INTO vpn_configs
                      (id, user_id, protocol, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at,
-                      panel)
-                 SELECT id, user_id, 'vless', name, is_active, traffic_used, last_connected_at, updated_at, panel
+                      panel, subscription_id)
+                 SELECT id, user_id, 'vless', name, is_active, traffic_used, last_connected_at, updated_at, panel,
+                     subscription_id
                  FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[], $5::bigint[], $6::timestamp[],
-                     $7::timestamp[], $8::text[])
-                     AS t (id, user_id, name, is_active, traffic_used, last_connected_at, updated_at, panel)
+                     $7::timestamp[], $8::text[], $9::bigint[])
+                     AS t (id, user_id, name, is_active, traffic_used, last_connected_at, updated_at, panel,
+                           subscription_id)
                  ON CONFLICT (id) DO UPDATE SET
-                     (panel, user_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at)
-                     = (excluded.panel, excluded.user_id, excluded.marzban_user_id, excluded.is_active, excluded.traffic_used,
+                     (panel, subscription_id, user_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at)
+                     = (excluded.panel, excluded.subscription_id, excluded.user_id, excluded.marzban_user_id, excluded.is_active, excluded.traffic_used,
                         excluded.last_connected_at, excluded.updated_at)",
-                &[&ids, &users, &names, &is_active, &traffic_used, &last_connected_at, &updated_at, &panels],
+                &[&ids, &users, &names, &is_active, &traffic_used, &last_connected_at, &updated_at, &panels, &subscriptions],
             )
             .await
             .unwrap();

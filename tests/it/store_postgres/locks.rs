@@ -5,7 +5,7 @@ use std::time::Duration;
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::store::DEFAULT_PANEL;
-use marzban_sync_core::store::{Patience, PostgresStore, Scope, Store};
+use marzban_sync_core::store::{Patience, PostgresStore, Store};
 use marzban_sync_tests::{Proxy, TestDatabase, Traffic};
 
 use super::Bot;
@@ -64,9 +64,11 @@ async fn a_lock_that_is_released_or_dropped_closes_its_connection() {
     let pool = bot.database.pool(2);
     let store = PostgresStore::new(pool.clone());
     store.lock(JOB, "main").await.unwrap().release().await.unwrap();
-    assert_eq!((pool.status().size, pool.status().available), (0, 0));
-    drop(store.lock(JOB, "main").await.unwrap());
-    assert_eq!((pool.status().size, pool.status().available), (0, 0));
+    // Another one was asked whether there is a pooler, and waits for its next use.
+    assert_eq!((pool.status().size, pool.status().available), (1, 1));
+    let (lock, size) = (store.lock(JOB, "main").await.unwrap(), pool.status().size);
+    drop(lock);
+    assert_eq!((size, pool.status().size, pool.status().available), (2, 1, 1));
 }
 
 #[tokio::test]
@@ -80,7 +82,7 @@ async fn a_pool_of_one_connection_cannot_hold_a_lock() {
         "the pool may open one connection only, and a run needs two: one holds its lock, one works"
     );
     assert_eq!(
-        store.count_accounts(DEFAULT_PANEL, Scope::All).await.unwrap(),
+        store.count_accounts(DEFAULT_PANEL).await.unwrap(),
         0,
         "the rest works"
     );
@@ -105,4 +107,43 @@ async fn a_server_that_falls_silent_while_the_lock_is_taken_is_not_waited_for() 
     let error = lock.await.expect("the wait has a limit").err().unwrap();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert_eq!(error.to_string(), "PostgreSQL does not answer");
+}
+
+#[tokio::test]
+async fn bots_in_two_schemas_of_one_database_have_locks_of_their_own() {
+    let Some(bot) = Bot::new().await else { return };
+    bot.sql(
+        "CREATE SCHEMA other; CREATE TABLE other.vpn_configs (LIKE vpn_configs);
+         CREATE SCHEMA tools",
+    )
+    .await;
+    let lock = bot.store.lock(JOB, "main").await.unwrap();
+    let name = bot.text("SELECT current_database()::text").await;
+    for (path, is_another) in [("other", true), ("public", false), ("tools, public", false)] {
+        bot.sql(&format!("ALTER DATABASE {name} SET search_path = {path}"))
+            .await;
+        let store = PostgresStore::new(bot.database.pool(2));
+        match store.lock(JOB, "main").await {
+            Ok(lock) => {
+                assert!(is_another, "{path}");
+                lock.release().await.unwrap();
+            }
+            Err(error) => {
+                assert!(!is_another, "{path}");
+                assert_eq!(error.kind(), StoreErrorKind::AlreadyRunning);
+            }
+        }
+    }
+    lock.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn taking_a_lock_waits_for_no_second_connection() {
+    let Some(bot) = Bot::new().await else { return };
+    let store = PostgresStore::new(bot.database.pool(2));
+    let _held = store.lock(JOB, "main").await.unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(10), store.lock(JOB, "main"));
+    let error = error.await.expect("nobody is waited for").err().unwrap();
+    assert_eq!(error.kind(), StoreErrorKind::AlreadyRunning);
+    assert_eq!(store.count_accounts(DEFAULT_PANEL).await.unwrap(), 0);
 }

@@ -25,7 +25,7 @@ const ROWS: &str =
     FROM subscriptions), '; ', (SELECT concat_ws(' ', is_active, traffic_used) FROM vpn_configs))";
 
 /// Fails instead of hanging where something waits for what never comes.
-async fn at_once<T>(future: impl Future<Output = T>) -> T {
+pub(super) async fn at_once<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future)
         .await
         .expect("nothing is waited for")
@@ -93,7 +93,7 @@ async fn an_account_is_not_locked_when_somebody_else_holds_its_subscription() {
     let hold = "SELECT FROM subscriptions FOR NO KEY UPDATE";
     other.batch_execute(hold).await.unwrap();
     let changes = [expiry(&account)];
-    let apply = || at_once(store.apply(DEFAULT_PANEL, &changes, now()));
+    let apply = || at_once(store.apply(DEFAULT_PANEL, None, &changes, now()));
     assert_eq!(apply().await.unwrap(), []);
     other.rollback().await.unwrap();
     assert_eq!(apply().await.unwrap(), [account.id]);
@@ -115,15 +115,17 @@ async fn a_payment_between_reading_and_writing_is_a_conflict() {
     }
 }
 
-/// A bot whose sync is interrupted, once, before the statement that writes; its sessions are serializable by default,
+/// A bot whose sync is interrupted, once, after it has locked the rows and before it reads them again; its sessions are serializable by default,
 /// where a transaction sees nothing that was committed after its first statement.
-async fn interrupted(before_writing: impl Fn(&str) + Send + Sync + 'static) -> Option<Bot> {
+async fn interrupted(before_reading: impl Fn(&str) + Send + Sync + 'static) -> Option<Bot> {
     let database = TestDatabase::new().await?;
     let url = database.url().to_owned();
-    let done = AtomicBool::new(false);
+    let is_locked = AtomicBool::new(false);
     let interrupt = Arc::new(move |statement: &str| {
-        if statement.contains("patched_config") && !done.swap(true, Ordering::SeqCst) {
-            before_writing(&url);
+        if statement.contains("SKIP LOCKED") {
+            is_locked.store(true, Ordering::SeqCst);
+        } else if is_locked.swap(false, Ordering::SeqCst) {
+            before_reading(&url);
         }
     });
     let serializable = "DO $$ BEGIN EXECUTE format(
@@ -141,7 +143,7 @@ async fn interrupted(before_writing: impl Fn(&str) + Send + Sync + 'static) -> O
 }
 
 /// Runs SQL on a connection and a thread of its own, where the caller is not async.
-fn elsewhere(url: &str, sql: &str) -> thread::JoinHandle<String> {
+pub(super) fn elsewhere(url: &str, sql: &str) -> thread::JoinHandle<String> {
     let (url, sql) = (url.to_owned(), sql.to_owned());
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -213,7 +215,7 @@ async fn a_dropped_call_leaves_no_row_locked() {
     let writing = Arc::new(Notify::new());
     let notify = Arc::clone(&writing);
     let pool = database.pool_with(2, move |statement| {
-        if statement.contains("patched_config") {
+        if statement.contains("UPDATE vpn_configs") {
             notify.notify_one();
         }
     });
@@ -224,7 +226,7 @@ async fn a_dropped_call_leaves_no_row_locked() {
     tokio::select! {
         biased;
         () = writing.notified() => {}
-        _ = bot.store.apply(DEFAULT_PANEL, &changes, now()) => panic!("the call was not dropped in time"),
+        _ = bot.store.apply(DEFAULT_PANEL, None, &changes, now()) => panic!("the call was not dropped in time"),
     }
     at_once(
         bot.sql("UPDATE subscriptions SET end_date = '2025-10-16'; UPDATE vpn_configs SET traffic_used = 1;"),
@@ -243,7 +245,10 @@ async fn a_refused_write_holds_no_row_when_its_error_is_returned() {
         .await;
     let account = bot.account().await;
     for _ in 0..20 {
-        let refused = bot.store.apply(DEFAULT_PANEL, &[expiry(&account)], now()).await;
+        let refused = bot
+            .store
+            .apply(DEFAULT_PANEL, None, &[expiry(&account)], now())
+            .await;
         assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Invalid);
         // NOWAIT fails where a session that is about to end still holds the row.
         bot.sql("BEGIN; SELECT FROM subscriptions FOR UPDATE NOWAIT; COMMIT")
@@ -268,7 +273,7 @@ async fn an_account_whose_customer_pays_is_not_unlinked_whether_or_not_the_payme
             } else if payment == RENEW {
                 continue;
             }
-            let unlink = bot.store.unlink(DEFAULT_PANEL, &account, now());
+            let unlink = bot.store.unlink(DEFAULT_PANEL, None, &account, now());
             assert!(!at_once(unlink).await.unwrap(), "{payment} {is_over}");
             let name = "SELECT marzban_user_id FROM vpn_configs";
             assert_eq!(bot.text(name).await, "alice", "{payment} {is_over}");

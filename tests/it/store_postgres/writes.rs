@@ -4,7 +4,7 @@ use marzban_sync_core::store::DEFAULT_PANEL;
 use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{Outcome, Scope, Store};
+use marzban_sync_core::store::{Outcome, Store};
 use marzban_sync_tests::TestDatabase;
 use serde_json::json;
 
@@ -101,7 +101,7 @@ async fn only_the_row_that_changes_is_written() {
 }
 
 #[tokio::test]
-async fn ten_thousand_changes_take_two_statements_for_each_five_thousand() {
+async fn ten_thousand_changes_take_five_statements_for_each_five_thousand() {
     let Some(database) = TestDatabase::new().await else {
         return;
     };
@@ -114,7 +114,7 @@ async fn ten_thousand_changes_take_two_statements_for_each_five_thousand() {
     statements.lock().unwrap().clear();
     let accounts = bot
         .store
-        .page_accounts(DEFAULT_PANEL, Scope::Subscribed, None, 10_000)
+        .page_accounts(DEFAULT_PANEL, None, 10_000, now())
         .await
         .unwrap()
         .accounts;
@@ -124,7 +124,7 @@ async fn ten_thousand_changes_take_two_statements_for_each_five_thousand() {
     let changes: Vec<_> = accounts.iter().map(expiry).collect();
     assert_eq!(bot.apply(&changes).await.len(), 10_000);
     let writing = std::mem::take(&mut *statements.lock().unwrap());
-    let chunk = ["BEGIN", "--", "WITH", "COMMIT"];
+    let chunk = ["BEGIN", "--", "WITH", "UPDATE", "UPDATE", "INSERT", "COMMIT"];
     assert_eq!(kinds(&writing), [chunk, chunk].concat());
     let written = "SELECT count(*)::text FROM subscriptions JOIN vpn_configs USING (user_id)
         WHERE status = 'expired' AND end_date = '2025-09-15' AND NOT is_active";

@@ -83,9 +83,14 @@ async fn a_setting_that_is_missing_or_malformed_is_named_in_one_line() {
         ("MARZBAN_PAUSE_MS", "100..50", "MARZBAN_PAUSE_MS must be A..B"),
         ("MARZBAN_PAUSE_MS", "50", "MARZBAN_PAUSE_MS must be A..B"),
         (
-            "MARZBAN_STATUS_READS",
-            "all",
-            "MARZBAN_STATUS_READS must be full or cheap",
+            "MARZBAN_SYNC_CLEANUP",
+            "burn",
+            "MARZBAN_SYNC_CLEANUP must be delete or disable; it is \"burn\"",
+        ),
+        (
+            "MARZBAN_SYNC_TOLERANCE",
+            "1",
+            "MARZBAN_SYNC_TOLERANCE must be a length of time such as 90s",
         ),
         (
             "MARZBAN_CA_FILE",
@@ -102,7 +107,44 @@ async fn a_setting_that_is_missing_or_malformed_is_named_in_one_line() {
     ] {
         assert_refused(&valid().with(name, value), &[JOB], words);
     }
-    assert_refused(&valid(), &["migrate", "--dry-run"], "migrate has no --dry-run");
+    for (arguments, words) in [
+        (&["migrate", "--dry-run"][..], "migrate has no --dry-run"),
+        (&["all", "--allow-mass-changes"], "name the job"),
+        (
+            &["get-marzban-system-stats", "--trust-panel"],
+            "are for sync-subscriptions-from-marzban",
+        ),
+        (&[JOB, "--trust-bot", ""], "--trust-bot has an empty name"),
+        (
+            &[JOB, "--trust-panel", "anna", "--trust-bot", "anna"],
+            "both answer for \"anna\"",
+        ),
+        (&["undo", "the-last"], "is not the id of a run"),
+        (&["explain"], "explain whom?"),
+    ] {
+        assert_refused(&valid(), arguments, words);
+    }
+    assert_eq!(panel.requests(), [], "the panel is not asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_bad_policies_are_named_at_once_each_in_its_line() {
+    let (bot, panel) = (SqliteBot::new(), panel().await);
+    let sync = Sync::new(&panel, &bot.url())
+        .with("MARZBAN_SYNC_UNLIMITED", "perhaps")
+        .with("MARZBAN_SYNC_ACCESS", "only_off")
+        .with("MARZBAN_SYNC_CLEANUP_AFTER", "1h")
+        .with("MARZBAN_SYNC_MAX_ABSENT", "200");
+    let ended = sync.run(&[JOB]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 3, "{ended:?}");
+    for (line, name) in lines.iter().zip(["UNLIMITED", "CLEANUP_AFTER", "MAX_ABSENT"]) {
+        assert!(
+            line.starts_with(&format!("error: MARZBAN_SYNC_{name} must be ")),
+            "{line}"
+        );
+    }
     assert_eq!(panel.requests(), [], "the panel is not asked");
 }
 
@@ -135,9 +177,14 @@ async fn unknown_arguments_are_bad_usage() {
         "MARZBAN_PASSWORD",
         "DATABASE_URL",
         "MARZBAN_PAUSE_MS",
-        "MARZBAN_STATUS_READS",
+        "MARZBAN_SYNC_TOLERANCE",
+        "MARZBAN_SYNC_MAX_DELETIONS",
         "--dry-run",
+        "--trust-panel",
+        "--trust-bot",
         "migrate",
+        "explain",
+        "undo",
     ] {
         assert!(
             help.stdout.contains(name),
@@ -212,8 +259,8 @@ async fn a_panel_that_refuses_or_is_not_there_fails_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_sqlite_database_that_cannot_be_used_fails_the_run() {
     let (bot, panel) = (SqliteBot::new(), panel().await);
-    let lacks =
-        "the database lacks vpn_configs.panel, marzban_sync_runs, marzban_system_stats: run `migrate`";
+    let lacks = "the database lacks vpn_configs.panel, marzban_sync_runs, marzban_system_stats, \
+         marzban_sync_agreements, marzban_sync_changes: run `migrate`";
     assert_failed(&Sync::new(&panel, &bot.url()), "store", lacks);
     bot.execute("DROP TABLE vpn_configs");
     assert_failed(&Sync::new(&panel, &bot.url()), "store", "vpn_configs");

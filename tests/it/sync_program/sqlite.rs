@@ -7,7 +7,7 @@ use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use tempfile::TempDir;
 
-use super::{CUSTOMERS, day};
+use super::{CUSTOMERS, Customer, day};
 
 const SCHEMA: &str = "
     CREATE TABLE users (id INTEGER PRIMARY KEY, telegram_id BIGINT UNIQUE, language VARCHAR(8) NOT NULL);
@@ -46,21 +46,33 @@ pub(super) struct SqliteBot {
 
 impl SqliteBot {
     pub(super) fn new() -> Self {
+        let bot = Self::empty();
+        for customer in CUSTOMERS {
+            bot.add(customer);
+        }
+        bot
+    }
+
+    /// The same without customers.
+    pub(super) fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bot = Self {
             path: folder.path().join("bot.sqlite3"),
             _folder: folder,
         };
         bot.execute(SCHEMA);
-        for (id, name, status, days, is_active) in CUSTOMERS {
-            let (telegram_id, end_date) = (10_000 + id, day(days).format("%Y-%m-%d %H:%M:%S"));
-            bot.execute(&format!(
-                "INSERT INTO users VALUES ({id}, {telegram_id}, 'fa');
-                 INSERT INTO subscriptions VALUES ({id}, {id}, 3, '{status}', NULL, '{end_date}', NULL);
-                 INSERT INTO vpn_configs VALUES ({id}, {id}, 'vless', '{name}', {is_active}, 0, NULL, NULL)"
-            ));
-        }
         bot
+    }
+
+    /// One more customer, also after the migration.
+    pub(super) fn add(&self, (id, name, status, days, is_active): Customer<'_>) {
+        let (telegram_id, end_date) = (10_000 + id, day(days).format("%Y-%m-%d %H:%M:%S"));
+        self.execute(&format!(
+            "INSERT INTO users VALUES ({id}, {telegram_id}, 'fa');
+             INSERT INTO subscriptions VALUES ({id}, {id}, 3, '{status}', NULL, '{end_date}', NULL);
+             INSERT INTO vpn_configs (id, user_id, protocol, marzban_user_id, is_active, traffic_used)
+                 VALUES ({id}, {id}, 'vless', '{name}', {is_active}, 0)"
+        ));
     }
 
     pub(super) fn url(&self) -> String {
@@ -76,7 +88,12 @@ impl SqliteBot {
     }
 
     pub(super) fn rows(&self) -> Vec<String> {
-        let rows: Vec<Line> = diesel::sql_query(ROWS).load(&mut self.connect()).unwrap();
+        self.lines(ROWS)
+    }
+
+    /// What a query calls `line`.
+    pub(super) fn lines(&self, sql: &str) -> Vec<String> {
+        let rows: Vec<Line> = diesel::sql_query(sql).load(&mut self.connect()).unwrap();
         rows.into_iter().map(|row| row.line).collect()
     }
 

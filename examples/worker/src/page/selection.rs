@@ -75,6 +75,8 @@ pub(crate) enum Asking {
     Task(String),
     /// The box was not ticked.
     Unconfirmed,
+    /// No account was ticked.
+    NobodyTicked,
     /// The plan is another one by now, or none.
     PlanChanged,
 }
@@ -104,6 +106,7 @@ impl Asked {
         }
         match self.notice.as_deref() {
             Some("unconfirmed") => Some(Asking::Unconfirmed),
+            Some("nobody") => Some(Asking::NobodyTicked),
             Some("changed") => Some(Asking::PlanChanged),
             _ => None,
         }
@@ -138,6 +141,7 @@ impl Selection {
         match asking {
             Some(Asking::Task(task)) => query.append_pair("task", task),
             Some(Asking::Unconfirmed) => query.append_pair("notice", "unconfirmed"),
+            Some(Asking::NobodyTicked) => query.append_pair("notice", "nobody"),
             Some(Asking::PlanChanged) => query.append_pair("notice", "changed"),
             None => &mut query,
         };

@@ -374,6 +374,10 @@ fn notice(facts: &Facts, asking: Option<&Asking>) -> Option<Notice> {
             Tone::Warning,
             "Nothing was asked for: tick the box first.",
         )),
+        Asking::NobodyTicked => plain(State::new(
+            Tone::Warning,
+            "Nothing was asked for: tick the accounts first.",
+        )),
         Asking::PlanChanged => plain(State::new(
             Tone::Warning,
             "Nothing was asked for: the plan is no longer the one that you saw.",

@@ -1,13 +1,17 @@
 //! Plans that a safety limit withheld, and that wait for somebody to look at them.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use marzban_sync_core::history::RunRecord;
 use marzban_sync_core::report::Job;
 use serde_json::Value;
 
 use super::load::Facts;
+use super::order::{Order, Right};
 use super::view::{Figure, Problem, figures, problems};
 use super::words::{Moment, grouped, reason};
+use crate::task::SyncTask;
 
 /// A plan that waits.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// For a cleanup: the accounts whose panel users would be deleted.
     pub(crate) deletions: Vec<Problem>,
+    /// Accounts whose two ends differ, as many as were recorded, for somebody to say which is right.
+    pub(crate) disagreements: Vec<Problem>,
     /// How many changes were withheld in all.
     pub(crate) withheld: u64,
     /// Whether a run that applies it is in the queue already.
@@ -31,6 +37,16 @@ pub(crate) struct Plan {
     /// Whether this board may ask for one.
     pub(crate) is_ours: bool,
 }
+
+impl Plan {
+    /// Whether somebody may say for single accounts which end is right: only the sync of subscriptions moves ends.
+    pub(crate) fn can_be_answered(&self) -> bool {
+        self.is_ours && !self.is_asked_for && self.job == Job::SyncSubscriptionsFromMarzban
+    }
+}
+
+/// The reasons of problems that an answer can settle.
+const DISAGREEMENTS: [&str; 4] = ["ends_disagree", "panel_ahead", "panel_behind", "other_user"];
 
 /// What would become of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,24 +87,16 @@ pub(crate) fn pending<'a>(
 pub(crate) fn plans(facts: &Facts, panels: &[String], now: DateTime<Utc>) -> Vec<Plan> {
     let plan = |run: &RunRecord| {
         let report = run.report.clone().unwrap_or_default();
-        let list = |name: &str| {
-            report
-                .get(name)
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let deletions = if run.job == Job::CleanupExpiredMarzbanUsers {
-            let problems = problems(&report).into_iter();
-            problems
-                .filter(|problem| problem.reason == reason("withheld"))
-                .collect()
+        let is_cleanup = run.job == Job::CleanupExpiredMarzbanUsers;
+        let changes: Vec<Change> = list(&report, "plan").iter().map(change).collect();
+        let (deleted, changes) = if is_cleanup {
+            (changes, Vec::new())
         } else {
-            Vec::new()
+            (Vec::new(), changes)
         };
         let is_asked_for = facts.waiting.iter().any(|waiting| {
             let task = &waiting.task;
-            task.known_job() == Some(run.job) && task.panel == run.panel && task.allow_mass_changes
+            task.known_job() == Some(run.job) && task.panel == run.panel && task.has_answers()
         });
         Plan {
             run: run.id.0,
@@ -97,8 +105,9 @@ pub(crate) fn plans(facts: &Facts, panels: &[String], now: DateTime<Utc>) -> Vec
             started: Moment::of(run.started_at, now),
             because: text(&report, "withheld_because").unwrap_or_else(|| "no reason was recorded".to_owned()),
             figures: figures(run.job, &report),
-            changes: list("plan").iter().map(change).collect(),
-            deletions,
+            changes,
+            deletions: deleted.into_iter().map(deletion).collect(),
+            disagreements: disagreements(&report),
             withheld: report.get("withheld").and_then(Value::as_u64).unwrap_or_default(),
             is_asked_for,
             is_ours: panels.contains(&run.panel),
@@ -107,6 +116,64 @@ pub(crate) fn plans(facts: &Facts, panels: &[String], now: DateTime<Utc>) -> Vec
     pending(&facts.runs.stopped, &facts.runs.completed)
         .map(plan)
         .collect()
+}
+
+/// The task that answers a plan for the accounts that are ticked; none when it is no such plan, or has not all of them.
+pub(crate) fn answer(run: &RunRecord, right: Right, order: &Order) -> Option<SyncTask> {
+    let report = run.report.as_ref()?;
+    let changes = list(report, "plan").iter().map(change).map(|change| change.name);
+    let others = disagreements(report).into_iter().map(|problem| problem.name);
+    let known: BTreeSet<String> = changes.chain(others).collect();
+    let is_answerable = run.job == Job::SyncSubscriptionsFromMarzban;
+    if !is_answerable || !order.names.iter().all(|name| known.contains(name)) {
+        return None;
+    }
+    let names = |side| {
+        if side == right {
+            order.names.clone()
+        } else {
+            Vec::new()
+        }
+    };
+    Some(SyncTask {
+        plan: Some(run.id.0),
+        trust_panel: names(Right::Panel),
+        trust_bot: names(Right::Bot),
+        ..SyncTask::manual(run.job, &run.panel, order.is_confirmed)
+    })
+}
+
+fn list<'a>(report: &'a Value, name: &str) -> &'a [Value] {
+    report
+        .get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// The accounts whose ends differ, of those that are recorded.
+fn disagreements(report: &Value) -> Vec<Problem> {
+    let reasons = list(report, "problems")
+        .iter()
+        .map(|problem| text(problem, "reason"));
+    let is_one = |reason: &Option<String>| {
+        reason
+            .as_deref()
+            .is_some_and(|reason| DISAGREEMENTS.contains(&reason))
+    };
+    let problems = reasons.zip(problems(report));
+    problems
+        .filter(|(reason, _)| is_one(reason))
+        .map(|(_, problem)| problem)
+        .collect()
+}
+
+fn deletion(change: Change) -> Problem {
+    Problem {
+        name: change.name,
+        telegram_id: change.telegram_id,
+        reason: reason("withheld"),
+        detail: None,
+    }
 }
 
 fn text(value: &Value, name: &str) -> Option<String> {
@@ -236,6 +303,42 @@ mod tests {
         ] {
             assert_eq!(count(&completed), expected, "{completed:?}");
         }
+    }
+
+    #[test]
+    fn a_plan_is_answered_for_accounts_that_it_has() {
+        let report = json!({"stopped": "safety", "plan": [{"account": {"name": "anna"}}], "problems": [
+            {"name": "boris", "reason": "ends_disagree"}, {"name": "clara", "reason": "unreadable"}]});
+        let withheld = RunRecord {
+            job: Job::SyncSubscriptionsFromMarzban,
+            ..run(7, 0, Outcome::Stopped, report)
+        };
+        let order = |names: &[&str], is_confirmed| Order {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            is_confirmed,
+            ..Order::default()
+        };
+        let task = answer(&withheld, Right::Panel, &order(&["anna", "boris"], true)).unwrap();
+        assert_eq!((task.trust_panel.len(), task.trust_bot.len()), (2, 0));
+        assert_eq!(
+            (task.plan, task.allow_mass_changes, task.panel.as_str()),
+            (Some(7), true, "de")
+        );
+        let task = answer(&withheld, Right::Bot, &order(&["boris"], false)).unwrap();
+        assert_eq!((task.trust_panel.len(), task.trust_bot.len()), (0, 1));
+        assert!(!task.allow_mass_changes);
+        for names in [&["clara"][..], &["anna", "nobody"]] {
+            assert_eq!(
+                answer(&withheld, Right::Bot, &order(names, false)),
+                None,
+                "{names:?}"
+            );
+        }
+        let of_status = RunRecord {
+            job: Job::SyncUserStatusFromMarzban,
+            ..withheld
+        };
+        assert_eq!(answer(&of_status, Right::Bot, &order(&["anna"], false)), None);
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub(crate) fn reason(name: &str) -> String {
         "extended" => "the panel's end is later",
         "shortened" => "the panel's end is earlier",
         "unlimited" => "the panel's user has no end",
+        "begun" => "the time of the panel's user has begun",
         "reactivated" => "the panel's user works again",
         "expired" => "the panel's user is expired",
         "limited" => "the panel's user has used up its data",
@@ -121,6 +122,12 @@ pub(crate) fn reason(name: &str) -> String {
         "withheld" => "withheld",
         "rejected" => "the database refused the change",
         "not_deleted" => "the panel user could not be deleted",
+        "panel_behind" => "paid in the bot, not in the panel",
+        "panel_ahead" => "the panel's user has more than the bot",
+        "ends_disagree" => "the two ends differ, and nothing says which counts",
+        "implausible_end" => "the panel's end cannot be one",
+        "shared_user" => "several customers have the panel user",
+        "other_user" => "another user has the name now",
         other => other,
     };
     words.to_owned()

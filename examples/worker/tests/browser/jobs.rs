@@ -80,7 +80,7 @@ async fn a_withheld_plan_is_shown_and_applied_on_purpose() {
     assert_eq!(browser.text(".plan h3").await, "Sync user status on default");
     let because = browser.text(".because").await;
     assert!(
-        because.starts_with("15 of 40 accounts would be marked missing"),
+        because.starts_with("15 of 40 users with something to lose are absent"),
         "{because}"
     );
     assert_eq!(browser.count(".plan tbody tr").await, 15);

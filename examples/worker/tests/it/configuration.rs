@@ -15,7 +15,7 @@ async fn what_is_wrong_is_said_in_one_line() {
         return;
     };
     let url = stage.database.url().to_owned();
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         (&[("DATABASE_URL", "")], &["migrate"], "DATABASE_URL is not set"),
         (
             &[("DATABASE_URL", "sqlite://bot.sqlite3")],
@@ -34,6 +34,11 @@ async fn what_is_wrong_is_said_in_one_line() {
         ),
         (&[], &["--panel", "nl"], "MARZBAN_NL_URL is not set"),
         (&[("RUST_LOG", "=,=")], &[], "RUST_LOG is not a log filter"),
+        (
+            &[("MARZBAN_SYNC_MAX_PROMISES", "many")],
+            &["--role", "worker"],
+            "MARZBAN_SYNC_MAX_PROMISES must be a whole number of percent",
+        ),
         (
             &[],
             &["--listen", "0.0.0.0:0"],
@@ -55,6 +60,7 @@ async fn what_is_wrong_is_said_in_one_line() {
         stage.set("MARZBAN_PASSWORD", crate::stage::PASSWORD);
         stage.set("RUST_LOG", "info");
         stage.set("MARZBAN_BOARD_USERNAME", "");
+        stage.set("MARZBAN_SYNC_MAX_PROMISES", "");
         for (name, value) in variables {
             stage.set(name, value);
         }
@@ -66,6 +72,44 @@ async fn what_is_wrong_is_said_in_one_line() {
             "{why}: {ended:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_help_lists_the_policies_and_limits() {
+    let Some(stage) = Stage::before_migration(&["default"]).await else {
+        return;
+    };
+    let help = stage.run(&["--help"]).await;
+    assert_eq!(help.code, Some(0), "{help:?}");
+    for name in [
+        "MARZBAN_SYNC_TOLERANCE",
+        "MARZBAN_SYNC_EXEMPT",
+        "MARZBAN_SYNC_MAX_DELETIONS",
+    ] {
+        assert!(help.stdout.contains(name), "{name}: {}", help.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_the_environment_counts_in_every_run() {
+    let Some(mut stage) = Stage::new(&["default"]).await else {
+        return;
+    };
+    stage.insert_customers(0, "default", 1..=20).await;
+    for id in 1..=6 {
+        stage.panels[0].remove_user(&format!("user{id}"));
+    }
+    stage.set("MARZBAN_SYNC_MAX_ABSENT", "40");
+    stage.set("MARZBAN_SYNC_MAX_OFF_EARLY", "40");
+    let _worker = stage.start_worker(&[]);
+    let ended = stage
+        .run(&["enqueue", "sync-user-status-from-marzban", "--wait"])
+        .await;
+    assert_eq!(
+        (ended.code, &ended.json()["updated"]),
+        (Some(0), &serde_json::json!(20)),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,7 +227,10 @@ async fn a_run_that_does_not_end_in_time_is_given_up_and_its_task_given_back() {
     };
     // A question that hangs is dropped, a deletion is not: what comes of it has to be written.
     stage.insert_customers(0, "default", 1..=1).await;
-    let long_ago = "UPDATE subscriptions SET status = 'expired', end_date = '2025-01-01'";
+    // Without a sync of the last day nothing would be cleaned up.
+    let long_ago = "UPDATE subscriptions SET status = 'expired', end_date = '2025-01-01';
+        INSERT INTO marzban_sync_runs (job, panel, started_at, finished_at, outcome, report)
+            VALUES ('sync_subscriptions_from_marzban', 'default', now(), now(), 'completed', '{}')";
     stage.client.batch_execute(long_ago).await.unwrap();
     let panel = &stage.panels[0];
     panel.update_user("user1", |user| {

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod answers;
 mod configuration;
 mod ends;
 mod manual_runs;

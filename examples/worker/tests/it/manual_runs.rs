@@ -97,6 +97,22 @@ async fn http_says_what_is_wrong_with_a_request() {
             "unknown field",
         ),
         (json!({}), "missing field `job`"),
+        (
+            json!({"job": "sync-user-status-from-marzban", "trust_bot": ["anna"]}),
+            "are for sync_subscriptions_from_marzban",
+        ),
+        (
+            json!({"job": "sync-subscriptions-from-marzban", "trust_panel": ["anna"], "trust_bot": ["anna"]}),
+            "only one can be right",
+        ),
+        (
+            json!({"job": "sync-subscriptions-from-marzban", "trust_panel": [""]}),
+            "none is empty",
+        ),
+        (
+            json!({"job": "sync-subscriptions-from-marzban", "trust_panel": "anna"}),
+            "invalid type",
+        ),
     ] {
         let (status, answer) = post(&address, body).await;
         assert_eq!(status, 422, "{answer}");

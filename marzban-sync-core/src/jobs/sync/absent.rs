@@ -1,20 +1,22 @@
 //! Users that a list lacked: each is asked for by itself before it counts as missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Sync;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{GONE, Sync};
 use crate::account::{AccountId, UserId};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
 use crate::observation::Observation;
 use crate::reconcile::{Facet, Observed, UNCONFIRMED};
 use crate::report::{Problem, ProblemReason};
-use crate::safety::Withheld;
+use crate::safety::{Tally, Withheld};
 
 /// How many absent users are still asked for, once the safety check will withhold what is found.
 const MAX_CONFIRMATIONS: u32 = 100;
 
-/// How many absent users the subscriptions job asks for.
+/// How many absent users the subscriptions job asks for only to report them.
 const MAX_CONFIRMATIONS_TO_REPORT: u32 = 25;
 
 /// Accounts of absent users that a run keeps in mind, to ask for them by themselves; the further ones are reported as
@@ -32,20 +34,31 @@ pub(super) struct Waiting {
     name: String,
     /// Whether it is this account that the list lacked.
     is_absent: bool,
-    /// Whether it would be news to the row that its user is missing.
+    /// Whether it would change a row that the user is missing.
     is_news: bool,
+    /// Whether it has access, by its row.
+    has_access: bool,
 }
 
 impl Waiting {
-    pub(super) fn of(observed: &Observed) -> Self {
+    pub(super) fn of(observed: &Observed, facet: Facet, now: DateTime<Utc>) -> Self {
         let Observed { account, observation } = observed;
+        let is_news = match facet {
+            Facet::UserStatus => account.is_active != Some(false),
+            // An open subscription that is over ends once the user is known to be missing.
+            Facet::Subscriptions => account
+                .subscription
+                .as_ref()
+                .is_some_and(|subscription| subscription.status.is_open() && subscription.is_over(now)),
+        };
         Self {
             id: account.id,
             user_id: account.user_id,
             telegram_id: account.telegram_id,
             name: account.name.clone(),
             is_absent: *observation == Observation::Absent,
-            is_news: account.is_active != Some(false),
+            is_news,
+            has_access: account.is_active == Some(true),
         }
     }
 
@@ -60,6 +73,13 @@ impl Waiting {
     }
 }
 
+/// What has been asked, and how many were missing.
+#[derive(Debug, Default)]
+struct Confirmed {
+    asked: u32,
+    missing_with_access: u64,
+}
+
 /// The accounts of users that are to be decided on, now that the panel has been asked.
 type Asked = BTreeMap<UserId, Vec<Waiting>>;
 
@@ -67,6 +87,8 @@ impl Sync {
     /// Asks for each absent user by itself, and decides by what is known then, also when that ends early.
     pub(super) async fn confirm(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
         let mut asked = Asked::new();
+        // From here on it is this that minds the time for looking; what was asked is decided in the time after it.
+        session.inquiry.is_looking = false;
         let result = self.ask_for_absent(session, &mut asked).await;
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if waiting.is_absent {
@@ -84,8 +106,18 @@ impl Sync {
                 .flatten()
                 .map(|waiting| waiting.id)
                 .collect();
-            match self.look_again(session, &ids).await {
-                Ok(observed) => self.settle(&mut session.ledger, &observed).await?,
+            // What takes something is looked at once more before it is written, so the answers count for the whole run.
+            match self.look_again(session, &ids, TimeDelta::MAX).await {
+                Ok(observed) => {
+                    let observed_ids: BTreeSet<AccountId> =
+                        observed.iter().map(|observed| observed.account.id).collect();
+                    for waiting in rest.iter().skip(start).flatten() {
+                        if !observed_ids.contains(&waiting.id) {
+                            waiting.note(&mut session.ledger, ProblemReason::Conflict, Some(GONE));
+                        }
+                    }
+                    self.settle(&mut session.ledger, &observed).await?;
+                }
                 Err(interrupt) => {
                     for waiting in rest.iter().flatten() {
                         waiting.note(&mut session.ledger, ProblemReason::Withheld, None);
@@ -103,49 +135,92 @@ impl Sync {
         session: &mut Session<'_>,
         asked: &mut Asked,
     ) -> Result<(), Interrupt> {
-        let mut count = 0;
-        loop {
-            let next = self.waiting.values().find(|waiting| waiting.is_absent);
-            let Some(waiting) = next.filter(|_| !self.has_asked_enough(session, count)) else {
+        let mut count = Confirmed::default();
+        let absent = |sync: &Self, news: bool| {
+            let mut waiting = sync.waiting.values();
+            waiting
+                .find(|waiting| waiting.is_absent && waiting.is_news == news)
+                .map(|waiting| waiting.id)
+        };
+        // Those whose rows would change first: the others are only reported.
+        while let Some(id) = absent(self, true).or_else(|| absent(self, false)) {
+            let Some(waiting) = self.waiting.get(&id) else {
                 return Ok(());
             };
-            let (id, is_news) = (waiting.id, waiting.is_news);
+            if self.has_asked_enough(session, &count, waiting.is_news) {
+                return Ok(());
+            }
             let observation = session.inquiry.ask_for(&waiting.name).await?;
-            count += 1;
-            self.count(&observation, is_news);
+            let has_access = waiting.has_access;
+            count.asked += 1;
+            self.count(&observation, has_access, &mut count);
             if let Some(waiting) = self.waiting.remove(&id) {
-                self.answers.insert(waiting.name.clone(), observation);
+                self.answers
+                    .insert(waiting.name.clone(), (session.ledger.now(), observation));
                 asked.entry(waiting.user_id).or_default().push(waiting);
             }
         }
+        Ok(())
     }
 
-    /// Asks until so many are missing that the safety check withholds them anyway.
-    fn has_asked_enough(&self, session: &Session<'_>, asked: u32) -> bool {
-        match session.context.limits.check(&self.tally) {
+    /// Asks until the time for looking is up, or so many are missing that the safety check withholds them anyway.
+    fn has_asked_enough(&self, session: &Session<'_>, confirmed: &Confirmed, is_news: bool) -> bool {
+        if session.inquiry.is_time_to_write() {
+            return true;
+        }
+        let tally = Tally {
+            absent_with_access: confirmed.missing_with_access,
+            ..self.tally
+        };
+        let allow = session.context.answers.allow_mass_changes;
+        match session.context.limits.check(&tally, allow) {
             Some(Withheld::NoUserReturned { .. }) => true,
-            Some(Withheld::MassChange { .. } | Withheld::DeletionBudget { .. })
-                if asked >= MAX_CONFIRMATIONS =>
-            {
-                true
+            Some(Withheld::Absent { .. }) if confirmed.asked >= MAX_CONFIRMATIONS => true,
+            _ => {
+                self.facet == Facet::Subscriptions
+                    && !is_news
+                    && confirmed.asked >= MAX_CONFIRMATIONS_TO_REPORT
             }
-            // The subscriptions job only reports who is missing, and asks for a few, so that it says it rightly.
-            _ => self.facet == Facet::Subscriptions && asked >= MAX_CONFIRMATIONS_TO_REPORT,
         }
     }
 
-    fn count(&mut self, observation: &Observation, is_news: bool) {
+    fn count(&mut self, observation: &Observation, has_access: bool, confirmed: &mut Confirmed) {
         match observation {
             Observation::Missing => {
                 self.missing += 1;
-                self.tally.missing += u64::from(is_news && self.facet == Facet::UserStatus);
+                confirmed.missing_with_access += u64::from(has_access);
             }
-            Observation::Found(_) => self.tally.found += 1,
-            Observation::Absent
-            | Observation::NotPermitted
-            | Observation::Unreadable(_)
-            | Observation::Unavailable(_) => {}
+            Observation::Found(_) => {
+                self.tally.found += 1;
+                self.tally.absent -= 1;
+                self.tally.absent_with_access -= u64::from(has_access);
+            }
+            // Whatever it is, it is no absence.
+            Observation::NotPermitted => {
+                self.tally.absent_with_access -= u64::from(has_access);
+            }
+            Observation::Absent | Observation::Unreadable(_) | Observation::Unavailable(_) => {}
         }
+    }
+
+    /// What the panel returned for a user that was looked up individually; asked anew when that was longer ago than
+    /// `believed`.
+    pub(super) async fn answer(
+        &mut self,
+        session: &mut Session<'_>,
+        name: &str,
+        believed: TimeDelta,
+    ) -> Result<Option<Observation>, Interrupt> {
+        let Some((at, observation)) = self.answers.get(name) else {
+            return Ok(None);
+        };
+        if session.ledger.now() - *at <= believed {
+            return Ok(Some(observation.clone()));
+        }
+        let observation = session.inquiry.ask_for(name).await?;
+        self.answers
+            .insert(name.to_owned(), (session.ledger.now(), observation.clone()));
+        Ok(Some(observation))
     }
 
     /// How many of these accounts would be news if their absence were confirmed; only the status job marks who is
@@ -158,12 +233,6 @@ impl Sync {
             Facet::UserStatus => customer.iter().filter(is_news).count() as u64,
             Facet::Subscriptions => 0,
         }
-    }
-
-    /// Whether an absence, if it were confirmed, would be news to a row, or keeps another account from being decided on.
-    pub(super) fn has_news_of_absence(&self) -> bool {
-        let mut waiting = self.waiting.values();
-        self.unasked > 0 || waiting.any(|waiting| !waiting.is_absent || waiting.is_news)
     }
 
     /// Reports an absent user that nobody asked for.

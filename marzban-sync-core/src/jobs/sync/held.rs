@@ -1,27 +1,42 @@
-//! What takes something from a customer: held until the end of a run, and looked at once more before it is written.
+//! What waits until everything has been seen: what gives at first sight, and what takes something from a customer. It is
+//! looked at once more before it is written.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Sync, note, note_conflict};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Flags, GONE, Sync, is_shortened, note_conflict};
 use crate::account::{Account, AccountId, Subscription};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
-use crate::plan::{Change, split};
-use crate::reconcile::{Observed, customers, reconcile};
-use crate::report::{MAX_PROBLEMS, Problem, ProblemReason, Stopped};
+use crate::panel::MAX_NAMES;
+use crate::plan::{Change, EndDate, Reason};
+use crate::reconcile::{Decision, Observed, customers};
+use crate::report::{MAX_PROBLEMS, Problem, ProblemReason};
+use crate::safety::{Tally, Withheld};
+use crate::zone;
 
 /// How many withheld changes a report shows; a dry run shows all.
 const MAX_WITHHELD_SHOWN: usize = 1_000;
 
-/// Accounts that are looked at again, and written, at once.
+/// How many disagreements that a brake withheld are remembered per run; the further ones are left to the next runs.
+const MAX_OPENED: usize = 10_000;
+
+/// Accounts that are read again, or written, at once.
 const BATCH: usize = 1_000;
 
-/// An account from which something is to be taken: what the row must still say, and, as far as a report names it, who
-/// that is. Of the others only this and the id are kept, as there may be as many as there are accounts.
+/// Accounts that are looked at again, in the panel too, before they are written: so few requests that the look is fresh.
+const LOOKED_AT: usize = 5 * MAX_NAMES;
+
+/// For how long what the panel said of one user counts, when something is taken by it.
+const BELIEVED_FOR: TimeDelta = TimeDelta::minutes(1);
+
+/// An account with a change that waits: what the row must still be, and, as far as a report names it, who that is. Of
+/// the others only this and the id are kept, as there may be as many as there are accounts.
 pub(super) struct Held {
     row: u64,
-    is_early: bool,
+    pub(super) flags: Flags,
     named: Option<Box<Named>>,
 }
 
@@ -32,9 +47,8 @@ struct Named {
     change: Option<Change>,
 }
 
-/// What tells whether somebody has changed a row since the first look, but for what the panel alone knows.
-///
-/// Should two rows ever have the same, the change is still one that panel and row were asked about once more.
+/// A hash of the columns that another writer may change; traffic and last connection are left out because only the
+/// panel changes them. A collision is harmless: the change is read and decided again before it is written.
 fn fingerprint(account: &Account) -> u64 {
     let Account {
         name,
@@ -42,130 +56,345 @@ fn fingerprint(account: &Account) -> u64 {
         subscription,
         ..
     } = account;
-    let subscription = subscription
-        .as_ref()
-        .map(|Subscription { id, status, end_date }| (id, status, end_date));
+    let subscription = subscription.as_ref().map(
+        |Subscription {
+             id, word, end_date, ..
+         }| (id, word, end_date),
+    );
     let mut hasher = DefaultHasher::new();
     (name, is_active, subscription).hash(&mut hasher);
     hasher.finish()
 }
 
+/// What a run may still write, now that everything has been seen.
+struct Verdict {
+    /// Why nothing that is still ahead may be taken.
+    brake: Option<Withheld>,
+    /// The constant difference of ends that none of the accounts seen for the first time may follow.
+    zone: Option<TimeDelta>,
+    /// Whether the run ended before all accounts were seen, so that nothing is taken.
+    gives_only: bool,
+}
+
 impl Sync {
-    pub(super) fn hold(&mut self, change: Change, is_early: bool, is_dry_run: bool) {
+    pub(super) fn hold(&mut self, change: Change, flags: Flags, is_dry_run: bool) {
         let id = change.account.id;
         let row = fingerprint(&change.account);
         let position = self.held.len();
-        let named = (is_dry_run || position < MAX_PROBLEMS).then(|| {
+        let keeps_change =
+            is_dry_run || position < MAX_WITHHELD_SHOWN || (flags.is_cut && position < MAX_OPENED);
+        let named = (is_dry_run || position < MAX_PROBLEMS || keeps_change).then(|| {
             Box::new(Named {
                 name: change.account.name.clone(),
                 telegram_id: change.account.telegram_id,
-                change: (is_dry_run || position < MAX_WITHHELD_SHOWN).then_some(change),
+                change: keeps_change.then_some(change),
             })
         });
-        let held = Held { row, is_early, named };
-        let before = self.held.insert(id, held);
-        if is_early && !before.is_some_and(|before| before.is_early) {
-            self.tally.expired_early += 1;
-        }
+        self.held.insert(id, Held { row, flags, named });
     }
 
-    /// With everything seen: the safety check, and then what takes something away.
-    pub(super) async fn take_away(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        if let Some(withheld) = session.context.limits.check(&self.tally) {
-            self.withhold(&mut session.ledger, withheld.to_string());
-            session.ledger.run.stopped = Some(Stopped::Safety);
+    /// With everything seen: the safety check, and then what has waited.
+    pub(super) async fn finish(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+        let limits = session.context.limits;
+        let allow = session.context.answers.allow_mass_changes;
+        let tally = self.counted(session).await?;
+        let brake = limits.check(&tally, allow);
+        if let Some(total) = brake.filter(Withheld::is_total) {
+            session.ledger.stop_for_safety(&total);
+            self.withhold(&mut session.ledger, &total.to_string());
             return Ok(());
         }
+        let zone = self.differences.zone();
+        session.ledger.run.time_zone = zone.map(zone::describe);
+        let verdict = Verdict {
+            brake,
+            zone,
+            gives_only: false,
+        };
+        if let Some(brake) = &verdict.brake {
+            session.ledger.stop_for_safety(brake);
+            self.withhold_ahead(session, brake).await?;
+        }
         if session.context.dry_run {
-            return self.show(&mut session.ledger).await;
+            return self.show(&mut session.ledger, &verdict).await;
         }
-        while !self.held.is_empty() {
-            // Until they are written they are held, and if they never are, reported as withheld.
-            let ids: Vec<AccountId> = self.held.keys().take(BATCH).copied().collect();
-            session.inquiry.check()?;
-            let observed = self.look_again(session, &ids).await?;
-            session.verify_lock().await?;
-            self.take_from(&mut session.ledger, &observed).await?;
-            for id in ids {
-                self.held.remove(&id);
-            }
-        }
-        Ok(())
+        self.write_held(session, &verdict).await
     }
 
-    /// Notes what a dry run would have taken away.
-    async fn show(&mut self, ledger: &mut Ledger<'_>) -> Result<(), Interrupt> {
+    /// What gives at first sight, when the time was up before everything had been looked at.
+    pub(super) async fn give(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+        let limits = session.context.limits;
+        let is_blocked = limits
+            .check(&self.tally, session.context.answers.allow_mass_changes)
+            .is_some_and(|withheld| withheld.is_total());
+        let verdict = Verdict {
+            brake: None,
+            zone: self.differences.zone(),
+            gives_only: true,
+        };
+        if is_blocked || session.context.dry_run {
+            return Ok(());
+        }
+        self.write_held(session, &verdict).await
+    }
+
+    /// The counts for the brakes, without the accounts whose row has changed since it was read: a payment that came in
+    /// between is no loss.
+    async fn counted(&self, session: &Session<'_>) -> Result<Tally, Interrupt> {
+        let mut tally = self.tally;
+        tally.off_early = 0;
+        tally.cuts = self.kept_cuts.len() as u64;
+        let counted: Vec<AccountId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.flags.is_off_early || held.flags.is_cut)
+            .map(|(id, _)| *id)
+            .collect();
+        let context = session.context;
+        for ids in counted.chunks(BATCH) {
+            let read = context
+                .store
+                .reload_accounts(&context.panel_name, ids, session.ledger.now());
+            for account in step!(sync.read_counted, read).await? {
+                let Some(held) = self.held.get(&account.id) else {
+                    continue;
+                };
+                // A dry run has not written the harmless half, on which the fingerprint stands.
+                if held.row == fingerprint(&account) || context.dry_run {
+                    tally.off_early += u64::from(held.flags.is_off_early);
+                    tally.cuts += u64::from(held.flags.is_cut);
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Looks at what has waited once more, and writes it as far as the verdict allows.
+    async fn write_held(&mut self, session: &mut Session<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
+        loop {
+            let waits =
+                |held: &Held| !verdict.gives_only || (held.flags.is_first_sight && !held.flags.is_ahead);
+            let ids: Vec<AccountId> = self
+                .held
+                .iter()
+                .filter(|(_, held)| waits(held))
+                .map(|(id, _)| *id)
+                .take(LOOKED_AT)
+                .collect();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            // Until they are written they are held, and if they never are, reported as withheld.
+            session.inquiry.check()?;
+            let observed = self.look_again(session, &ids, BELIEVED_FOR).await?;
+            session.verify_lock().await?;
+            self.write_again(&mut session.ledger, &observed, verdict).await?;
+            let seen: BTreeSet<AccountId> = observed.iter().map(|observed| observed.account.id).collect();
+            for id in ids {
+                let held = self.held.remove(&id).filter(|_| !seen.contains(&id));
+                if let Some(held) = held {
+                    note_gone(&mut session.ledger, id, held);
+                }
+            }
+        }
+    }
+
+    /// Notes what a dry run would have written.
+    async fn show(&mut self, ledger: &mut Ledger<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
         let held = std::mem::take(&mut self.held);
         let ids: BTreeSet<AccountId> = held.keys().copied().collect();
-        let changes = held.into_values().filter_map(|held| held.named?.change).collect();
+        let mut changes = Vec::new();
+        for held in held.into_values() {
+            let Some(change) = held.named.and_then(|named| named.change) else {
+                continue;
+            };
+            if held.flags.is_first_sight && verdict.zone.is_some() && held.flags.first_difference.is_some() {
+                note_zone(ledger, &change.account, verdict);
+            } else {
+                changes.push(change);
+            }
+        }
         self.apply(ledger, changes, &ids).await.map(drop)
     }
 
-    fn may_take_from(&self, account: &Account) -> bool {
-        self.held
-            .get(&account.id)
-            .is_some_and(|held| held.row == fingerprint(account))
+    /// Whether the row is as it was at the first look, and the second takes nothing that the brakes have not counted.
+    fn is_as_held(&self, account: &Account, flags: Flags) -> bool {
+        self.held.get(&account.id).is_some_and(|held| {
+            held.row == fingerprint(account)
+                && flags.is_off_early <= held.flags.is_off_early
+                && flags.is_cut <= held.flags.is_cut
+        })
     }
 
-    /// Takes from those whose row is as it was, and of whom the panel still says the same; the others were renewed
-    /// meanwhile, in the panel or in the database.
-    async fn take_from(&mut self, ledger: &mut Ledger<'_>, observed: &[Observed]) -> Result<(), Interrupt> {
+    /// Writes what the second look says, from those whose row is as it was; what the first look did not know is left to
+    /// the next run, as far as it takes something.
+    async fn write_again(
+        &mut self,
+        ledger: &mut Ledger<'_>,
+        observed: &[Observed],
+        verdict: &Verdict,
+    ) -> Result<(), Interrupt> {
+        let now = ledger.now();
         let mut changes = Vec::new();
         for customer in customers(observed) {
-            let mut decided = Vec::new();
-            for decision in reconcile(customer, self.facet, ledger.context.policy, ledger.now()) {
-                note(ledger, &decision);
-                decided.extend(decision.change);
-            }
-            if decided
-                .iter()
-                .all(|change| !takes(change) || self.may_take_from(&change.account))
-            {
-                changes.extend(decided);
-                continue;
-            }
-            for (harmless, destructive) in split(decided) {
-                if !destructive.is_empty() && self.held.contains_key(&destructive.account.id) {
-                    note_conflict(ledger, &destructive.account);
-                }
-                if !harmless.is_empty() {
-                    changes.push(harmless);
-                }
+            for decision in self.decide(ledger, customer, now) {
+                self.note_again(ledger, &decision);
+                changes.extend(self.allowed(ledger, decision, verdict, now));
             }
         }
+        changes.retain(|change| !change.is_empty());
         let returning = observed.iter().map(|observed| observed.account.id).collect();
         let conflicts = self.apply(ledger, changes, &returning).await?;
         self.decide_again(ledger, &conflicts, observed).await
     }
 
-    /// Notes what is not written, and why.
-    pub(super) fn withhold(&mut self, ledger: &mut Ledger<'_>, because: String) {
-        ledger.run.withheld = self.held.len() as u64 + self.unasked;
-        if ledger.run.withheld > 0 {
-            ledger.run.withheld_because = Some(because);
+    fn note_again(&mut self, ledger: &mut Ledger<'_>, decision: &Decision<'_>) {
+        if decision.push.is_none() {
+            self.note(ledger, decision);
         }
-        for (id, held) in std::mem::take(&mut self.held) {
-            let Some(named) = held.named else {
-                ledger.note_unnamed_problem(id);
+    }
+
+    /// The part of a decision that may be written now.
+    fn allowed(
+        &self,
+        ledger: &mut Ledger<'_>,
+        decision: Decision<'_>,
+        verdict: &Verdict,
+        now: DateTime<Utc>,
+    ) -> Option<Change> {
+        let is_zone = verdict.zone.is_some() && decision.first_difference.is_some();
+        let is_first_sight = decision.is_first_sight;
+        let flags = Flags::of(&decision, now);
+        let change = decision.change?;
+        if is_first_sight && is_zone {
+            note_zone(ledger, &change.account, verdict);
+            return Some(change.part(Reason::is_fact));
+        }
+        if !change.is_destructive() {
+            return Some(change);
+        }
+        let is_braked =
+            verdict.gives_only || (verdict.brake.is_some() && change.account.is_promise_ahead(now));
+        if self.is_as_held(&change.account, flags) && !is_braked {
+            return Some(change);
+        }
+        if is_braked {
+            ledger.note_problem(
+                change.account.id,
+                Problem::of(&change.account, ProblemReason::Withheld, None),
+            );
+        } else if self.held.contains_key(&change.account.id) {
+            note_conflict(ledger, &change.account);
+        }
+        Some(change.split().0)
+    }
+
+    /// Withholds what takes something that is still ahead, and remembers the ends that a brake kept, so that they stay
+    /// open until somebody answers.
+    async fn withhold_ahead(&mut self, session: &mut Session<'_>, brake: &Withheld) -> Result<(), Interrupt> {
+        let ids: Vec<AccountId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.flags.is_ahead && !held.flags.is_first_sight)
+            .map(|(id, _)| *id)
+            .collect();
+        let ledger = &mut session.ledger;
+        ledger.run.withheld += ids.len() as u64 + self.unasked;
+        ledger
+            .run
+            .withheld_because
+            .get_or_insert_with(|| brake.to_string());
+        let mut opened = Vec::new();
+        for id in ids {
+            let Some(held) = self.held.remove(&id) else {
                 continue;
             };
-            let Named {
-                name,
-                telegram_id,
-                change,
-            } = *named;
-            let problem = Problem {
-                telegram_id,
-                name,
-                reason: ProblemReason::Withheld,
-                detail: None,
-            };
-            ledger.note_problem(id, problem);
-            ledger.run.plan.extend(change);
+            if held.flags.is_cut
+                && let Some(change) = held.named.as_ref().and_then(|named| named.change.as_ref())
+            {
+                opened.extend(left_open(change, ledger.now()));
+            }
+            withhold(ledger, id, held);
+        }
+        if session.context.dry_run {
+            return Ok(());
+        }
+        session.verify_lock().await?;
+        for changes in opened.chunks(BATCH) {
+            // One that lost a race is met again by the next run.
+            session.ledger.apply(changes.to_vec()).await.map(drop)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is not written, and why.
+    pub(super) fn withhold(&mut self, ledger: &mut Ledger<'_>, because: &str) {
+        let withheld = self.held.len() as u64 + self.unasked;
+        ledger.run.withheld += withheld;
+        if withheld > 0 {
+            ledger
+                .run
+                .withheld_because
+                .get_or_insert_with(|| because.to_owned());
+        }
+        for (id, held) in std::mem::take(&mut self.held) {
+            withhold(ledger, id, held);
         }
     }
 }
 
-fn takes(change: &Change) -> bool {
-    change.reasons.iter().any(|reason| reason.is_destructive())
+/// Notes a row that was deleted, or left the scope of the job, while its change waited.
+fn note_gone(ledger: &mut Ledger<'_>, id: AccountId, held: Held) {
+    let Some(named) = held.named else {
+        ledger.note_unnamed_problem(id, ProblemReason::Conflict);
+        return;
+    };
+    let problem = Problem {
+        telegram_id: named.telegram_id,
+        name: named.name,
+        reason: ProblemReason::Conflict,
+        detail: Some(GONE.to_owned()),
+    };
+    ledger.note_problem(id, problem);
+}
+
+fn withhold(ledger: &mut Ledger<'_>, id: AccountId, held: Held) {
+    let Some(named) = held.named else {
+        ledger.note_unnamed_problem(id, ProblemReason::Withheld);
+        return;
+    };
+    let Named {
+        name,
+        telegram_id,
+        change,
+    } = *named;
+    let problem = Problem {
+        telegram_id,
+        name,
+        reason: ProblemReason::Withheld,
+        detail: None,
+    };
+    ledger.note_problem(id, problem);
+    if ledger.run.plan.len() < MAX_WITHHELD_SHOWN {
+        ledger.run.plan.extend(change);
+    }
+}
+
+fn note_zone(ledger: &mut Ledger<'_>, account: &Account, verdict: &Verdict) {
+    let detail = verdict.zone.map(zone::describe);
+    ledger.note_problem(
+        account.id,
+        Problem::of(account, ProblemReason::EndsDisagree, detail),
+    );
+}
+
+/// The change that only remembers a shortening which was withheld.
+fn left_open(change: &Change, now: DateTime<Utc>) -> Option<Change> {
+    let row = change.account.subscription.as_ref().map(Subscription::end)?;
+    let panel: EndDate = change.subscription.end_date.filter(|_| is_shortened(change))?;
+    let mut agreement = change.account.agreement.clone();
+    agreement.leave_open(row, panel, now);
+    let mut opened = change.part(|_: Reason| false);
+    opened.agreement = Some(agreement);
+    Some(opened)
 }

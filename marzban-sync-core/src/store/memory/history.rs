@@ -10,12 +10,13 @@ use crate::error::StoreError;
 use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::report::Job;
 use crate::store::Outcome;
+use crate::trail::{EntryQuery, EntryRecord};
 
 impl Tables {
     /// All runs, the latest first.
     fn latest_first(&self) -> Vec<RunRecord> {
         let mut runs = self.runs.clone();
-        runs.sort_by_key(|run| Reverse((run.started_at, run.id)));
+        runs.sort_by_key(|run| Reverse(run.id));
         runs
     }
 
@@ -39,12 +40,12 @@ impl Tables {
                     && !self.runs.iter().any(|later| {
                         (later.job, &later.panel) == (run.job, &run.panel)
                             && is_completed(later)
-                            && (later.started_at, later.id) > (run.started_at, run.id)
+                            && later.id > run.id
                     })
             })
             .map(|run| run.id)
             .collect();
-        let held = self.runs.len() + self.system_stats.len();
+        let held = self.runs.len() + self.system_stats.len() + self.entries.len();
         self.runs.retain(|run| {
             run.panel != panel
                 || run.started_at >= before
@@ -53,7 +54,9 @@ impl Tables {
         });
         self.system_stats
             .retain(|record| record.panel != panel || record.collected_at >= before);
-        (held - self.runs.len() - self.system_stats.len()) as u64
+        self.entries
+            .retain(|entry| entry.panel != panel || entry.at >= before);
+        (held - self.runs.len() - self.system_stats.len() - self.entries.len()) as u64
     }
 }
 
@@ -91,5 +94,24 @@ impl History for MemoryStore {
         stats.retain(|record| record.panel == panel && record.collected_at >= since);
         stats.sort_by_key(|record| record.collected_at);
         Ok(stats)
+    }
+
+    async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
+        let entries = self.tables().entries.clone();
+        Ok(match query {
+            EntryQuery::Run(run) => entries
+                .into_iter()
+                .filter(|entry| entry.run == Some(*run))
+                .collect(),
+            EntryQuery::Customer { name, limit } => entries
+                .into_iter()
+                .rev()
+                .filter(|record| {
+                    let entry = &record.entry;
+                    entry.username == *name || entry.telegram_id.is_some_and(|id| id.to_string() == *name)
+                })
+                .take(*limit as usize)
+                .collect(),
+        })
     }
 }

@@ -22,7 +22,7 @@ pub struct MemorySubscription {
     pub id: SubscriptionId,
     /// `user_id`.
     pub user_id: UserId,
-    /// `status`.
+    /// `status`; a known word in another spelling, as `ACTIVE`, is kept as [`spelled`](Self::spelled) gives it.
     pub status: SubscriptionStatus,
     /// `start_date`.
     pub start_date: Option<DateTime<Utc>>,
@@ -33,11 +33,22 @@ pub struct MemorySubscription {
 }
 
 impl MemorySubscription {
+    /// What [`status`](Self::status) is of a column that holds this word: `Other` also for a known word in another
+    /// spelling, so that the spelling is not lost.
+    #[must_use]
+    pub fn spelled(word: &str) -> SubscriptionStatus {
+        let status = SubscriptionStatus::from(word);
+        if status.as_str() == word {
+            return status;
+        }
+        SubscriptionStatus::Other(word.to_owned())
+    }
+
     pub(super) fn as_subscription(&self) -> Subscription {
         Subscription {
-            id: self.id,
-            status: self.status.clone(),
-            end_date: self.end_date,
+            start_date: self.start_date,
+            updated_at: self.updated_at,
+            ..Subscription::new(self.id, self.status.as_str(), self.end_date)
         }
     }
 
@@ -58,6 +69,8 @@ pub struct MemoryVpnConfig {
     pub user_id: UserId,
     /// `panel`, the panel's name; none is the default panel.
     pub panel: Option<String>,
+    /// `subscription_id`; none leaves the account to the customer's governing subscription.
+    pub subscription_id: Option<SubscriptionId>,
     /// `marzban_user_id`, the panel user's name; a row without one is no account.
     pub marzban_user_id: Option<String>,
     /// `is_active`.
@@ -79,6 +92,8 @@ impl MemoryVpnConfig {
             is_active: self.is_active,
             traffic_used: self.traffic_used,
             last_connected_at: self.last_connected_at,
+            updated_at: self.updated_at,
+            subscription_id: self.subscription_id,
         }
     }
 

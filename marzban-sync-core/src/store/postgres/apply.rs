@@ -3,325 +3,208 @@
 //! One statement cannot do it. Its snapshot is taken before it locks a row; a payment that updates the row and inserts
 //! a subscription, and commits in between, would be followed on the row it locks, but its new subscription would not
 //! be seen, and the customer would lose what was just paid. So a transaction locks the rows first, and a second
-//! statement, whose snapshot is taken when the locks are held, compares and writes. A payment that writes any of
-//! these rows has then either committed before, and is seen whole, or waits and comes after the sync as a whole.
+//! statement, whose snapshot is taken when the locks are held, reads the customers again, to be compared by the rules
+//! that all stores share. A payment that writes any of these rows has then either committed before, and is seen whole,
+//! or waits and comes after the sync as a whole.
 //!
-//! `COMMIT` waits for the answer of the write: diesel has a statement prepared before it sends it, so a `COMMIT` sent
-//! along with it would come before it, and the write would run without the locks.
+//! An agreement that is not there yet cannot be locked. So agreements are written first, and tell which of them another
+//! process has written meanwhile; a change that comes too late for that is a conflict before any row of it is written.
+//!
+//! `COMMIT` waits for the answer of the last write: diesel has a statement prepared before it sends it, so a `COMMIT`
+//! sent along with it would come before it, and the write would run without the locks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use diesel::pg::sql_types::Array;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamp};
-use diesel::{QueryableByName, sql_query};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
 
-use super::accounts::{column, governing, is_of_panel};
-use super::connection::{Pool, Transaction, failed};
-use crate::account::{Account, AccountId, SubscriptionStatus};
+use super::catalogue::Catalogue;
+use super::connection::{Pool, Transaction};
+use super::customers::{Choice, Snapshot};
+use super::errors::failed;
+use super::rows::{Held, Patches, Wanted};
+use super::trail::{insert_entries, write_agreements};
+use crate::account::{Account, AccountId};
 use crate::error::StoreError;
-use crate::plan::{Change, EndDate};
+use crate::plan::Change;
+use crate::store::listed::select::holds;
+use crate::store::{PanelUserKey, RunId};
+use crate::trail::entries;
 
-/// How many changes one statement writes: beyond some thousands it gets no faster, but holds its locks longer.
+/// How many changes one transaction writes: beyond some thousands it gets no faster, but holds its locks longer.
 const CHUNK: usize = 5_000;
 
-const LOCK_ROWS: &str = include_str!("lock_rows.sql");
+/// A change, and its place among all.
+type Placed<'a> = (usize, &'a Change);
 
 pub(super) async fn apply(
     pool: &Pool,
     panel: &str,
+    run: Option<RunId>,
     changes: &[Change],
     now: DateTime<Utc>,
 ) -> Result<Vec<AccountId>, StoreError> {
-    let mut applied = Vec::with_capacity(changes.len());
-    for chunk in chunks(changes, CHUNK) {
-        let mut transaction = Transaction::begin(pool).await?;
-        let written = lock_and_write(transaction.connection()?, panel, chunk, now).await;
-        applied.extend(transaction.end(written).await?);
-    }
-    Ok(applied)
-}
-
-async fn lock_and_write(
-    connection: &mut AsyncPgConnection,
-    panel: &str,
-    chunk: &[Change],
-    now: DateTime<Utc>,
-) -> Result<Vec<AccountId>, StoreError> {
-    let locked = lock_rows(connection, chunk).await?;
-    let free: Vec<&Change> = chunk
-        .iter()
-        .filter(|change| locked.contains(&change.account.id.0))
-        .collect();
-    if free.is_empty() {
+    if changes.is_empty() {
         return Ok(Vec::new());
     }
-    write(connection, panel, &free, now).await
+    let catalogue = pool.catalogue().await?;
+    let writer = Writer {
+        catalogue: &catalogue,
+        panel,
+        run,
+        now,
+    };
+    let mut applied = HashSet::with_capacity(changes.len());
+    for chunk in chunks(changes, CHUNK) {
+        let mut transaction = Transaction::begin(pool).await?;
+        let written = writer.lock_and_write(transaction.connection()?, &chunk).await;
+        applied.extend(transaction.end(written).await?);
+    }
+    let placed = changes.iter().enumerate();
+    Ok(placed
+        .filter(|(place, _)| applied.contains(place))
+        .map(|(_, change)| change.account.id)
+        .collect())
 }
 
-/// Parts changes, in their order, into chunks in which each account and each patched subscription occurs once, as a
-/// statement writes a row once at most. The accounts of a user stay together where they can.
-fn chunks(changes: &[Change], size: usize) -> Vec<&[Change]> {
-    let mut chunks = Vec::new();
-    let mut accounts = HashSet::new();
-    let mut patched = HashSet::new();
-    let mut user = None;
-    let mut rest = changes;
-    let mut length = 0;
-    for change in changes {
-        let Account {
-            id,
-            user_id,
-            subscription,
-            ..
-        } = &change.account;
-        let patch = subscription
-            .as_ref()
-            .filter(|_| !change.subscription.is_empty())
-            .map(|governing| governing.id);
-        let is_full = accounts.len() >= size && user != Some(*user_id);
-        if is_full
-            || accounts.contains(id)
-            || patch.is_some_and(|subscription| patched.contains(&subscription))
-        {
-            let (chunk, remaining) = rest.split_at(length);
-            chunks.push(chunk);
-            rest = remaining;
-            length = 0;
-            accounts.clear();
-            patched.clear();
+/// Parts changes into chunks of at most so many, unless a customer alone has more: the changes of one customer, in their
+/// order, are compared with the rows as they were before all of them.
+fn chunks(changes: &[Change], size: usize) -> Vec<Vec<Placed<'_>>> {
+    let mut placed: Vec<Placed<'_>> = changes.iter().enumerate().collect();
+    placed.sort_by_key(|(_, change)| change.account.user_id);
+    let mut chunks: Vec<Vec<Placed<'_>>> = Vec::new();
+    for customer in placed.chunk_by(|(_, one), (_, next)| one.account.user_id == next.account.user_id) {
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() + customer.len() <= size => chunk.extend(customer),
+            _ => chunks.push(customer.to_vec()),
         }
-        accounts.insert(*id);
-        patched.extend(patch);
-        user = Some(*user_id);
-        length += 1;
-    }
-    if !rest.is_empty() {
-        chunks.push(rest);
     }
     chunks
 }
 
-/// The id of the subscription that a change depends on.
-fn subscription_read(change: &Change) -> Option<i64> {
-    let subscription = change.account.subscription.as_ref()?;
-    change.depends_on_subscription().then_some(subscription.id.0)
-}
-
-/// The ids of the accounts that this transaction holds locked, each with the subscription that its change depends on.
-async fn lock_rows(connection: &mut AsyncPgConnection, chunk: &[Change]) -> Result<HashSet<i64>, StoreError> {
-    let rows: Vec<IdRow> = sql_query(LOCK_ROWS)
-        .bind::<Array<BigInt>, _>(chunk.iter().map(|change| change.account.id.0).collect::<Vec<_>>())
-        .bind::<Array<Nullable<BigInt>>, _>(chunk.iter().map(subscription_read).collect::<Vec<_>>())
-        .load(connection)
-        .await
-        .map_err(failed("cannot lock the rows that change"))?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
-}
-
-/// The statement that compares and writes.
-///
-/// `applicable` is decided once for a change as a whole, and both updates follow it; only rows that differ are written.
-///
-/// What is compared is a value and no condition of the join: PostgreSQL takes it for granted that hardly a row meets so
-/// many conditions, and would go through all of `governing` for each change.
-fn write_sql() -> String {
-    format!(
-        "WITH
-         change AS (
-             SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS change (
-                 account_id, name, is_active, traffic_used, last_connected_at,
-                 depends, subscription_id, status, end_date,
-                 new_is_active, new_traffic_used, new_last_connected_at, new_status, sets_end_date, new_end_date
-             )
-         ),
-         governing AS MATERIALIZED ({governing}),
-         compared AS MATERIALIZED (
-             SELECT change.*, (
-                 config.marzban_user_id::text = change.name
-                 AND {panel}
-                 AND config.is_active IS NOT DISTINCT FROM change.is_active
-                 AND config.traffic_used IS NOT DISTINCT FROM change.traffic_used
-                 AND config.last_connected_at IS NOT DISTINCT FROM change.last_connected_at
-                 AND (NOT change.depends OR (
-                     governing.id IS NOT DISTINCT FROM change.subscription_id
-                     AND governing.status IS NOT DISTINCT FROM change.status
-                     AND governing.stored_end_date IS NOT DISTINCT FROM change.end_date
-                 ))
-                 AND (change.subscription_id IS NOT NULL OR change.new_status IS NULL AND NOT change.sets_end_date)
-             ) AS holds
-             FROM change
-             JOIN vpn_configs AS config ON config.id = change.account_id
-             LEFT JOIN governing ON governing.user_id = config.user_id
-         ),
-         applicable AS MATERIALIZED (SELECT * FROM compared WHERE holds),
-         patched_subscription AS (
-             UPDATE subscriptions AS subscription
-             SET status = coalesce(applicable.new_status, subscription.status),
-                 end_date = CASE WHEN applicable.sets_end_date THEN applicable.new_end_date
-                                 ELSE subscription.end_date END,
-                 updated_at = $1
-             FROM applicable
-             WHERE subscription.id = applicable.subscription_id
-               AND (applicable.new_status <> applicable.status
-                    OR applicable.sets_end_date AND applicable.new_end_date IS DISTINCT FROM applicable.end_date)
-         ),
-         patched_config AS (
-             UPDATE vpn_configs AS config
-             SET is_active = coalesce(applicable.new_is_active, config.is_active),
-                 traffic_used = coalesce(applicable.new_traffic_used, config.traffic_used),
-                 last_connected_at = coalesce(applicable.new_last_connected_at, config.last_connected_at),
-                 updated_at = $1
-             FROM applicable
-             WHERE config.id = applicable.account_id
-               AND (coalesce(applicable.new_is_active, config.is_active) IS DISTINCT FROM config.is_active
-                    OR coalesce(applicable.new_traffic_used, config.traffic_used) IS DISTINCT FROM config.traffic_used
-                    OR coalesce(applicable.new_last_connected_at, config.last_connected_at)
-                       IS DISTINCT FROM config.last_connected_at)
-         )
-         SELECT account_id AS id FROM applicable",
-        panel = is_of_panel("config", "$17"),
-        governing = governing(
-            "SELECT config.user_id FROM change JOIN vpn_configs AS config ON config.id = change.account_id
-             WHERE change.depends"
-        ),
-    )
-}
-
-#[derive(QueryableByName)]
-struct IdRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-}
-
-async fn write(
-    connection: &mut AsyncPgConnection,
-    panel: &str,
-    changes: &[&Change],
-    now: DateTime<Utc>,
-) -> Result<Vec<AccountId>, StoreError> {
-    let expected = |value: fn(&Account) -> Option<DateTime<Utc>>| -> Vec<Option<NaiveDateTime>> {
-        changes
+/// The rows that some changes write, or depend on.
+fn wanted<'a>(chunk: &[Placed<'a>]) -> Wanted<'a> {
+    let mut wanted = Wanted::default();
+    for (_, change) in chunk {
+        let account = &change.account;
+        if change.agreement.is_some() {
+            wanted.usernames.push(account.name.as_str());
+        }
+        if change.touches_no_row() {
+            continue;
+        }
+        wanted.accounts.push(account.id.0);
+        let own = account
+            .subscription
             .iter()
-            .map(|change| value(&change.account).map(column))
-            .collect()
-    };
-    let rows: Vec<IdRow> = sql_query(write_sql())
-        .bind::<Timestamp, _>(column(now))
-        .bind::<Array<BigInt>, _>(each(changes, |change| change.account.id.0))
-        .bind::<Array<Text>, _>(each(changes, |change| change.account.name.as_str()))
-        .bind::<Array<Nullable<Bool>>, _>(each(changes, |change| change.account.is_active))
-        .bind::<Array<Nullable<BigInt>>, _>(each(changes, |change| change.account.traffic_used))
-        .bind::<Array<Nullable<Timestamp>>, _>(expected(|account| account.last_connected_at))
-        .bind::<Array<Bool>, _>(each(changes, Change::depends_on_subscription))
-        .bind::<Array<Nullable<BigInt>>, _>(each(changes, |change| {
-            change
-                .account
-                .subscription
-                .as_ref()
-                .map(|subscription| subscription.id.0)
-        }))
-        .bind::<Array<Nullable<Text>>, _>(each(changes, |change| {
-            change
-                .account
-                .subscription
-                .as_ref()
-                .map(|subscription| subscription.status.as_str())
-        }))
-        .bind::<Array<Nullable<Timestamp>>, _>(expected(|account| account.subscription.as_ref()?.end_date))
-        .bind::<Array<Nullable<Bool>>, _>(each(changes, |change| change.vpn_config.is_active))
-        .bind::<Array<Nullable<BigInt>>, _>(each(changes, |change| change.vpn_config.traffic_used))
-        .bind::<Array<Nullable<Timestamp>>, _>(each(changes, |change| {
-            change.vpn_config.last_connected_at.map(column)
-        }))
-        .bind::<Array<Nullable<Text>>, _>(each(changes, |change| {
-            change
-                .subscription
-                .status
-                .as_ref()
-                .map(SubscriptionStatus::as_str)
-        }))
-        .bind::<Array<Bool>, _>(each(changes, |change| change.subscription.end_date.is_some()))
-        .bind::<Array<Nullable<Timestamp>>, _>(each(changes, |change| {
-            change
-                .subscription
-                .end_date
-                .and_then(EndDate::as_column)
-                .map(column)
-        }))
-        .bind::<Text, _>(panel)
-        .load(connection)
-        .await
-        .map_err(failed("cannot write changes"))?;
-    Ok(rows.into_iter().map(|row| AccountId(row.id)).collect())
-}
-
-/// One column of all changes.
-fn each<'a, T>(changes: &[&'a Change], value: impl Fn(&'a Change) -> T) -> Vec<T> {
-    changes.iter().map(|change| value(change)).collect()
-}
-
-/// Parts an account from its panel user, if nobody has paid since it was read.
-///
-/// It waits for whoever holds the row of the account, and for nobody while it holds that row, so it cannot deadlock.
-pub(super) async fn unlink(
-    pool: &Pool,
-    panel: &str,
-    account: &Account,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let mut transaction = Transaction::begin(pool).await?;
-    let written = lock_and_unlink(transaction.connection()?, panel, account, now).await;
-    transaction.end(written).await
-}
-
-async fn lock_and_unlink(
-    connection: &mut AsyncPgConnection,
-    panel: &str,
-    account: &Account,
-    now: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let subscription = account.subscription.as_ref();
-    // Row after row: the second statement's snapshot is taken when the first has waited for a payment's end.
-    sql_query("SELECT FROM vpn_configs WHERE id = $1 FOR NO KEY UPDATE")
-        .bind::<BigInt, _>(account.id.0)
-        .execute(connection)
-        .await
-        .map_err(failed("cannot lock the row of an account"))?;
-    let held = sql_query("SELECT FROM subscriptions WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED")
-        .bind::<Nullable<BigInt>, _>(subscription.map(|subscription| subscription.id.0))
-        .execute(connection)
-        .await
-        .map_err(failed("cannot lock the subscription of an account"))?;
-    if held != usize::from(subscription.is_some()) {
-        return Ok(false);
+            .filter(|_| change.depends_on_subscription());
+        let subscriptions = own.chain(&change.also_expired);
+        wanted
+            .subscriptions
+            .extend(subscriptions.map(|subscription| (Some(account.id.0), subscription.id.0)));
     }
-    let written = sql_query(format!(
-        "WITH governing AS ({governing})
-         UPDATE vpn_configs AS config SET marzban_user_id = NULL, is_active = false, updated_at = $3
-         WHERE config.id = $1 AND config.marzban_user_id::text = $2 AND {panel}
-           AND (SELECT id FROM governing) IS NOT DISTINCT FROM $5
-           AND (SELECT status FROM governing) IS NOT DISTINCT FROM $6
-           AND (SELECT stored_end_date FROM governing) IS NOT DISTINCT FROM $7",
-        panel = is_of_panel("config", "$4"),
-        governing = governing("SELECT user_id FROM vpn_configs WHERE id = $1"),
-    ))
-    .bind::<BigInt, _>(account.id.0)
-    .bind::<Text, _>(&account.name)
-    .bind::<Timestamp, _>(column(now))
-    .bind::<Text, _>(panel)
-    .bind::<Nullable<BigInt>, _>(subscription.map(|subscription| subscription.id.0))
-    .bind::<Nullable<Text>, _>(subscription.map(|subscription| subscription.status.as_str()))
-    .bind::<Nullable<Timestamp>, _>(
-        subscription
-            .and_then(|subscription| subscription.end_date)
-            .map(column),
-    )
-    .execute(connection)
-    .await
-    .map_err(failed("cannot part an account from its panel user"))?;
-    Ok(written == 1)
+    wanted
+}
+
+/// What is the same for all chunks of a call.
+struct Writer<'a> {
+    catalogue: &'a Catalogue,
+    panel: &'a str,
+    run: Option<RunId>,
+    now: DateTime<Utc>,
+}
+
+impl Writer<'_> {
+    /// Writes the changes whose expected values hold, and returns their places.
+    async fn lock_and_write(
+        &self,
+        connection: &mut AsyncPgConnection,
+        chunk: &[Placed<'_>],
+    ) -> Result<Vec<usize>, StoreError> {
+        let held = wanted(chunk).lock(connection, self.panel).await?;
+        let is_free =
+            |change: &Change| change.touches_no_row() || held.accounts.contains(&change.account.id.0);
+        let free: Vec<Placed<'_>> = chunk
+            .iter()
+            .copied()
+            .filter(|(_, change)| is_free(change))
+            .collect();
+        if free.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<i64> = free.iter().map(|(_, change)| change.account.id.0).collect();
+        let rows = Snapshot::read(connection, self.catalogue, self.panel, Choice::Accounts(&ids))
+            .await
+            .map_err(failed("cannot read the rows that change"))?;
+        let accounts = rows.accounts(self.panel, self.now).into_iter().flatten();
+        let current: HashMap<AccountId, Account> = accounts.map(|account| (account.id, account)).collect();
+        let mut matching: Vec<Placed<'_>> = free
+            .into_iter()
+            .filter(|(_, change)| {
+                let account = current.get(&change.account.id);
+                account.is_some_and(|account| self.matches(change, account, &rows, &held))
+            })
+            .collect();
+        self.agree(connection, &mut matching, &current).await?;
+        let mut patches = Patches::default();
+        let mut trail = Vec::new();
+        for (_, change) in &matching {
+            patches.change(change);
+            trail.extend(entries(change));
+        }
+        patches.write(connection, self.catalogue, self.now).await?;
+        insert_entries(connection, self.panel, self.run, &trail, self.now).await?;
+        Ok(matching.into_iter().map(|(place, _)| place).collect())
+    }
+
+    /// Whether a change can be written.
+    fn matches(&self, change: &Change, current: &Account, rows: &Snapshot, held: &Held) -> bool {
+        let user = PanelUserKey {
+            panel: self.panel.to_owned(),
+            username: current.name.clone(),
+        };
+        let is_agreement_free = change.agreement.is_none()
+            || is_agreed(change, current)
+            || !rows.remembers(&user)
+            || held.usernames.contains(&current.name);
+        let is_readable = change.vpn_config.is_empty() || rows.is_readable(current.id);
+        holds(change, current) && is_agreement_free && is_readable
+    }
+
+    /// Writes the agreements of changes, and drops the changes for which another process was faster. Of a panel user
+    /// that several of them name the first one's agreement counts.
+    async fn agree(
+        &self,
+        connection: &mut AsyncPgConnection,
+        changes: &mut Vec<Placed<'_>>,
+        current: &HashMap<AccountId, Account>,
+    ) -> Result<(), StoreError> {
+        let mut wanted = HashSet::new();
+        let mut writes = Vec::new();
+        for (_, change) in changes.iter() {
+            let account = &change.account;
+            if let Some(agreement) = &change.agreement
+                && current
+                    .get(&account.id)
+                    .is_some_and(|current| !is_agreed(change, current))
+                && wanted.insert(account.name.as_str())
+            {
+                writes.push((account.name.as_str(), account.revision, agreement));
+            }
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let written = write_agreements(connection, self.panel, &writes, self.now).await?;
+        let is_late = |name: &str| wanted.contains(name) && !written.contains(name);
+        changes.retain(|(_, change)| change.agreement.is_none() || !is_late(&change.account.name));
+        Ok(())
+    }
+}
+
+/// Whether another write has brought about what a change wants to be remembered.
+fn is_agreed(change: &Change, current: &Account) -> bool {
+    current.revision != change.account.revision
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ SELECT
     attribute.attname::text AS column_name,
     coalesce(base.typname, type.typname)::text AS type_name,
     coalesce(base.typtype, type.typtype) = 'e' AS is_enum,
+    ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = coalesce(base.oid, type.oid)) AS words,
     format_type(attribute.atttypid, NULL) AS shown_type,
     -- Whether rows are found by it without going through the table; of what is no plain table that is not known.
     class.relkind <> 'r' OR EXISTS (

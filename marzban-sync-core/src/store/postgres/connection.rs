@@ -1,13 +1,17 @@
-//! Connections of the pool, with limits to waiting, and errors in this crate's terms.
+//! Connections of the pool, with limits to waiting.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use deadpool::managed::Timeouts;
 use diesel::QueryResult;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::PoolError as ManagerError;
 use diesel_async::pooled_connection::deadpool::{self as pooled, PoolError};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
+use super::catalogue::Catalogue;
+use super::errors::failed;
+use super::schema;
 use crate::error::{StoreError, StoreErrorKind};
 
 type Connection = pooled::Object<AsyncPgConnection>;
@@ -39,6 +43,8 @@ impl Default for Patience {
 pub(super) struct Pool {
     pub(super) connections: pooled::Pool<AsyncPgConnection>,
     pub(super) patience: Patience,
+    /// What the tables were like when they were last looked at.
+    catalogue: Arc<RwLock<Option<Arc<Catalogue>>>>,
 }
 
 impl Pool {
@@ -46,7 +52,28 @@ impl Pool {
         Self {
             connections,
             patience: Patience::default(),
+            catalogue: Arc::default(),
         }
+    }
+
+    /// What the tables are like; they are looked at when nobody has yet.
+    pub(super) async fn catalogue(&self) -> Result<Arc<Catalogue>, StoreError> {
+        let known = self
+            .catalogue
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match known {
+            Some(catalogue) => Ok(catalogue),
+            None => schema::catalogue(self).await,
+        }
+    }
+
+    pub(super) fn remember(&self, catalogue: Catalogue) -> Arc<Catalogue> {
+        let catalogue = Arc::new(catalogue);
+        let mut known = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(Arc::clone(&catalogue));
+        catalogue
     }
 }
 
@@ -89,6 +116,16 @@ impl Lease {
         connection(pool).await.map(|connection| Self(Some(connection)))
     }
 
+    /// A connection that can be had without waiting for somebody to give one back; none otherwise.
+    pub(super) async fn spare(pool: &Pool) -> Option<Self> {
+        let at_once = Timeouts {
+            wait: Some(Duration::ZERO),
+            ..Timeouts::default()
+        };
+        let connection = pool.connections.timeout_get(&at_once).await;
+        connection.ok().map(|connection| Self(Some(connection)))
+    }
+
     pub(super) fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
         match &mut self.0 {
             Some(connection) => Ok(&mut *connection),
@@ -104,13 +141,36 @@ impl Lease {
     }
 
     /// Ends the use with a statement's result; after a failure of the connection itself it is closed.
-    pub(super) fn done<R>(self, result: QueryResult<R>, message: &'static str) -> Result<R, StoreError> {
-        let result = result.map_err(failed(message));
-        if !matches!(&result, Err(error) if error.kind() == StoreErrorKind::Unavailable) {
-            self.give_back();
+    pub(super) async fn done<R>(
+        mut self,
+        result: QueryResult<R>,
+        message: &'static str,
+    ) -> Result<R, StoreError> {
+        let error = match result.map_err(failed(message)) {
+            Ok(value) => {
+                self.give_back();
+                return Ok(value);
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            StoreErrorKind::Unavailable => Err(error),
+            _ if self.connection()?.batch_execute("SELECT 1").await.is_err() => Err(lost(error)),
+            _ => {
+                self.give_back();
+                Err(error)
+            }
         }
-        result
     }
+}
+
+/// An error after which the connection was closed: the server has gone, whatever it said.
+fn lost(error: StoreError) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Unavailable,
+        "the connection to PostgreSQL was lost",
+    )
+    .with_source(error)
 }
 
 impl Lease {
@@ -135,14 +195,19 @@ pub(super) struct Transaction(Lease);
 impl Transaction {
     /// Begins one in which each statement sees what was committed before it began, and in which a timestamp means UTC,
     /// whatever the role's defaults are. Should this process be cut off in the middle of it, the server ends it within
-    /// a minute, so that no row stays locked.
+    /// a minute, so that no row stays locked. Where a lock has to be waited for, as for a key that another transaction
+    /// is about to take, that takes a second at most.
     pub(super) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
-        let mut lease = Lease::take(pool).await?;
+        Self::on(Lease::take(pool).await?).await
+    }
+
+    /// The same, on a connection that is there already.
+    pub(super) async fn on(mut lease: Lease) -> Result<Self, StoreError> {
         lease
             .connection()?
             .batch_execute(
                 "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL TIME ZONE 'UTC'; \
-                 SET LOCAL idle_in_transaction_session_timeout = '60s'",
+                 SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL lock_timeout = '1s'",
             )
             .await
             .map_err(failed("cannot begin a transaction"))?;
@@ -153,7 +218,11 @@ impl Transaction {
         self.0.connection()
     }
 
-    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+    pub(super) fn lease(&mut self) -> &mut Lease {
+        &mut self.0
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
         self.connection()?
             .batch_execute("COMMIT")
             .await
@@ -164,30 +233,25 @@ impl Transaction {
 
     /// Commits what was done; after a refusal it rolls back and waits for that, so that whoever tries again does not
     /// find the rows still locked by a session that is about to end.
-    pub(super) async fn end<R>(mut self, result: Result<R, StoreError>) -> Result<R, StoreError> {
-        if result.is_ok() {
-            self.commit().await?;
-        } else if let Ok(()) = self.connection()?.batch_execute("ROLLBACK").await {
-            self.0.give_back();
+    pub(super) async fn end<R>(self, result: Result<R, StoreError>) -> Result<R, StoreError> {
+        match result {
+            Ok(value) => self.commit().await.map(|()| value),
+            Err(error) => self.take_back(Err(error)).await,
         }
-        result
     }
-}
 
-/// Says what was attempted when a statement failed, and whether a later run may succeed.
-pub(super) fn failed(message: &'static str) -> impl FnOnce(DieselError) -> StoreError {
-    move |error| {
-        let kind = match &error {
-            DieselError::DatabaseError(
-                DatabaseErrorKind::UnableToSendCommand
-                | DatabaseErrorKind::ClosedConnection
-                | DatabaseErrorKind::SerializationFailure
-                | DatabaseErrorKind::ReadOnlyTransaction,
-                _,
-            )
-            | DieselError::BrokenTransactionManager => StoreErrorKind::Unavailable,
-            _ => StoreErrorKind::Invalid,
-        };
-        StoreError::new(kind, message).with_source(error)
+    /// Rolls back, and waits for that.
+    pub(super) async fn take_back<R>(mut self, result: Result<R, StoreError>) -> Result<R, StoreError> {
+        let rolled_back = self.connection()?.batch_execute("ROLLBACK").await;
+        match (rolled_back, result) {
+            (Ok(()), result) => {
+                self.0.give_back();
+                result
+            }
+            // What was written is taken back by the end of the session too.
+            (Err(_), Ok(value)) => Ok(value),
+            (Err(_), Err(error)) if error.kind() == StoreErrorKind::Unavailable => Err(error),
+            (Err(_), Err(error)) => Err(lost(error)),
+        }
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn runs(pool: &Pool, query: &RunQuery) -> Result<Vec<RunRecord>
         "SELECT id, job, panel, started_at, finished_at, outcome, report FROM marzban_sync_runs
          WHERE panel = coalesce($1, panel) AND job = coalesce($2, job) AND outcome = coalesce($3, outcome)
            AND job = ANY ($4)
-         ORDER BY started_at DESC, id DESC LIMIT $5",
+         ORDER BY id DESC LIMIT $5",
     )
     .bind::<Nullable<Text>, _>(query.panel.as_deref())
     .bind::<Nullable<Text>, _>(query.job.map(Job::as_str))
@@ -62,7 +62,7 @@ pub(super) async fn runs(pool: &Pool, query: &RunQuery) -> Result<Vec<RunRecord>
     .bind::<BigInt, _>(i64::from(query.limit))
     .load::<RunRow>(lease.connection()?)
     .await;
-    let rows = lease.done(rows, "cannot read the history of runs")?;
+    let rows = lease.done(rows, "cannot read the history of runs").await?;
     Ok(rows.into_iter().filter_map(RunRow::known).collect())
 }
 
@@ -71,12 +71,12 @@ pub(super) async fn latest_runs(pool: &Pool, outcome: Option<Outcome>) -> Result
     let rows = sql_query(
         "SELECT DISTINCT ON (panel, job) id, job, panel, started_at, finished_at, outcome, report
          FROM marzban_sync_runs WHERE outcome = coalesce($1, outcome)
-         ORDER BY panel, job, started_at DESC, id DESC",
+         ORDER BY panel, job, id DESC",
     )
     .bind::<Nullable<Text>, _>(outcome.map(Outcome::as_str))
     .load::<RunRow>(lease.connection()?)
     .await;
-    let rows = lease.done(rows, "cannot read the latest runs")?;
+    let rows = lease.done(rows, "cannot read the latest runs").await?;
     let mut runs: Vec<RunRecord> = rows.into_iter().filter_map(RunRow::known).collect();
     // The server's collation may order names otherwise than the other stores.
     runs.sort_by(|one, other| (&one.panel, one.job).cmp(&(&other.panel, other.job)));
@@ -106,7 +106,7 @@ pub(super) async fn system_stats(
     .bind::<Timestamptz, _>(since)
     .load::<StatsRow>(lease.connection()?)
     .await;
-    let rows = lease.done(rows, "cannot read the system statistics")?;
+    let rows = lease.done(rows, "cannot read the system statistics").await?;
     let record = |row: StatsRow| SystemStatsRecord {
         panel: panel.to_owned(),
         collected_at: row.collected_at,
@@ -115,28 +115,36 @@ pub(super) async fn system_stats(
     Ok(rows.into_iter().map(record).collect())
 }
 
+#[derive(QueryableByName)]
+struct ForgottenRow {
+    #[diesel(sql_type = BigInt)]
+    forgotten: i64,
+}
+
+/// The last completed run is told by its id: one whose clock was years ahead must not pass for it for years.
 pub(super) async fn forget(pool: &Pool, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
     let mut lease = Lease::take(pool).await?;
-    let runs = sql_query(
-        "DELETE FROM marzban_sync_runs AS old
-         WHERE old.panel = $1 AND old.started_at < $2 AND old.outcome <> 'running'
-           AND (old.outcome <> 'completed' OR EXISTS (
-               SELECT FROM marzban_sync_runs AS later
-               WHERE later.job = old.job AND later.panel = old.panel AND later.outcome = 'completed'
-                 AND (later.started_at, later.id) > (old.started_at, old.id)
-           ))",
+    let forgotten = sql_query(
+        "WITH
+         runs AS (
+             DELETE FROM marzban_sync_runs AS old
+             WHERE old.panel = $1 AND old.started_at < $2 AND old.outcome <> 'running'
+               AND (old.outcome <> 'completed' OR EXISTS (
+                   SELECT FROM marzban_sync_runs AS later
+                   WHERE later.job = old.job AND later.panel = old.panel AND later.outcome = 'completed'
+                     AND later.id > old.id
+               ))
+             RETURNING 1
+         ),
+         stats AS (DELETE FROM marzban_system_stats WHERE panel = $1 AND collected_at < $2 RETURNING 1),
+         changes AS (DELETE FROM marzban_sync_changes WHERE panel = $1 AND changed_at < $2 RETURNING 1)
+         SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM stats) + (SELECT count(*) FROM changes)
+             AS forgotten",
     )
     .bind::<Text, _>(panel)
     .bind::<Timestamptz, _>(before)
-    .execute(lease.connection()?)
+    .get_result::<ForgottenRow>(lease.connection()?)
     .await;
-    let runs = lease.done(runs, "cannot forget old runs")?;
-    let mut lease = Lease::take(pool).await?;
-    let stats = sql_query("DELETE FROM marzban_system_stats WHERE panel = $1 AND collected_at < $2")
-        .bind::<Text, _>(panel)
-        .bind::<Timestamptz, _>(before)
-        .execute(lease.connection()?)
-        .await;
-    let stats = lease.done(stats, "cannot forget old system statistics")?;
-    Ok((runs + stats) as u64)
+    let row = lease.done(forgotten, "cannot forget what is old").await?;
+    Ok(row.forgotten.unsigned_abs())
 }

@@ -6,19 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
-use super::connection::{Lease, Pool, failed};
+use super::connection::{Lease, Pool, Transaction};
+use super::errors::{POOLER, failed};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::report::Job;
 use crate::store::RunLock;
 
-const TRY_LOCK: &str = "SELECT key, pg_try_advisory_lock(key) AS held \
-    FROM (SELECT hashtextextended('marzban-sync:' || $1 || ':' || $2, 0) AS key) AS lock";
+/// The key names the schema that the accounts are in, as two bots may share a database.
+const TRY_LOCK: &str = "SELECT key, pg_try_advisory_lock(key) AS held
+    FROM (
+        SELECT hashtextextended('marzban-sync:' || jsonb_build_array(coalesce(
+            (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('vpn_configs')),
+            current_schema()
+        ), $1, $2)::text, 0) AS key
+    ) AS lock";
 
 /// Asks the server and not only the connection: a pooler between the two may have given this client another session.
 const IS_HELD: &str = "SELECT EXISTS (
@@ -105,6 +112,7 @@ pub(super) async fn lock(pool: &Pool, job: Job, panel: &str) -> Result<Box<dyn R
         ));
     }
     let mut lease = Lease::take(pool).await?;
+    refuse_pooler(pool, &mut lease).await?;
     let Held { key, held } = sql_query(TRY_LOCK)
         .bind::<Text, _>(job.as_str())
         .bind::<Text, _>(panel)
@@ -132,6 +140,39 @@ pub(super) async fn lock(pool: &Pool, job: Job, panel: &str) -> Result<Box<dyn R
         StoreErrorKind::AlreadyRunning,
         format!("another run of {job} holds the lock of panel {panel:?}"),
     ))
+}
+
+#[derive(QueryableByName)]
+struct Session {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+}
+
+async fn session(lease: &mut Lease) -> Result<i32, StoreError> {
+    sql_query("SELECT pg_backend_pid() AS pid")
+        .get_result::<Session>(lease.connection()?)
+        .await
+        .map(|session| session.pid)
+        .map_err(failed("cannot ask which session this is"))
+}
+
+/// Refuses a pooler that gives sessions out for a transaction at a time, before anything is locked in one that is
+/// somebody else's afterwards. It is noticed when a transaction of another connection gets the session that this
+/// connection just had, or leaves it another one; what stays unnoticed, [`RunLock::verify`] finds out. Where no second
+/// connection is free, nobody is kept waiting for that.
+async fn refuse_pooler(pool: &Pool, lease: &mut Lease) -> Result<(), StoreError> {
+    let Some(other) = Lease::spare(pool).await else {
+        return Ok(());
+    };
+    let before = session(lease).await?;
+    let mut transaction = Transaction::on(other).await?;
+    let elsewhere = session(transaction.lease()).await;
+    let after = session(lease).await;
+    let elsewhere = transaction.take_back(elsewhere).await?;
+    if elsewhere == before || after? != before {
+        return Err(StoreError::new(StoreErrorKind::Invalid, POOLER));
+    }
+    Ok(())
 }
 
 impl PostgresRunLock {

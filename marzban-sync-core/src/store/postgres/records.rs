@@ -35,7 +35,8 @@ pub(super) async fn begin_run(
     .bind::<Timestamptz, _>(now)
     .get_result::<RunRow>(lease.connection()?)
     .await;
-    Ok(RunId(lease.done(row, "cannot note the beginning of the run")?.id))
+    let row = lease.done(row, "cannot note the beginning of the run").await?;
+    Ok(RunId(row.id))
 }
 
 pub(super) async fn finish_run(
@@ -54,7 +55,7 @@ pub(super) async fn finish_run(
             .bind::<Jsonb, _>(report)
             .execute(lease.connection()?)
             .await;
-    if lease.done(written, "cannot note the end of the run")? == 0 {
+    if lease.done(written, "cannot note the end of the run").await? == 0 {
         return Err(StoreError::new(
             StoreErrorKind::Invalid,
             format!("marzban_sync_runs has no row {}", run.0),
@@ -99,5 +100,6 @@ pub(super) async fn record_system_stats(
     .await;
     lease
         .done(written, "cannot store the system statistics")
+        .await
         .map(drop)
 }

@@ -7,4 +7,4 @@ CREATE TABLE marzban_sync_runs (
     outcome text NOT NULL,
     report jsonb
 );
-CREATE INDEX marzban_sync_runs_job_panel_started_at ON marzban_sync_runs (job, panel, started_at DESC);
+CREATE INDEX marzban_sync_runs_job_panel_id ON marzban_sync_runs (job, panel, id DESC);

@@ -1,23 +1,30 @@
 //! What the tables must look like, and adding what may be added.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use diesel::pg::sql_types::Array;
 use diesel::sql_types::{Bool, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use super::connection::{Lease, Pool, Transaction, failed};
+use super::catalogue::Catalogue;
+use super::connection::{Lease, Pool, Transaction};
+use super::errors::failed;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::Migration;
 
 const COLUMNS: &str = include_str!("columns.sql");
 
 /// The library's own tables, and the script that creates each.
-const OWN_TABLES: [(&str, &str); 2] = [
+const OWN_TABLES: [(&str, &str); 4] = [
     ("marzban_sync_runs", include_str!("runs.sql")),
     ("marzban_system_stats", include_str!("system_stats.sql")),
+    ("marzban_sync_agreements", include_str!("agreements.sql")),
+    ("marzban_sync_changes", include_str!("changes.sql")),
 ];
+
+const BOT_TABLES: [&str; 3] = ["users", "subscriptions", "vpn_configs"];
 
 /// Waiting for a lock on a table holds up everybody who comes after, so a migration gives up soon.
 const BEGIN_MIGRATION: &str = "SET LOCAL lock_timeout = '10s'; \
@@ -27,23 +34,30 @@ const BEGIN_MIGRATION: &str = "SET LOCAL lock_timeout = '10s'; \
 #[derive(Clone, Copy)]
 enum Kind {
     Integer,
+    /// A telegram id, which some bots keep as text.
+    TelegramId,
     BigInteger,
     Text,
+    /// A text or an enum that has a word for `expired`.
+    Status,
     Boolean,
+    /// With or without a time zone: sessions that write are in UTC, so that both come to hold the same moment.
     Timestamp,
-    /// Written only, in a session whose time zone is UTC, so that both types come to hold the same moment.
-    AnyTimestamp,
 }
 
 impl Kind {
-    fn accepts(self, type_name: &str) -> bool {
+    fn accepts(self, found: &Found) -> bool {
+        let type_name = found.type_name.as_str();
+        let is_integer = matches!(type_name, "int2" | "int4" | "int8");
+        let is_text = matches!(type_name, "text" | "varchar" | "bpchar" | "citext");
         match self {
-            Self::Integer => matches!(type_name, "int2" | "int4" | "int8"),
+            Self::Integer => is_integer,
+            Self::TelegramId => is_integer || is_text,
             Self::BigInteger => type_name == "int8",
-            Self::Text => matches!(type_name, "text" | "varchar" | "bpchar" | "citext"),
+            Self::Text => is_text,
+            Self::Status => is_text || found.is_enum,
             Self::Boolean => type_name == "bool",
-            Self::Timestamp => type_name == "timestamp",
-            Self::AnyTimestamp => matches!(type_name, "timestamp" | "timestamptz"),
+            Self::Timestamp => matches!(type_name, "timestamp" | "timestamptz"),
         }
     }
 
@@ -51,21 +65,19 @@ impl Kind {
     fn sql(self) -> &'static str {
         match self {
             Self::Integer => "integer",
-            Self::BigInteger => "bigint",
-            Self::Text => "varchar",
+            Self::TelegramId | Self::BigInteger => "bigint",
+            Self::Text | Self::Status => "varchar",
             Self::Boolean => "boolean",
-            Self::Timestamp | Self::AnyTimestamp => "timestamp without time zone",
+            Self::Timestamp => "timestamp without time zone",
         }
     }
 
-    /// What turns the values of a column of another type into this one, where that needs saying.
-    fn conversion(self, column: &str, found: &Found) -> String {
-        match self {
-            Self::Timestamp if found.type_name == "timestamptz" => {
-                format!(" USING {column} AT TIME ZONE 'UTC'")
-            }
-            Self::Text if found.is_enum => format!(" USING {column}::text"),
-            _ => String::new(),
+    /// What makes the column fit without harm to the bot; no other change of a type is that.
+    fn remedy(self, table: &str, column: &str, found: &Found) -> String {
+        if matches!(self, Self::BigInteger) && matches!(found.type_name.as_str(), "int2" | "int4") {
+            format!(": ALTER TABLE {table} ALTER COLUMN {column} TYPE bigint")
+        } else {
+            String::new()
         }
     }
 }
@@ -99,12 +111,12 @@ const fn added(table: &'static str, name: &'static str, kind: Kind) -> Column {
 
 const COLUMNS_OF_THE_BOT: [Column; 15] = [
     given("users", "id", Kind::Integer),
-    given("users", "telegram_id", Kind::Integer),
+    given("users", "telegram_id", Kind::TelegramId),
     given("subscriptions", "id", Kind::Integer),
     given("subscriptions", "user_id", Kind::Integer),
-    given("subscriptions", "status", Kind::Text),
+    given("subscriptions", "status", Kind::Status),
     added("subscriptions", "end_date", Kind::Timestamp),
-    added("subscriptions", "updated_at", Kind::AnyTimestamp),
+    added("subscriptions", "updated_at", Kind::Timestamp),
     given("vpn_configs", "id", Kind::Integer),
     given("vpn_configs", "user_id", Kind::Integer),
     given("vpn_configs", "marzban_user_id", Kind::Text),
@@ -112,16 +124,17 @@ const COLUMNS_OF_THE_BOT: [Column; 15] = [
     added("vpn_configs", "is_active", Kind::Boolean),
     added("vpn_configs", "traffic_used", Kind::BigInteger),
     added("vpn_configs", "last_connected_at", Kind::Timestamp),
-    added("vpn_configs", "updated_at", Kind::AnyTimestamp),
+    added("vpn_configs", "updated_at", Kind::Timestamp),
 ];
 
 /// The columns by which the statements find rows.
-const LOOKED_UP: [(&str, &str); 5] = [
+const LOOKED_UP: [(&str, &str); 6] = [
     ("users", "id"),
     ("subscriptions", "id"),
     ("subscriptions", "user_id"),
     ("vpn_configs", "id"),
     ("vpn_configs", "user_id"),
+    ("vpn_configs", "marzban_user_id"),
 ];
 
 #[derive(QueryableByName)]
@@ -134,6 +147,8 @@ struct ColumnRow {
     type_name: String,
     #[diesel(sql_type = Bool)]
     is_enum: bool,
+    #[diesel(sql_type = Array<Text>)]
+    words: Vec<String>,
     #[diesel(sql_type = Text)]
     shown_type: String,
     #[diesel(sql_type = Bool)]
@@ -141,23 +156,22 @@ struct ColumnRow {
 }
 
 /// A column as it is.
-struct Found {
-    type_name: String,
+pub(super) struct Found {
+    pub(super) type_name: String,
     is_enum: bool,
-    shown_type: String,
+    /// The words of an enum.
+    words: Vec<String>,
+    pub(super) shown_type: String,
     is_indexed: bool,
 }
 
 /// The tables as they are: their columns by name.
-struct Schema(HashMap<String, HashMap<String, Found>>);
+pub(super) struct Schema(HashMap<String, HashMap<String, Found>>);
 
 impl Schema {
     async fn read(connection: &mut AsyncPgConnection) -> Result<Self, StoreError> {
         let own = OWN_TABLES.iter().map(|(table, _)| *table);
-        let tables: Vec<&str> = ["users", "subscriptions", "vpn_configs"]
-            .into_iter()
-            .chain(own)
-            .collect();
+        let tables: Vec<&str> = BOT_TABLES.into_iter().chain(own).collect();
         let rows: Vec<ColumnRow> = sql_query(COLUMNS)
             .bind::<Array<Text>, _>(tables)
             .load(connection)
@@ -169,6 +183,7 @@ impl Schema {
             column_name,
             type_name,
             is_enum,
+            words,
             shown_type,
             is_indexed,
         } in rows
@@ -176,6 +191,7 @@ impl Schema {
             let found = Found {
                 type_name,
                 is_enum,
+                words,
                 shown_type,
                 is_indexed,
             };
@@ -188,24 +204,71 @@ impl Schema {
         self.0.contains_key(table)
     }
 
-    fn column(&self, column: &Column) -> Option<&Found> {
-        self.0.get(column.table)?.get(column.name)
+    /// A column by its name.
+    pub(super) fn find(&self, table: &str, column: &str) -> Option<&Found> {
+        self.0.get(table)?.get(column)
     }
 
-    /// What of the bot's own is missing and cannot be added.
-    fn lacks(&self) -> Vec<String> {
-        let mut lacks = Vec::new();
-        for table in ["users", "subscriptions", "vpn_configs"] {
-            if !self.has(table) {
-                lacks.push(format!("table {table} is missing from the search_path"));
-            }
+    fn column(&self, column: &Column) -> Option<&Found> {
+        self.find(column.table, column.name)
+    }
+
+    /// What of the bot's own keeps a job from running and is not mended by `migrate`.
+    fn problems(&self) -> Vec<String> {
+        let missing = BOT_TABLES.into_iter().filter(|table| !self.has(table));
+        let mut problems: Vec<String> = missing
+            .map(|table| format!("table {table} is missing from the search_path"))
+            .collect();
+        let columns = COLUMNS_OF_THE_BOT.iter().filter(|column| self.has(column.table));
+        problems.extend(columns.filter_map(|column| self.problem(column)));
+        problems
+    }
+
+    fn problem(&self, column: &Column) -> Option<String> {
+        let Column {
+            table,
+            name,
+            kind,
+            addable,
+        } = column;
+        let Some(found) = self.column(column) else {
+            return (!addable).then(|| format!("column {table}.{name} is missing"));
+        };
+        let shown = &found.shown_type;
+        if !kind.accepts(found) {
+            let remedy = kind.remedy(table, name, found);
+            let of_enum = if found.is_enum { "the enum " } else { "" };
+            return Some(format!(
+                "column {table}.{name} is {of_enum}{shown} and must be {}{remedy}",
+                kind.sql()
+            ));
         }
-        for column in &COLUMNS_OF_THE_BOT {
-            if self.has(column.table) && self.column(column).is_none() && !column.addable {
-                lacks.push(format!("column {}.{} is missing", column.table, column.name));
-            }
-        }
-        lacks
+        let has_word = found
+            .words
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case("expired"));
+        (matches!(kind, Kind::Status) && found.is_enum && !has_word)
+            .then(|| format!("column {table}.{name} is the enum {shown}, which has no word for expired"))
+    }
+
+    /// What is missing and is created by `migrate`: columns with their definitions, then tables with their scripts.
+    fn addable(&self) -> Vec<(String, String)> {
+        let columns = COLUMNS_OF_THE_BOT
+            .iter()
+            .filter(|column| column.addable && self.has(column.table) && self.column(column).is_none())
+            .map(
+                |Column {
+                     table, name, kind, ..
+                 }| {
+                    let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", kind.sql());
+                    (format!("{table}.{name}"), add)
+                },
+            );
+        let tables = OWN_TABLES
+            .into_iter()
+            .filter(|(table, _)| !self.has(table))
+            .map(|(table, script)| (table.to_owned(), script.to_owned()));
+        columns.chain(tables).collect()
     }
 
     /// What would create the indexes that the statements need and that are not there.
@@ -221,38 +284,29 @@ impl Schema {
     }
 }
 
+/// Checks that the tables fit, and remembers what they are like.
 pub(super) async fn verify(pool: &Pool) -> Result<(), StoreError> {
+    let schema = read(pool).await?;
+    pool.remember(Catalogue::of(&schema));
+    let mut problems = schema.problems();
+    problems.extend(schema.addable().into_iter().map(|(name, _)| {
+        let what = if name.contains('.') { "column" } else { "table" };
+        format!("{what} {name} is missing: run migrate")
+    }));
+    fits(&problems)
+}
+
+/// What the tables are like, read again.
+pub(super) async fn catalogue(pool: &Pool) -> Result<Arc<Catalogue>, StoreError> {
+    let schema = read(pool).await?;
+    Ok(pool.remember(Catalogue::of(&schema)))
+}
+
+async fn read(pool: &Pool) -> Result<Schema, StoreError> {
     let mut lease = Lease::take(pool).await?;
     let schema = Schema::read(lease.connection()?).await?;
     lease.give_back();
-    let mut problems = schema.lacks();
-    for column in &COLUMNS_OF_THE_BOT {
-        let Column {
-            table,
-            name,
-            kind,
-            addable,
-        } = column;
-        match schema.column(column) {
-            Some(found) if !kind.accepts(&found.type_name) => problems.push(format!(
-                "column {table}.{name} is {}{shown} and must be {wanted}: ALTER TABLE {table} ALTER COLUMN {name} TYPE {wanted}{conversion}",
-                if found.is_enum { "the enum " } else { "" },
-                shown = found.shown_type,
-                wanted = kind.sql(),
-                conversion = kind.conversion(name, found),
-            )),
-            None if *addable && schema.has(table) => {
-                problems.push(format!("column {table}.{name} is missing: run migrate"));
-            }
-            Some(_) | None => {}
-        }
-    }
-    for (table, _) in OWN_TABLES {
-        if !schema.has(table) {
-            problems.push(format!("table {table} is missing: run migrate"));
-        }
-    }
-    fits(&problems)
+    Ok(schema)
 }
 
 fn fits(problems: &[String]) -> Result<(), StoreError> {
@@ -267,40 +321,9 @@ fn fits(problems: &[String]) -> Result<(), StoreError> {
 
 pub(super) async fn migrate(pool: &Pool) -> Result<Migration, StoreError> {
     let mut transaction = Transaction::begin(pool).await?;
-    let connection = transaction.connection()?;
-    connection
-        .batch_execute(BEGIN_MIGRATION)
-        .await
-        .map_err(failed("cannot begin the migration"))?;
-    let schema = Schema::read(connection).await?;
-    fits(&schema.lacks())?;
-    let mut migration = Migration {
-        missing_indexes: schema.missing_indexes(),
-        ..Migration::default()
-    };
-    for column in &COLUMNS_OF_THE_BOT {
-        let Column {
-            table, name, kind, ..
-        } = column;
-        if schema.column(column).is_none() {
-            let add = format!("ALTER TABLE {table} ADD COLUMN {name} {}", kind.sql());
-            connection
-                .batch_execute(&add)
-                .await
-                .map_err(failed("cannot add a column"))?;
-            migration.created.push(format!("{table}.{name}"));
-        }
-    }
-    for (table, script) in OWN_TABLES {
-        if !schema.has(table) {
-            connection
-                .batch_execute(script)
-                .await
-                .map_err(failed("cannot create a table"))?;
-            migration.created.push(table.to_owned());
-        }
-    }
-    transaction.commit().await?;
+    let migrated = create_missing(transaction.connection()?).await;
+    let (migration, catalogue) = transaction.end(migrated).await?;
+    pool.remember(catalogue);
     for statement in &migration.missing_indexes {
         tracing::warn!(
             statement,
@@ -308,4 +331,27 @@ pub(super) async fn migrate(pool: &Pool) -> Result<Migration, StoreError> {
         );
     }
     Ok(migration)
+}
+
+/// Creates what is missing, unless a job could not run even then: nothing is created for a database that does not fit.
+async fn create_missing(connection: &mut AsyncPgConnection) -> Result<(Migration, Catalogue), StoreError> {
+    connection
+        .batch_execute(BEGIN_MIGRATION)
+        .await
+        .map_err(failed("cannot begin the migration"))?;
+    let schema = Schema::read(connection).await?;
+    fits(&schema.problems())?;
+    let mut migration = Migration {
+        missing_indexes: schema.missing_indexes(),
+        ..Migration::default()
+    };
+    for (name, script) in schema.addable() {
+        connection
+            .batch_execute(&script)
+            .await
+            .map_err(failed("cannot create a table or add a column"))?;
+        migration.created.push(name);
+    }
+    let catalogue = Catalogue::of(&Schema::read(connection).await?);
+    Ok((migration, catalogue))
 }

@@ -1,38 +1,57 @@
 //! Writing: compare-and-set in one transaction, which no other writer can enter.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
+use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
-use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::{Connection as _, QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 
-use super::accounts::{self, Row};
 use super::connection::Connection;
+use super::customers::{self, Choice, Unreadable};
 use super::time::naive;
-use crate::account::{Account, AccountId};
+use super::trail;
+use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus};
 use crate::error::StoreError;
-use crate::plan::Change;
+use crate::plan::{Change, EndDate, SubscriptionPatch, VpnConfigPatch};
+use crate::store::listed::{Write, select, undone_trail};
+use crate::store::{PanelUserKey, RunId, Trail};
+use crate::trail::{self as trails, Entry, EntryRecord, Target};
+
+/// What belongs to every write of a call: the panel, the run, and the moment.
+pub(super) struct Call {
+    pub(super) panel: String,
+    pub(super) run: Option<RunId>,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Call {
+    pub(super) fn of(panel: &str, run: Option<RunId>, now: DateTime<Utc>) -> Self {
+        Self {
+            panel: panel.to_owned(),
+            run,
+            now,
+        }
+    }
+}
 
 /// Writes the changes whose expected values hold, and returns their accounts.
 pub(super) async fn apply(
     connection: &Connection,
-    panel: &str,
+    call: Call,
     changes: &[Change],
-    now: DateTime<Utc>,
 ) -> Result<Vec<AccountId>, StoreError> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    let (panel, changes) = (panel.to_owned(), changes.to_vec());
+    let changes = changes.to_vec();
     connection
         .write("cannot write the accounts", move |connection| {
-            let ids: Vec<AccountId> = changes.iter().map(|change| change.account.id).collect();
-            let current = Current::of(accounts::current(connection, &panel, &ids)?);
+            let ids = changes.iter().map(|change| change.account.id).collect();
+            let read = customers::read(connection, &call.panel, Choice::Of(ids))?;
             let mut applied = Vec::new();
-            for change in changes.iter().filter(|change| current.holds(change)) {
-                write_vpn_config(connection, change, now)?;
-                write_subscription(connection, change, now)?;
-                applied.push(change.account.id);
+            for change in read.view(&call.panel, call.now).matching(&changes) {
+                if !read.unreadable().is_expected_by(change) && write(connection, &call, change)? {
+                    applied.push(change.account.id);
+                }
             }
             Ok(applied)
         })
@@ -42,117 +61,179 @@ pub(super) async fn apply(
 /// Clears the name of an account, if it is that name still and nobody has paid since it was read.
 pub(super) async fn unlink(
     connection: &Connection,
-    panel: &str,
+    call: Call,
     account: &Account,
-    now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let (account, panel) = (account.clone(), panel.to_owned());
+    let account = account.clone();
     connection
         .write("cannot unlink the account", move |connection| {
-            let current = Current::of(accounts::current(connection, &panel, &[account.id])?);
-            if !current.is_unpaid_since(&account) {
-                return Ok(false);
-            }
-            // The column may be declared to ignore case; the panel's names do not.
-            let written = sql_query(
-                "UPDATE vpn_configs SET marzban_user_id = NULL, is_active = 0, updated_at = ?1 \
-                 WHERE id = ?2 AND marzban_user_id = ?3 COLLATE BINARY \
-                 AND COALESCE(NULLIF(CAST(panel AS TEXT), ''), 'default') COLLATE BINARY = ?4",
-            )
-            .bind::<Text, _>(naive(now))
-            .bind::<BigInt, _>(account.id.0)
-            .bind::<Text, _>(account.name)
-            .bind::<Text, _>(panel)
-            .execute(connection)?;
-            Ok(written > 0)
+            try_unlink(connection, &call, &account)
         })
         .await
 }
 
-/// The accounts as they are before any change of this call is written, so that the accounts of one user, which
-/// share a subscription, are no conflict to each other.
-struct Current(HashMap<AccountId, CurrentAccount>);
-
-struct CurrentAccount {
-    account: Account,
-    is_vpn_config_readable: bool,
-    is_subscription_readable: bool,
-}
-
-impl Current {
-    fn of(rows: Vec<Row>) -> Self {
-        let current = rows.into_iter().map(|row| {
-            let (is_vpn_config_readable, is_subscription_readable) =
-                (row.is_vpn_config_readable, row.is_subscription_readable);
-            let account = row.into_account();
-            (
-                account.id,
-                CurrentAccount {
-                    account,
-                    is_vpn_config_readable,
-                    is_subscription_readable,
-                },
-            )
-        });
-        Self(current.collect())
-    }
-
-    /// Whether the subscription that governed when the account was read still governs, and is as it was.
-    fn is_unpaid_since(&self, account: &Account) -> bool {
-        self.0.get(&account.id).is_some_and(|current| {
-            current.is_subscription_readable && is_same_subscription(&current.account, account)
+/// Clears the name of an account as [`unlink`] does, and takes it back.
+pub(super) async fn rehearse_unlink(
+    connection: &Connection,
+    call: Call,
+    account: &Account,
+) -> Result<bool, StoreError> {
+    let account = account.clone();
+    connection
+        .rehearse("cannot rehearse to unlink the account", move |connection| {
+            try_unlink(connection, &call, &account)
         })
-    }
+        .await
+}
 
-    fn holds(&self, change: &Change) -> bool {
-        let expected = &change.account;
-        let Some(current) = self.0.get(&expected.id) else {
-            return false;
-        };
-        // A change of a subscription that is not there cannot be written, so it must not be half written.
-        let has_target = change.subscription.is_empty() || expected.subscription.is_some();
-        has_target
-            && current.is_vpn_config_readable
-            && is_same_vpn_config(&current.account, expected)
-            && (!change.depends_on_subscription()
-                || current.is_subscription_readable && is_same_subscription(&current.account, expected))
+/// Puts old values back where the rows still have the new ones, and returns the entries of those.
+pub(super) async fn undo(
+    connection: &Connection,
+    call: Call,
+    entries: &[EntryRecord],
+) -> Result<Vec<i64>, StoreError> {
+    let entries = entries.to_vec();
+    connection
+        .write("cannot undo the changes", move |connection| {
+            let undone = write_back(connection, &entries, call.now)?;
+            let users: Vec<PanelUserKey> = entries.iter().map(panel_user).collect();
+            let memory = select::memory(trail::remembered(connection, &users)?);
+            trail::record(connection, &call, &undone_trail(&entries, &undone, &memory))?;
+            Ok(undone)
+        })
+        .await
+}
+
+fn panel_user(record: &EntryRecord) -> PanelUserKey {
+    PanelUserKey {
+        panel: record.panel.clone(),
+        username: record.entry.username.clone(),
     }
 }
 
-fn is_same_vpn_config(current: &Account, expected: &Account) -> bool {
-    current.name == expected.name
-        && current.is_active == expected.is_active
-        && current.traffic_used == expected.traffic_used
-        && is_same_time(current.last_connected_at, expected.last_connected_at)
-}
-
-fn is_same_subscription(current: &Account, expected: &Account) -> bool {
-    match (&current.subscription, &expected.subscription) {
-        (None, None) => true,
-        (Some(current), Some(expected)) => {
-            current.id == expected.id
-                && current.status == expected.status
-                && is_same_time(current.end_date, expected.end_date)
+/// Writes a change with its trail; false, and nothing written, where the database did not write a row after all.
+fn write(connection: &mut SqliteConnection, call: &Call, change: &Change) -> QueryResult<bool> {
+    let written = connection.transaction(|connection| {
+        if !write_rows(connection, change, call.now)? {
+            return Err(DieselError::RollbackTransaction);
         }
-        (None, Some(_)) | (Some(_), None) => false,
+        let account = &change.account;
+        let agreement = change.agreement.clone();
+        let agreements = agreement.map(|agreement| (account.name.clone(), account.revision, Some(agreement)));
+        let trail = Trail {
+            agreements: agreements.into_iter().collect(),
+            entries: trails::entries(change),
+        };
+        trail::record(connection, call, &trail)
+    });
+    match written {
+        Ok(()) => Ok(true),
+        Err(DieselError::RollbackTransaction) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// Compares to the microsecond, which is what the columns hold.
-fn is_same_time(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> bool {
-    one.map(|time| time.timestamp_micros()) == other.map(|time| time.timestamp_micros())
+/// Writes the rows of a change; false where one was not written.
+fn write_rows(connection: &mut SqliteConnection, change: &Change, now: DateTime<Utc>) -> QueryResult<bool> {
+    let patch = change.vpn_config;
+    if !patch.is_empty() && !write_vpn_config(connection, change.account.id, patch, now)? {
+        return Ok(false);
+    }
+    if let Some(subscription) = &change.account.subscription
+        && !change.subscription.is_empty()
+    {
+        let patch = &change.subscription;
+        let word = patch.status.as_ref().map(|status| subscription.spell(status));
+        if !write_subscription(connection, subscription.id, patch, word, now)? {
+            return Ok(false);
+        }
+    }
+    for expired in &change.also_expired {
+        let word = Some(expired.spell(&SubscriptionStatus::Expired));
+        if !write_subscription(connection, expired.id, &SubscriptionPatch::default(), word, now)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn try_unlink(connection: &mut SqliteConnection, call: &Call, account: &Account) -> QueryResult<bool> {
+    let read = customers::read(connection, &call.panel, Choice::Of(vec![account.id]))?;
+    let view = read.view(&call.panel, call.now);
+    if !view.may_unlink(account) || read.hinders_unlinking(&call.panel, account) {
+        return Ok(false);
+    }
+    let written = sql_query(
+        "UPDATE vpn_configs SET marzban_user_id = NULL, is_active = 0, updated_at = ?1 WHERE id = ?2",
+    )
+    .bind::<Text, _>(naive(call.now))
+    .bind::<BigInt, _>(account.id.0)
+    .execute(connection)?;
+    if written == 0 {
+        return Ok(false);
+    }
+    let entry = Entry::of(account, Target::Username, "cleaned");
+    let mut trail = Trail {
+        entries: vec![entry.values(Some(account.name.clone()), None)],
+        ..Trail::default()
+    };
+    if !view.is_named_elsewhere(account) {
+        trail
+            .agreements
+            .push((account.name.clone(), account.revision, None));
+    }
+    trail::record(connection, call, &trail)?;
+    Ok(true)
+}
+
+/// Writes the old values of entries, and returns the ids of those that were written.
+fn write_back(
+    connection: &mut SqliteConnection,
+    entries: &[EntryRecord],
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<i64>> {
+    let subscription = |record: &EntryRecord| match record.entry.target {
+        Target::Status(id) | Target::EndDate(id) => Some(id),
+        _ => None,
+    };
+    let accounts: Vec<AccountId> = entries.iter().map(|record| record.entry.account).collect();
+    let subscriptions: Vec<SubscriptionId> = entries.iter().filter_map(subscription).collect();
+    let (customers, unreadable) = customers::owners(connection, &accounts, &subscriptions)?;
+    let mut undone = Vec::new();
+    for (id, write, word) in select::undo(&customers, entries) {
+        if write_one_back(connection, &unreadable, write, word, now)? {
+            undone.push(id);
+        }
+    }
+    Ok(undone)
+}
+
+fn write_one_back(
+    connection: &mut SqliteConnection,
+    unreadable: &Unreadable,
+    write: Write,
+    word: String,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    match write {
+        Write::Login(id, patch) if !unreadable.has_account(id) => {
+            write_vpn_config(connection, id, patch, now)
+        }
+        Write::Subscription(id, patch) if !unreadable.has_subscription(id) => {
+            let word = patch.status.is_some().then_some(word);
+            write_subscription(connection, id, &patch, word, now)
+        }
+        Write::Login(..) | Write::Subscription(..) | Write::Unlink(_) => Ok(false),
+    }
 }
 
 fn write_vpn_config(
     connection: &mut SqliteConnection,
-    change: &Change,
+    id: AccountId,
+    patch: VpnConfigPatch,
     now: DateTime<Utc>,
-) -> QueryResult<()> {
-    let patch = change.vpn_config;
-    if patch.is_empty() {
-        return Ok(());
-    }
-    sql_query(
+) -> QueryResult<bool> {
+    let written = sql_query(
         "UPDATE vpn_configs SET is_active = COALESCE(?1, is_active), traffic_used = COALESCE(?2, traffic_used), \
          last_connected_at = COALESCE(?3, last_connected_at), updated_at = ?4 WHERE id = ?5",
     )
@@ -160,36 +241,29 @@ fn write_vpn_config(
     .bind::<Nullable<BigInt>, _>(patch.traffic_used)
     .bind::<Nullable<Text>, _>(patch.last_connected_at.map(naive))
     .bind::<Text, _>(naive(now))
-    .bind::<BigInt, _>(change.account.id.0)
+    .bind::<BigInt, _>(id.0)
     .execute(connection)?;
-    Ok(())
+    Ok(written > 0)
 }
 
+/// Writes the end of a patch, and a status in the bot's spelling.
 fn write_subscription(
     connection: &mut SqliteConnection,
-    change: &Change,
+    id: SubscriptionId,
+    patch: &SubscriptionPatch,
+    word: Option<String>,
     now: DateTime<Utc>,
-) -> QueryResult<()> {
-    let patch = &change.subscription;
-    let Some(subscription) = &change.account.subscription else {
-        return Ok(());
-    };
-    if patch.is_empty() {
-        return Ok(());
-    }
-    sql_query(
+) -> QueryResult<bool> {
+    let end_date = patch.end_date.and_then(EndDate::as_column);
+    let written = sql_query(
         "UPDATE subscriptions SET status = COALESCE(?1, status), \
          end_date = CASE WHEN ?2 THEN ?3 ELSE end_date END, updated_at = ?4 WHERE id = ?5",
     )
-    .bind::<Nullable<Text>, _>(patch.status.as_ref().map(|status| status.as_str().to_owned()))
+    .bind::<Nullable<Text>, _>(word)
     .bind::<Bool, _>(patch.end_date.is_some())
-    .bind::<Nullable<Text>, _>(
-        patch
-            .end_date
-            .and_then(|end_date| end_date.as_column().map(naive)),
-    )
+    .bind::<Nullable<Text>, _>(end_date.map(naive))
     .bind::<Text, _>(naive(now))
-    .bind::<BigInt, _>(subscription.id.0)
+    .bind::<BigInt, _>(id.0)
     .execute(connection)?;
-    Ok(())
+    Ok(written > 0)
 }

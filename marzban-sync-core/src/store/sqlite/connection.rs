@@ -1,6 +1,7 @@
 //! One connection, whose work is done on a thread that may block.
 
 use std::fmt;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
@@ -9,12 +10,10 @@ use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use tokio::sync::Mutex;
 
 use super::location::Location;
-use super::time;
 use crate::error::{StoreError, StoreErrorKind};
 
-/// Set before anything else; a file that is no database fails here. The journal mode is the bot's to choose, as it
-/// stays in the file.
-const SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA schema_version;";
+/// How long a statement waits for the bot's own writes, unless it is told otherwise.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connection of a store.
 pub(super) struct Connection {
@@ -56,6 +55,43 @@ impl Connection {
             .map_err(|error| store_error(what, error))
     }
 
+    /// Lets every statement from now on wait so long for the bot's own writes.
+    pub(super) async fn set_busy_timeout(&self, timeout: Duration) -> Result<(), StoreError> {
+        self.run("cannot set how long to wait for locks", move |connection| {
+            connection.batch_execute(&busy_timeout(timeout))
+        })
+        .await
+    }
+
+    /// Runs a task that reads, all of it as of one moment.
+    pub(super) async fn read<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        task: impl FnOnce(&mut SqliteConnection) -> QueryResult<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.run(what, |connection| connection.transaction(task)).await
+    }
+
+    /// Runs a task as [`write`](Self::write) does, and takes back what it has written.
+    pub(super) async fn rehearse<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        task: impl FnOnce(&mut SqliteConnection) -> QueryResult<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.run(what, |connection| {
+            let mut outcome = None;
+            let rolled_back = connection.immediate_transaction(|connection| {
+                outcome = Some(task(connection)?);
+                Err::<(), _>(DieselError::RollbackTransaction)
+            });
+            match (outcome, rolled_back) {
+                (Some(outcome), Err(DieselError::RollbackTransaction)) => Ok(outcome),
+                (_, rolled_back) => Err(rolled_back.err().unwrap_or(DieselError::NotInTransaction)),
+            }
+        })
+        .await
+    }
+
     /// Runs a task in a transaction that is the only writer from its beginning: whole, or not at all.
     pub(super) async fn write<R: Send + 'static>(
         &self,
@@ -74,9 +110,15 @@ enum Refusal {
 
 fn establish(uri: &str) -> Result<SqliteConnection, Refusal> {
     let mut connection = SqliteConnection::establish(uri).map_err(Refusal::Open)?;
-    connection.batch_execute(SETTINGS).map_err(Refusal::Use)?;
-    time::register(&mut connection).map_err(Refusal::Use)?;
+    // A file that is no database fails here. The journal mode is the bot's to choose, as it stays in the file.
+    let settings = format!("{} PRAGMA schema_version;", busy_timeout(BUSY_TIMEOUT));
+    connection.batch_execute(&settings).map_err(Refusal::Use)?;
     Ok(connection)
+}
+
+fn busy_timeout(timeout: Duration) -> String {
+    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    format!("PRAGMA busy_timeout = {milliseconds};")
 }
 
 /// What a failure of SQLite is to the caller.
@@ -90,7 +132,9 @@ fn store_error(what: &str, error: DieselError) -> StoreError {
         DieselError::DatabaseError(_, information) => {
             let words = information.message();
             let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
-            if says(&[
+            if says(&["database is locked", "table is locked"]) {
+                StoreErrorKind::Contended
+            } else if says(&[
                 "locked",
                 "unable to open",
                 "disk I/O",

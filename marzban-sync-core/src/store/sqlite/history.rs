@@ -70,7 +70,7 @@ pub(super) async fn runs(connection: &Connection, query: &RunQuery) -> Result<Ve
             sql_query(format!(
                 "SELECT id, job, panel, started_at, finished_at, outcome, report FROM marzban_sync_runs \
                  WHERE panel = coalesce(?1, panel) AND job = coalesce(?2, job) AND outcome = coalesce(?3, outcome) \
-                 AND job IN ({jobs}) ORDER BY started_at DESC, id DESC LIMIT ?4",
+                 AND job IN ({jobs}) ORDER BY id DESC LIMIT ?4",
             ))
             .bind::<Nullable<Text>, _>(query.panel)
             .bind::<Nullable<Text>, _>(query.job.map(Job::as_str))
@@ -90,7 +90,7 @@ pub(super) async fn latest_runs(
         .run("cannot read the latest runs", move |connection| {
             sql_query(
                 "SELECT id, job, panel, started_at, finished_at, outcome, report FROM ( \
-                     SELECT *, row_number() OVER (PARTITION BY panel, job ORDER BY started_at DESC, id DESC) AS place \
+                     SELECT *, row_number() OVER (PARTITION BY panel, job ORDER BY id DESC) AS place \
                      FROM marzban_sync_runs WHERE outcome = coalesce(?1, outcome) \
                  ) WHERE place = 1",
             )
@@ -156,7 +156,7 @@ pub(super) async fn forget(
                  AND (old.outcome <> 'completed' OR EXISTS ( \
                      SELECT 1 FROM marzban_sync_runs AS later \
                      WHERE later.job = old.job AND later.panel = old.panel AND later.outcome = 'completed' \
-                     AND (later.started_at, later.id) > (old.started_at, old.id) \
+                     AND later.id > old.id \
                  ))",
             )
             .bind::<Text, _>(&panel)
@@ -166,7 +166,11 @@ pub(super) async fn forget(
                 .bind::<Text, _>(&panel)
                 .bind::<Text, _>(&before)
                 .execute(connection)?;
-            Ok(runs + stats)
+            let entries = sql_query("DELETE FROM marzban_sync_changes WHERE panel = ?1 AND changed_at < ?2")
+                .bind::<Text, _>(&panel)
+                .bind::<Text, _>(&before)
+                .execute(connection)?;
+            Ok(runs + stats + entries)
         })
         .await?;
     Ok(forgotten as u64)

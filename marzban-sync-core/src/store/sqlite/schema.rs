@@ -1,6 +1,6 @@
 //! What the tables must have, and adding what may be added.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
@@ -11,9 +11,11 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::store::Migration;
 
 /// The library's own tables, and the script that creates each.
-const OWN_TABLES: [(&str, &str); 2] = [
+const OWN_TABLES: [(&str, &str); 4] = [
     ("marzban_sync_runs", include_str!("runs.sql")),
     ("marzban_system_stats", include_str!("system_stats.sql")),
+    ("marzban_sync_agreements", include_str!("agreements.sql")),
+    ("marzban_sync_changes", include_str!("changes.sql")),
 ];
 
 /// What of the bot's tables must be there, as only the bot can know its values.
@@ -21,6 +23,16 @@ const GIVEN_COLUMNS: [(&str, &[&str]); 3] = [
     ("users", &["id", "telegram_id"]),
     ("subscriptions", &["id", "user_id", "status"]),
     ("vpn_configs", &["id", "user_id", "marzban_user_id"]),
+];
+
+/// The keys, which must be whole numbers where they are there.
+const KEYS: [(&str, &str); 6] = [
+    ("users", "id"),
+    ("subscriptions", "id"),
+    ("subscriptions", "user_id"),
+    ("vpn_configs", "id"),
+    ("vpn_configs", "user_id"),
+    ("vpn_configs", "subscription_id"),
 ];
 
 /// What `migrate` adds to the bot's tables, as nullable columns of these types.
@@ -34,30 +46,30 @@ const ADDED_COLUMNS: [(&str, &str, &str); 7] = [
     ("vpn_configs", "updated_at", "TIMESTAMP"),
 ];
 
-/// The tables as they are, and the names of their columns; names are in small letters, as SQLite ignores their case.
-struct Schema(HashMap<String, HashSet<String>>);
+/// The tables as they are, and the declared types of their columns; names are in small letters, as SQLite ignores their
+/// case.
+struct Schema(HashMap<String, HashMap<String, String>>);
 
 impl Schema {
     fn read(connection: &mut SqliteConnection) -> QueryResult<Self> {
         #[derive(QueryableByName)]
         struct Column {
             #[diesel(sql_type = Text)]
-            table_name: String,
+            of_table: String,
             #[diesel(sql_type = Text)]
-            column_name: String,
+            name: String,
+            #[diesel(sql_type = Text)]
+            declared_type: String,
         }
         let columns: Vec<Column> = sql_query(
-            "SELECT lower(t.name) AS table_name, lower(c.name) AS column_name \
+            "SELECT lower(t.name) AS of_table, lower(c.name) AS name, c.type AS declared_type \
              FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'",
         )
         .load(connection)?;
-        let mut tables: HashMap<String, HashSet<String>> = HashMap::new();
-        for Column {
-            table_name,
-            column_name,
-        } in columns
-        {
-            tables.entry(table_name).or_default().insert(column_name);
+        let mut tables: HashMap<String, HashMap<String, String>> = HashMap::new();
+        for column in columns {
+            let table = tables.entry(column.of_table).or_default();
+            table.insert(column.name, column.declared_type);
         }
         Ok(Self(tables))
     }
@@ -66,8 +78,38 @@ impl Schema {
         self.0.contains_key(table)
     }
 
+    fn declared_type(&self, table: &str, column: &str) -> Option<&str> {
+        self.0.get(table)?.get(column).map(String::as_str)
+    }
+
     fn has_column(&self, table: &str, column: &str) -> bool {
-        self.0.get(table).is_some_and(|columns| columns.contains(column))
+        self.declared_type(table, column).is_some()
+    }
+
+    /// Why no job could run, whatever `migrate` adds; none when it could.
+    fn refusal(&self) -> Option<String> {
+        let lacks = self.lacks();
+        if !lacks.is_empty() {
+            return Some(format!(
+                "the database lacks {}, which are the bot's to make: check that this is its database",
+                lacks.join(", ")
+            ));
+        }
+        let keys = self.other_keys();
+        if !keys.is_empty() {
+            return Some(format!(
+                "the keys {} are declared as something else than whole numbers, by which alone this store finds a row: \
+                 give the tables integer keys",
+                keys.join(", ")
+            ));
+        }
+        let foreign = self.foreign();
+        (!foreign.is_empty()).then(|| {
+            format!(
+                "the database has {}, but not as this version makes them: rename what is there, and run `migrate`",
+                foreign.join(", ")
+            )
+        })
     }
 
     /// What is missing of the bot's own, which nobody but the bot can add.
@@ -82,6 +124,27 @@ impl Schema {
             lacks.extend(missing.map(|column| format!("the column {table}.{column}")));
         }
         lacks
+    }
+
+    /// The keys that hold something else than whole numbers, such as UUIDs.
+    fn other_keys(&self) -> Vec<String> {
+        let keys = KEYS.into_iter().filter_map(|(table, column)| {
+            let declared = self.declared_type(table, column)?;
+            (!may_be_integer(declared)).then(|| format!("{table}.{column} ({declared})"))
+        });
+        keys.collect()
+    }
+
+    /// Tables with the names of the library's own, but without their columns.
+    fn foreign(&self) -> Vec<&'static str> {
+        let is_foreign = |table: &str, script: &str| {
+            let mut columns = columns_of(script);
+            self.has_table(table) && columns.any(|column| !self.has_column(table, column))
+        };
+        let foreign = OWN_TABLES
+            .into_iter()
+            .filter(|(table, script)| is_foreign(table, script));
+        foreign.map(|(table, _)| table).collect()
     }
 
     /// What is missing and can be created: its name, and the statements that create it.
@@ -103,55 +166,61 @@ impl Schema {
     }
 }
 
+/// Whether a column that is declared so holds whole numbers; one without a type holds what it is given.
+fn may_be_integer(declared: &str) -> bool {
+    let declared = declared.to_uppercase();
+    declared.is_empty()
+        || ["INT", "SERIAL", "NUM", "DECIMAL"]
+            .iter()
+            .any(|word| declared.contains(word))
+}
+
+/// The columns that a script gives its table: the first word of each indented line that begins in small letters.
+fn columns_of(script: &str) -> impl Iterator<Item = &str> {
+    let indented = script.lines().filter_map(|line| line.strip_prefix("    "));
+    let names = indented.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| name.starts_with(|first: char| first.is_ascii_lowercase()))
+}
+
 /// Checks that everything is there.
 pub(super) async fn verify(connection: &Connection) -> Result<(), StoreError> {
     let schema = connection.run("cannot read the schema", Schema::read).await?;
-    refuse_lacking(&schema.lacks())?;
+    refuse(schema.refusal())?;
     let missing: Vec<String> = schema.creatable().into_iter().map(|(name, _)| name).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(StoreError::new(
-        StoreErrorKind::Schema,
-        format!(
-            "the database lacks {}: run `migrate` to add what is missing",
-            missing.join(", ")
-        ),
-    ))
+    refuse(Some(format!(
+        "the database lacks {}: run `migrate` to add what is missing",
+        missing.join(", ")
+    )))
 }
 
 /// Creates what is missing, all of it or nothing.
 pub(super) async fn migrate(connection: &Connection) -> Result<Migration, StoreError> {
-    let (lacks, created) = connection
+    let (refusal, created) = connection
         .write("cannot migrate the database", |connection| {
             let schema = Schema::read(connection)?;
-            let lacks = schema.lacks();
+            let refusal = schema.refusal();
             let mut created = Vec::new();
-            if lacks.is_empty() {
+            if refusal.is_none() {
                 for (name, script) in schema.creatable() {
                     connection.batch_execute(&script)?;
                     created.push(name);
                 }
             }
-            Ok((lacks, created))
+            Ok((refusal, created))
         })
         .await?;
-    refuse_lacking(&lacks)?;
+    refuse(refusal)?;
     Ok(Migration {
         created,
         ..Migration::default()
     })
 }
 
-fn refuse_lacking(lacks: &[String]) -> Result<(), StoreError> {
-    if lacks.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::new(
-        StoreErrorKind::Schema,
-        format!(
-            "the database lacks {}, which are the bot's to make: check that this is its database",
-            lacks.join(", ")
-        ),
-    ))
+fn refuse(refusal: Option<String>) -> Result<(), StoreError> {
+    refusal.map_or(Ok(()), |refusal| {
+        Err(StoreError::new(StoreErrorKind::Schema, refusal))
+    })
 }

@@ -1,23 +1,6 @@
 //! Times as the texts that SQLite holds.
 
 use chrono::{DateTime, FixedOffset, NaiveDateTime, NaiveTime, TimeDelta, Utc};
-use diesel::sql_types::{Nullable, Text};
-use diesel::{QueryResult, SqliteConnection};
-
-#[diesel::declare_sql_function]
-extern "SQL" {
-    /// The moment that a text names, in microseconds since the epoch; null when it names none.
-    fn marzban_time(text: Nullable<Text>) -> Nullable<BigInt>;
-}
-
-/// Teaches the connection `marzban_time`, so that SQL compares times by the very same reading as Rust.
-pub(super) fn register(connection: &mut SqliteConnection) -> QueryResult<()> {
-    marzban_time_utils::register_impl(connection, |text: Option<String>| {
-        text.as_deref()
-            .and_then(parse)
-            .map(|time| time.timestamp_micros())
-    })
-}
 
 /// Reads a time of day and date; without an offset it is UTC.
 pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {

@@ -14,10 +14,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::observation::{Observation, PanelStatus, PanelUser};
 use crate::panel::Panel;
 
+mod changes;
 mod faults;
 mod lists;
 mod users;
 
+pub use changes::*;
 pub use faults::*;
 pub use lists::*;
 pub use users::*;
@@ -39,11 +41,22 @@ pub trait Fixture: Send + Sync {
     /// Makes a user with these facts, or as many of them as the panel lets one set, in the place of one with that name.
     async fn put(&self, name: &str, user: &PanelUser);
 
+    /// Gives a user a next plan, a data limit that it has not reached, and a note, whatever its status and as far as
+    /// the panel knows such.
+    async fn furnish(&self, name: &str);
+
+    /// All that the panel keeps of a user and that no [`PanelUser`] has, [`furnish`](Self::furnish)ed or not: in any
+    /// words, which are the same as long as all of it is.
+    async fn rest(&self, name: &str) -> String;
+
     /// Whether there is such a user, whoever may see it.
     async fn has(&self, name: &str) -> bool;
 
     /// Takes a user out, whatever is wrong with it.
     async fn remove(&self, name: &str);
+
+    /// Sets the panel's own clock.
+    async fn set_clock(&self, now: DateTime<Utc>);
 
     /// Spoils something, as [`can`](Self::can) has promised.
     async fn plant(&self, fault: Fault<'_>);
@@ -68,6 +81,12 @@ pub enum Ability {
     Ownerless,
     /// [`Fault::Outage`].
     Outages,
+    /// [`Fault::LostAnswer`] and [`Fault::LostChange`].
+    Losses,
+    /// A user has more to it than its facts, which [`Fixture::furnish`] sets and [`Fixture::rest`] tells.
+    Furniture,
+    /// [`Fixture::set_clock`].
+    Clock,
 }
 
 /// Something that a fixture spoils.
@@ -82,6 +101,10 @@ pub enum Fault<'a> {
     Ownerless(&'a str),
     /// From now on the panel answers nothing.
     Outage,
+    /// The panel makes the next change of this user, and its answer is lost.
+    LostAnswer(&'a str),
+    /// The next change of this user is lost, and with it the answer.
+    LostChange(&'a str),
 }
 
 /// A law by its name, and what it needs.
@@ -225,12 +248,25 @@ macro_rules! panel_conformance {
             a_user_made_anew_was_made_at_another_time [Facts]
             a_deletion_takes_the_user_and_no_other []
             a_user_that_is_gone_is_deleted_again_without_an_error []
-            a_census_knows_who_is_not_active [Facts]
             the_figures_of_the_panel_are_read []
+            the_date_is_that_of_the_last_answer [Clock]
             a_user_that_cannot_be_rendered_spoils_no_other [Poison]
             a_user_of_another_admin_is_not_permitted [OtherAdmins]
             a_deletion_that_is_done_is_a_success_whatever_the_panel_says [Ownerless]
             an_outage_says_nothing_about_a_user [Outages]
+            an_extension_moves_the_end_and_nothing_else [Furniture]
+            an_extension_revives_the_expired_and_leaves_the_limited [Facts Furniture]
+            a_user_that_is_not_as_expected_is_not_extended []
+            only_a_user_whose_time_has_begun_is_extended [Facts]
+            a_user_that_is_gone_is_not_extended []
+            an_end_is_never_moved_earlier []
+            an_extension_can_be_repeated []
+            a_disabled_user_keeps_all_else [Furniture]
+            a_user_that_is_not_as_expected_is_not_disabled []
+            disabling_can_be_repeated []
+            a_user_that_is_not_seen_is_not_changed [Poison OtherAdmins]
+            a_change_that_is_done_is_a_success_whatever_the_panel_says [Losses]
+            a_change_that_may_yet_happen_is_unclear [Losses]
         }
     };
     (@each [tests $fixture:expr] $($law:ident [$($ability:ident)*])+) => {

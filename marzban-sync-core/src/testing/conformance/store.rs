@@ -51,31 +51,45 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::account::{Account, AccountId, SubscriptionId, UserId};
 use crate::history::History;
+use crate::plan::Change;
 use crate::store::{
-    Cursor, DEFAULT_PANEL, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, Scope, Store,
+    Cursor, DEFAULT_PANEL, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey,
+    Remembered, RunId, Store,
 };
 
 mod accounts;
+mod agreements;
 mod conflicts;
+mod governing;
 mod history;
 mod locks;
 mod pages;
 mod panels;
 mod records;
-mod scopes;
+mod sharing;
+mod spelling;
+mod trail;
+mod undoing;
+mod unlinking;
 mod values;
 mod writes;
 
 pub use accounts::*;
+pub use agreements::*;
 pub use conflicts::*;
+pub use governing::*;
 pub use history::*;
 pub use locks::*;
 pub use pages::*;
 pub use panels::*;
 pub use records::*;
-pub use scopes::*;
+pub use sharing::*;
+pub use spelling::*;
+pub use trail::*;
+pub use undoing::*;
+pub use unlinking::*;
 pub use values::*;
 pub use writes::*;
 
@@ -128,11 +142,17 @@ pub trait Fixture: Send + Sync {
     /// subscriptions, then VPN configs. Some laws put in tens of thousands at once.
     async fn insert(&self, bot: &Bot);
 
-    /// All rows of the three tables, each by id.
+    /// All rows of the three tables, each by id; statuses as [`MemorySubscription::spelled`] gives them.
     async fn rows(&self) -> Bot;
 
     /// What the store has recorded of its runs.
     fn history(&self) -> Arc<dyn History>;
+
+    /// Whether the column of a status can hold any spelling of it, as a text can; a bot with words of its own cannot, and
+    /// the laws about spelling are not asked of it.
+    fn keeps_spelling(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
@@ -168,7 +188,8 @@ impl Fixture for MemoryStore {
 
 /// Rows of the bot's three tables.
 ///
-/// Every column but `id`, `user_id` and `status` may be null; names and telegram ids are unique.
+/// Every column but `id`, `user_id` and `status` may be null. Telegram ids are unique; names are not, as rows of several
+/// customers may name one panel user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bot {
     /// `users`.
@@ -199,7 +220,7 @@ impl Bot {
         self.subscriptions.push(MemorySubscription {
             id,
             user_id,
-            status: SubscriptionStatus::from(status),
+            status: MemorySubscription::spelled(status),
             start_date: Some(days(-90)),
             end_date,
             updated_at: Some(days(-30)),
@@ -213,6 +234,7 @@ impl Bot {
             id,
             user_id,
             panel: None,
+            subscription_id: None,
             marzban_user_id: Some(name.to_owned()),
             is_active: Some(true),
             traffic_used: Some(1_000),
@@ -256,18 +278,18 @@ fn days(days: i64) -> DateTime<Utc> {
     now() + TimeDelta::days(days)
 }
 
-/// All accounts of a scope, page by page.
-async fn accounts(store: &dyn Store, scope: Scope, limit: u32) -> Vec<Account> {
-    pages(store, scope, limit).await.concat()
+/// All accounts, page by page.
+async fn accounts(store: &dyn Store, limit: u32) -> Vec<Account> {
+    pages(store, limit).await.concat()
 }
 
-/// The pages of a scope.
-async fn pages(store: &dyn Store, scope: Scope, limit: u32) -> Vec<Vec<Account>> {
+/// All pages.
+async fn pages(store: &dyn Store, limit: u32) -> Vec<Vec<Account>> {
     let mut pages = Vec::new();
     let mut after: Option<Cursor> = None;
     loop {
         let page = store
-            .page_accounts(DEFAULT_PANEL, scope, after, limit)
+            .page_accounts(DEFAULT_PANEL, after, limit, now())
             .await
             .expect("the page is read");
         let place = |cursor: Option<Cursor>| cursor.map(|Cursor(lowest)| lowest);
@@ -284,16 +306,65 @@ async fn pages(store: &dyn Store, scope: Scope, limit: u32) -> Vec<Vec<Account>>
     }
 }
 
-/// One account as it is now.
+/// One account of the default panel as it is now.
 async fn account(store: &dyn Store, id: AccountId) -> Account {
+    account_in(store, DEFAULT_PANEL, id).await
+}
+
+/// One account of a panel as it is now.
+async fn account_in(store: &dyn Store, panel: &str, id: AccountId) -> Account {
     let accounts = store
-        .reload_accounts(DEFAULT_PANEL, Scope::All, &[id])
+        .reload_accounts(panel, &[id], now())
         .await
         .expect("the account is read");
     accounts
         .into_iter()
         .find(|account| account.id == id)
         .expect("the account is there")
+}
+
+/// Applies a change in the default panel, and tells whether it was written.
+async fn is_applied(store: &dyn Store, run: Option<RunId>, change: &Change) -> bool {
+    let applied = store
+        .apply(DEFAULT_PANEL, run, std::slice::from_ref(change), now())
+        .await
+        .expect("a change is applied, or a conflict");
+    assert!(
+        applied.is_empty() || applied == [change.account.id],
+        "{applied:?}"
+    );
+    !applied.is_empty()
+}
+
+/// The account as it is to be once a change has been applied [`now`].
+fn written(change: &Change) -> Account {
+    let mut account = change.applied();
+    if !change.vpn_config.is_empty() {
+        account.updated_at = Some(now());
+    }
+    if let Some(subscription) = account
+        .subscription
+        .as_mut()
+        .filter(|_| !change.subscription.is_empty())
+    {
+        subscription.updated_at = Some(now());
+    }
+    account
+}
+
+/// What is remembered of a user of the default panel.
+async fn remembered(store: &dyn Store, username: &str) -> Option<Remembered> {
+    let found = store.agreements(&[key(DEFAULT_PANEL, username)]).await;
+    let mut found = found.expect("what is remembered is read");
+    assert!(found.len() <= 1, "{found:?}");
+    found.pop()
+}
+
+fn key(panel: &str, username: &str) -> PanelUserKey {
+    PanelUserKey {
+        panel: panel.to_owned(),
+        username: username.to_owned(),
+    }
 }
 
 fn ids(accounts: &[Account]) -> Vec<i64> {
@@ -311,18 +382,22 @@ macro_rules! store_conformance {
     (@laws $($as:tt)*) => {
         $crate::store_conformance! { @each [$($as)*]
             only_rows_with_a_name_are_accounts
-            an_account_carries_its_row_its_user_and_its_subscription
+            an_account_carries_its_row_its_user_and_its_subscriptions
+            every_account_is_read_whatever_its_subscription
             a_user_without_a_subscription_has_none
             an_open_subscription_governs_before_a_later_ended_one
             active_and_trial_are_one_class
             the_latest_end_governs_and_none_is_the_latest
             the_highest_id_breaks_a_tie
-            scope_all_is_every_account
-            scope_subscribed_is_active_trial_and_expired
-            scope_subscribed_looks_at_the_governing_subscription
-            scope_ended_is_all_subscriptions_over_before_the_moment
+            what_has_not_begun_governs_only_alone
+            what_is_pending_governs_only_alone
+            an_account_has_the_subscription_that_it_names
+            words_are_read_without_regard_to_case
+            a_status_is_written_in_the_bots_spelling
+            another_spelling_is_a_conflict
+            accounts_of_others_that_name_the_user_are_sharers
+            sharers_are_of_one_panel_and_one_spelling
             the_count_is_what_the_pages_hold
-            a_reload_keeps_to_the_scope
             nothing_is_one_empty_page
             a_page_of_no_users_is_refused
             pages_of_every_size_are_ordered_complete_and_without_repeats
@@ -332,7 +407,9 @@ macro_rules! store_conformance {
             a_reload_reads_whole_users_in_order
             a_reload_gives_current_values
             a_call_sees_the_accounts_of_its_panel_alone
-            a_user_active_in_another_panel_is_said_to_be
+            accounts_elsewhere_are_counted_by_panel
+            what_a_customer_has_elsewhere_is_said
+            ends_that_were_written_from_elsewhere_are_said
             an_account_that_moved_to_another_panel_is_a_conflict
             any_name_survives
             times_survive_to_the_microsecond
@@ -341,17 +418,23 @@ macro_rules! store_conformance {
             nulls_are_none_and_can_be_filled
             a_change_writes_what_it_names_and_nothing_else
             a_change_writes_both_rows_together
+            what_is_over_expires_with_it
             no_changes_write_nothing
             accounts_of_one_user_change_in_one_call
             ten_thousand_changes_are_applied_at_once
             a_dropped_call_leaves_no_half_change
             unlinking_clears_the_name_and_the_access
             unlinking_minds_the_name_alone
+            unlinking_after_a_payment_is_refused
+            rehearsing_an_unlink_writes_nothing
+            rehearsing_an_unlink_says_whether_it_could_be_done
+            unlinking_forgets_the_user_unless_another_row_names_it
             a_stale_vpn_config_is_a_conflict
             a_null_that_was_filled_is_a_conflict
             a_stale_subscription_is_a_conflict_for_what_depends_on_it
             a_new_governing_subscription_is_a_conflict_for_what_depends_on_it
             a_first_subscription_is_a_conflict_for_what_depends_on_none
+            a_stale_subscription_that_expires_with_it_is_a_conflict
             a_change_without_a_subscription_is_written
             a_subscription_that_does_not_govern_is_no_conflict
             a_conflict_does_not_hinder_the_others
@@ -359,6 +442,22 @@ macro_rules! store_conformance {
             of_two_at_once_one_wins
             a_row_that_is_gone_is_a_conflict
             a_change_of_no_subscription_is_a_conflict
+            what_is_remembered_is_read_with_the_account
+            an_agreement_is_written_with_its_change
+            an_agreement_that_another_wrote_is_a_conflict
+            an_agreement_that_is_there_already_is_no_conflict
+            an_agreement_alone_touches_no_row
+            recording_minds_the_revision
+            the_trail_tells_what_was_written_and_why
+            what_was_not_written_leaves_no_trail
+            recorded_entries_are_kept_as_they_are
+            entries_are_read_by_run_and_by_customer
+            old_entries_are_forgotten
+            undoing_puts_the_old_values_back
+            undoing_leaves_what_has_changed_since
+            undoing_goes_back_step_by_step
+            undoing_again_changes_nothing
+            undoing_forgets_the_previous_end
             a_second_run_is_already_running
             another_job_or_panel_is_not_locked
             a_released_or_dropped_lock_is_free
@@ -370,6 +469,7 @@ macro_rules! store_conformance {
             a_run_left_running_is_abandoned_by_the_next
             runs_are_read_the_latest_first_and_by_what_is_asked
             the_latest_run_of_each_panel_and_job_is_found
+            a_clock_that_ran_ahead_hides_no_later_run
             old_history_is_forgotten_but_for_the_last_good_runs
         }
     };

@@ -11,126 +11,18 @@ use marzban_sync_core::history::{History, RunQuery, RunRecord, SystemStatsRecord
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
 use marzban_sync_core::store::{
-    Cursor, DEFAULT_PANEL, MemoryStore, Outcome, Page, RunId, RunLock, Scope, Store,
+    Cursor, DEFAULT_PANEL, MemoryStore, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail,
 };
 use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
+use marzban_sync_core::trail::{EntryQuery, EntryRecord};
 use serde_json::Value;
 
+mod fault;
 mod reads;
+mod trail;
 mod writes;
 
-/// What a store does wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    IgnoresPanels,
-    IgnoresMoves,
-    ForgetsOtherPanels,
-    Nothing,
-    /// Says that a change was written, and writes nothing.
-    LosesWrites,
-    /// Writes whatever the row holds now.
-    IgnoresExpected,
-    /// Takes a subscription as it is now for what was expected.
-    IgnoresPayments,
-    /// Gives the first page again and again, for a while.
-    RepeatsPages,
-    /// Parts the accounts of a user.
-    PartsUsers,
-    /// Counts an account too many.
-    Miscounts,
-    /// Puts every scope on a level with `All`.
-    IgnoresScope,
-    /// Takes the end itself for before the end.
-    IncludesTheBoundary,
-    /// Gives a lock to whoever asks.
-    SharesLocks,
-    /// Has one lock for all jobs.
-    LocksEverything,
-    /// Clears any name.
-    UnlinksAnybody,
-    /// Takes the time from elsewhere.
-    IgnoresTheTime,
-    /// Cuts times to the second.
-    LosesFractions,
-    /// Calls every end a success.
-    AlwaysCompleted,
-    /// Takes a run of whatever panel for one whose process died.
-    AbandonsOtherPanels,
-    /// Says that it forgot, and keeps all.
-    ForgetsNothing,
-    /// Forgets the history of other panels too.
-    ForgetsAnyPanel,
-    /// Takes a row whose name is empty for an account.
-    SeesNamelessRows,
-    /// Reads no telegram ids.
-    ForgetsTelegramIds,
-    /// Gives a user without a subscription that of somebody else.
-    LendsSubscriptions,
-    /// Lets the latest end govern, open or not.
-    LatestGoverns,
-    /// Lets an `active` subscription govern before a `trial`.
-    ActiveBeforeTrial,
-    /// Takes no end for the earliest one.
-    NoEndIsTheEarliest,
-    /// Breaks a tie by the lowest id.
-    LowestIdGoverns,
-    /// Puts the scope of all accounts on a level with `Subscribed`.
-    AllIsSubscribed,
-    /// Looks at any subscription of a user, rather than at the one that governs.
-    AnySubscriptionCounts,
-    /// Has a page behind every page.
-    EndlessPages,
-    /// Takes a page of no users for one of one user.
-    AllowsEmptyPages,
-    /// Reads a user less than was asked for.
-    SmallerPages,
-    /// Goes on behind the last account of a page.
-    CursorIsTheLastAccount,
-    /// Reloads the accounts that were asked for, and not the others of their users.
-    ReloadsWhatIsAsked,
-    /// Reloads what it has read before.
-    Remembers,
-    /// Reads names in small letters.
-    LowersNames,
-    /// Reads null as false.
-    NullIsFalse,
-    /// Compares digits that it does not keep.
-    ComparesNanoseconds,
-    /// Keeps traffic in 32 bits.
-    CutsTraffic,
-    /// Marks rows as updated that it was not to write.
-    TouchesAnyway,
-    /// Compares a change with what the change before it has written.
-    OneByOne,
-    /// Writes one table, and later the other.
-    HalfAtATime,
-    /// Leaves an unlinked account switched on.
-    UnlinksTheNameAlone,
-    /// Finds a conflict where there is no subscription.
-    NeedsASubscription,
-    /// Finds a conflict where there are several subscriptions.
-    NeedsOneSubscription,
-    /// Writes nothing when something is in conflict.
-    AllOrNothing,
-    /// Compares, and writes later.
-    ChecksThenWrites,
-    /// Writes what has a row to go to, and leaves out the rest.
-    WritesHalf,
-    /// Never frees a lock.
-    KeepsLocks,
-    /// Says of a lock that it holds that it was lost.
-    LosesLocks,
-    /// Records no reports.
-    ForgetsReports,
-    /// Ends runs that never began.
-    EndsAnyRun,
-    /// Says that figures were recorded, and records nothing.
-    LosesFigures,
-    /// Reads the history the oldest first.
-    OldestFirst,
-    /// Reads the latest run, however it ended.
-    IgnoresOutcomes,
-}
+pub(super) use fault::Fault;
 
 /// A store in memory with a fault.
 #[derive(Clone)]
@@ -189,65 +81,95 @@ impl Store for Faulty {
         self.inner.verify_schema().await
     }
 
-    async fn count_accounts(&self, panel: &str, scope: Scope) -> Result<u64, StoreError> {
-        let count = self
-            .inner
-            .count_accounts(self.panel(panel), self.scope(scope))
-            .await?;
+    async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
+        let count = self.inner.count_accounts(self.panel(panel)).await?;
         Ok(count + u64::from(self.is(Fault::Miscounts)))
+    }
+
+    async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+        let but = if self.is(Fault::CountsThisPanelToo) {
+            ""
+        } else {
+            panel
+        };
+        self.inner.count_elsewhere(but).await
     }
 
     async fn page_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         after: Option<Cursor>,
         limit: u32,
+        now: DateTime<Utc>,
     ) -> Result<Page, StoreError> {
-        self.page(panel, scope, after, limit).await
+        self.page(panel, after, limit, now).await
     }
 
     async fn reload_accounts(
         &self,
         panel: &str,
-        scope: Scope,
         ids: &[AccountId],
+        now: DateTime<Utc>,
     ) -> Result<Vec<Account>, StoreError> {
-        let accounts = self
-            .inner
-            .reload_accounts(self.panel(panel), self.scope(scope), ids)
-            .await?;
+        let accounts = self.inner.reload_accounts(self.panel(panel), ids, now).await?;
         Ok(self.reread(accounts, ids))
     }
 
     async fn apply(
         &self,
         panel: &str,
+        run: Option<RunId>,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.write(panel, changes, now).await
+        self.write(panel, run, changes, now).await
     }
 
-    async fn unlink(&self, panel: &str, account: &Account, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let mut account = account.clone();
-        if self.is(Fault::UnlinksAnybody)
-            && let Some(name) = self
-                .inner
-                .vpn_config(account.id)
-                .and_then(|row| row.marzban_user_id)
-        {
-            account.name = name;
+    async fn rehearse_unlink(
+        &self,
+        panel: &str,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        match self.fault {
+            Fault::RehearsesForReal => self.inner.unlink(panel, None, account, now).await,
+            Fault::RehearsesNothing => Ok(true),
+            _ => self.inner.rehearse_unlink(panel, account, now).await,
         }
-        let unlinked = self.inner.unlink(panel, &account, now).await?;
-        if unlinked
-            && self.is(Fault::UnlinksTheNameAlone)
-            && let Some(mut row) = self.inner.vpn_config(account.id)
-        {
-            row.is_active = Some(true);
-            self.inner.insert_vpn_config(row);
-        }
-        Ok(unlinked)
+    }
+
+    async fn unlink(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        account: &Account,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.cut_off(panel, run, account, now).await
+    }
+
+    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
+        self.inner.agreements(users).await
+    }
+
+    async fn record(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        trail: &Trail,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.keep(panel, run, trail, now).await
+    }
+
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        self.put_back(panel, run, entries, now).await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -348,7 +270,13 @@ impl History for Faulty {
 
     async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
         let outcome = outcome.filter(|_| !self.is(Fault::IgnoresOutcomes));
-        self.inner.latest_runs(outcome).await
+        let mut latest = self.inner.latest_runs(outcome).await?;
+        if self.is(Fault::TrustsClocks) {
+            let runs = self.inner.recorded_runs().into_iter();
+            let ended_so = runs.filter(|run| outcome.is_none_or(|outcome| outcome == run.outcome));
+            latest = ended_so.max_by_key(|run| run.started_at).into_iter().collect();
+        }
+        Ok(latest)
     }
 
     async fn system_stats(
@@ -357,5 +285,10 @@ impl History for Faulty {
         since: DateTime<Utc>,
     ) -> Result<Vec<SystemStatsRecord>, StoreError> {
         self.inner.system_stats(panel, since).await
+    }
+
+    async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
+        let entries = self.inner.entries(query).await?;
+        Ok(self.retold(query, entries))
     }
 }

@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use chrono::{DateTime, SubsecRound, TimeDelta};
-use marzban_sync_core::census::Census;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use marzban_sync_core::error::{PanelError, PanelErrorKind};
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
-use marzban_sync_core::panel::Panel;
+use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::report::SystemStats;
 use marzban_sync_core::testing::conformance::panel as conformance;
 use marzban_sync_core::testing::conformance::panel::{Ability, Fixture, Law, Outcome};
 
 use crate::faulty::no_panel;
-use crate::scripted::stats;
+use crate::scripted::{disabled, extended, stats};
 
 /// What a panel does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +49,6 @@ enum Fault {
     DeletesByPrefix,
     /// Takes a user that is gone for an error.
     GoneIsAnError,
-    /// Leaves who is disabled out of its census.
-    ForgetsDisabled,
     /// Has no figures.
     NoFigures,
     /// Fails as a whole for one user.
@@ -62,6 +59,34 @@ enum Fault {
     BelievesErrors,
     /// Takes an outage for an absence.
     OutageIsMissing,
+    /// Tells its clock as it was at first.
+    ClockStands,
+    /// Loses the next plan with an extension.
+    ExtensionDropsPlan,
+    /// Gives access to whose traffic is used up.
+    UnlimitsExtended,
+    /// Extends whoever has this name.
+    ExtendsAnother,
+    /// Extends who is on hold.
+    ExtendsHeld,
+    /// Makes who is gone.
+    MakesMissing,
+    /// Moves an end wherever it is told to.
+    Shortens,
+    /// Takes its own extension for somebody else's.
+    ForgetsExtension,
+    /// Loses the next plan when it disables.
+    DisablingDropsPlan,
+    /// Disables whoever has this name.
+    DisablesAnother,
+    /// Fails to disable who is gone.
+    GoneIsNotDisabled,
+    /// Takes who cannot be seen for as expected.
+    ChangesUnseen,
+    /// Takes a lost answer for a lost change.
+    BelievesLosses,
+    /// Takes a lost change for a change.
+    GuessesDone,
 }
 
 #[derive(Default)]
@@ -70,6 +95,10 @@ struct State {
     poisoned: BTreeSet<String>,
     theirs: BTreeSet<String>,
     ownerless: BTreeSet<String>,
+    furnished: BTreeSet<String>,
+    /// Whether the change of a user is made although its answer is lost.
+    losses: BTreeMap<String, bool>,
+    dates: Vec<DateTime<Utc>>,
     is_down: bool,
 }
 
@@ -139,6 +168,56 @@ impl Faulty {
         }
         user
     }
+
+    /// What a change is decided on.
+    fn believe(&self, seen: Observation) -> Observation {
+        match seen {
+            Observation::Unreadable(_) | Observation::NotPermitted if self.is(Fault::ChangesUnseen) => {
+                Observation::Missing
+            }
+            seen => seen,
+        }
+    }
+
+    /// Makes a change, unless it is to be lost.
+    fn update(
+        &self,
+        name: &str,
+        changed: Result<Option<PanelUser>, Observation>,
+        loss_of_plan: Fault,
+    ) -> Result<UpdateOutcome, PanelError> {
+        let user = match changed {
+            Ok(user) => user,
+            Err(seen) => return Ok(UpdateOutcome::Changed(seen)),
+        };
+        let unclear = || PanelError::new(PanelErrorKind::Unclear, "lost");
+        let loss = self.edit(|state| state.losses.remove(name));
+        if loss == Some(false) && !self.is(Fault::GuessesDone) {
+            return Err(unclear());
+        }
+        self.edit(|state| {
+            if let Some(mut user) = user.filter(|_| loss != Some(false)) {
+                if self.is(Fault::UnlimitsExtended) {
+                    user.status = PanelStatus::Active;
+                }
+                state.users.insert(name.to_owned(), user);
+            }
+            if self.is(loss_of_plan) {
+                state.furnished.remove(name);
+            }
+        });
+        if loss.is_some() && self.is(Fault::BelievesLosses) {
+            return Err(unclear());
+        }
+        Ok(UpdateOutcome::Done)
+    }
+}
+
+fn as_it_is(user: &PanelUser) -> ExpectedUser {
+    ExpectedUser {
+        expire: user.expire,
+        created_at: user.created_at,
+    }
 }
 
 #[async_trait]
@@ -187,14 +266,55 @@ impl Panel for Faulty {
         Ok(())
     }
 
-    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
+    async fn extend_user(
+        &self,
+        name: &str,
+        expected: &ExpectedUser,
+        end: DateTime<Utc>,
+    ) -> Result<UpdateOutcome, PanelError> {
         self.is_up()?;
-        Ok(self.edit(|state| {
-            let users = state.users.iter();
-            let counted = users
-                .filter(|(_, user)| !self.is(Fault::ForgetsDisabled) || user.status != PanelStatus::Disabled);
-            Census::of(counted.map(|(name, user)| (name.as_str(), &user.status)))
-        }))
+        let seen = self.believe(self.look(name));
+        let mut expected = *expected;
+        if let Observation::Found(user) = &seen {
+            let is_extended = user.expire == Some(end);
+            if self.is(Fault::ExtendsAnother) {
+                expected = as_it_is(user);
+            } else if self.is(Fault::ForgetsExtension) && is_extended && expected.expire != user.expire {
+                return Ok(UpdateOutcome::Changed(seen));
+            }
+            if self.is(Fault::ExtendsHeld) && user.status == PanelStatus::OnHold {
+                return Ok(UpdateOutcome::Done);
+            }
+        }
+        if self.is(Fault::Shortens) {
+            expected.expire = expected.expire.map(|expire| expire.min(end));
+        }
+        let is_missing = seen == Observation::Missing;
+        if is_missing && self.is(Fault::MakesMissing) {
+            return Ok(UpdateOutcome::Done);
+        }
+        let changed = extended(seen, &expected, end)?;
+        self.update(name, changed, Fault::ExtensionDropsPlan)
+    }
+
+    async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
+        self.is_up()?;
+        let seen = self.believe(self.look(name));
+        let mut expected = *expected;
+        match &seen {
+            Observation::Found(user) if self.is(Fault::DisablesAnother) => expected = as_it_is(user),
+            Observation::Missing if self.is(Fault::GoneIsNotDisabled) => return Err(no_panel()),
+            _ => {}
+        }
+        let changed = disabled(seen, &expected);
+        self.update(name, changed, Fault::DisablingDropsPlan)
+    }
+
+    fn last_date(&self) -> Option<DateTime<Utc>> {
+        self.edit(|state| match self.fault {
+            Fault::ClockStands => state.dates.first().copied(),
+            _ => state.dates.last().copied(),
+        })
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {
@@ -225,6 +345,14 @@ impl Fixture for Faulty {
         self.edit(|state| state.users.insert(name.to_owned(), user.clone()));
     }
 
+    async fn furnish(&self, name: &str) {
+        self.edit(|state| state.furnished.insert(name.to_owned()));
+    }
+
+    async fn rest(&self, name: &str) -> String {
+        self.edit(|state| state.furnished.contains(name).to_string())
+    }
+
     async fn has(&self, name: &str) -> bool {
         self.edit(|state| state.users.contains_key(name))
     }
@@ -233,12 +361,18 @@ impl Fixture for Faulty {
         self.edit(|state| state.users.remove(name));
     }
 
+    async fn set_clock(&self, now: DateTime<Utc>) {
+        self.edit(|state| state.dates.push(now.trunc_subsecs(0)));
+    }
+
     async fn plant(&self, fault: conformance::Fault<'_>) {
         self.edit(|state| match fault {
             conformance::Fault::Poison(name) => drop(state.poisoned.insert(name.to_owned())),
             conformance::Fault::OtherAdmin(name) => drop(state.theirs.insert(name.to_owned())),
             conformance::Fault::Ownerless(name) => drop(state.ownerless.insert(name.to_owned())),
             conformance::Fault::Outage => state.is_down = true,
+            conformance::Fault::LostAnswer(name) => drop(state.losses.insert(name.to_owned(), true)),
+            conformance::Fault::LostChange(name) => drop(state.losses.insert(name.to_owned(), false)),
             other => panic!("an unknown fault: {other:?}"),
         });
     }
@@ -280,7 +414,6 @@ const BITES: &[(Fault, &str)] = &[
         Fault::GoneIsAnError,
         "a_user_that_is_gone_is_deleted_again_without_an_error",
     ),
-    (Fault::ForgetsDisabled, "a_census_knows_who_is_not_active"),
     (Fault::NoFigures, "the_figures_of_the_panel_are_read"),
     (
         Fault::PoisonSpreads,
@@ -292,6 +425,35 @@ const BITES: &[(Fault, &str)] = &[
         "a_deletion_that_is_done_is_a_success_whatever_the_panel_says",
     ),
     (Fault::OutageIsMissing, "an_outage_says_nothing_about_a_user"),
+    (Fault::ClockStands, "the_date_is_that_of_the_last_answer"),
+    (
+        Fault::ExtensionDropsPlan,
+        "an_extension_moves_the_end_and_nothing_else",
+    ),
+    (
+        Fault::UnlimitsExtended,
+        "an_extension_revives_the_expired_and_leaves_the_limited",
+    ),
+    (
+        Fault::ExtendsAnother,
+        "a_user_that_is_not_as_expected_is_not_extended",
+    ),
+    (Fault::ExtendsHeld, "only_a_user_whose_time_has_begun_is_extended"),
+    (Fault::MakesMissing, "a_user_that_is_gone_is_not_extended"),
+    (Fault::Shortens, "an_end_is_never_moved_earlier"),
+    (Fault::ForgetsExtension, "an_extension_can_be_repeated"),
+    (Fault::DisablingDropsPlan, "a_disabled_user_keeps_all_else"),
+    (
+        Fault::DisablesAnother,
+        "a_user_that_is_not_as_expected_is_not_disabled",
+    ),
+    (Fault::GoneIsNotDisabled, "disabling_can_be_repeated"),
+    (Fault::ChangesUnseen, "a_user_that_is_not_seen_is_not_changed"),
+    (
+        Fault::BelievesLosses,
+        "a_change_that_is_done_is_a_success_whatever_the_panel_says",
+    ),
+    (Fault::GuessesDone, "a_change_that_may_yet_happen_is_unclear"),
 ];
 
 #[tokio::test]

@@ -1,294 +1,345 @@
 //! The subscription and the access of one account.
 
-use marzban_sync_core::account::Account;
+use chrono::TimeDelta;
+use marzban_sync_core::account::{Account, Elsewhere};
+use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::observation::{Observation, PanelUser};
-use marzban_sync_core::policy::Unlimited;
+use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::policy::{Answers, PanelBehind, Policy, Trust};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
+use marzban_sync_core::reconcile::{Observed, Push, reconcile};
 
-use super::{check, check_by};
-use crate::given::{at, day, found, now, policy, second, subscribed, user};
+use super::{check, check_answered};
+use crate::given::{agreed, at, created, day, found, now, policy, second, subscribed, user};
+
+/// The account whose subscription has this status and end, on which both sides agreed.
+fn in_step(status: &str, end: &str) -> Account {
+    Account {
+        agreement: agreed(at(end)),
+        ..subscribed(status, at(end))
+    }
+}
 
 // What is in line stays as it is.
 
 #[test]
-fn an_account_in_line_has_no_decision() {
-    check(
-        subscribed("active", day(5)),
-        found("active", day(5)),
-        Subscriptions,
-        "nothing",
-    );
-    check(
-        subscribed("active", day(5)),
-        found("active", day(5)),
-        UserStatus,
-        "nothing",
-    );
-    check(
-        subscribed("trial", day(5)),
-        found("active", day(5)),
-        Subscriptions,
-        "nothing",
-    );
-    check(
-        subscribed("active", None),
-        found("active", None),
-        Subscriptions,
-        "nothing",
-    );
+fn an_account_in_line_has_no_decision_but_what_is_remembered() {
+    for (status, end) in [
+        ("active", Some(day(5))),
+        ("trial", Some(day(5))),
+        ("active", None),
+    ] {
+        let says = found("active", end);
+        for facet in [Subscriptions, UserStatus] {
+            check(subscribed(status, end), says.clone(), facet, "nothing");
+        }
+        let observed = [Observed {
+            account: subscribed(status, end),
+            observation: says.clone(),
+        }];
+        let decide = |observed: &[Observed]| {
+            let decisions = reconcile(
+                observed,
+                Subscriptions,
+                Policy::default(),
+                &Answers::default(),
+                now(),
+            );
+            decisions.into_iter().next().and_then(|decision| decision.change)
+        };
+        let change = decide(&observed).expect("the first look is remembered");
+        assert!(change.touches_no_row());
+        let agreement = change.agreement.clone().expect("what both sides have");
+        assert_eq!(
+            agreement,
+            Agreement {
+                latest_end: end,
+                ..agreed(end)
+            }
+        );
+        let observed = [Observed {
+            account: change.applied(),
+            observation: says,
+        }];
+        assert_eq!(decide(&observed), None);
+    }
 }
 
 #[test]
-fn an_ended_account_in_line_has_no_decision() {
+fn an_ended_account_in_line_stays_as_it_is() {
     let ended = Account {
         is_active: Some(false),
         ..subscribed("expired", day(-5))
     };
-    check(ended.clone(), found("expired", day(-5)), Subscriptions, "nothing");
-    check(
-        ended.clone(),
-        found("disabled", day(-5)),
-        Subscriptions,
-        "nothing",
-    );
-    check(ended, found("limited", day(-5)), UserStatus, "nothing");
+    for status in ["expired", "disabled", "limited"] {
+        for facet in [Subscriptions, UserStatus] {
+            check(ended.clone(), found(status, day(-5)), facet, "nothing");
+        }
+    }
 }
 
 // The end.
 
 #[test]
 fn an_extension_in_the_panel_moves_the_end_later() {
-    check(
+    for account in [
         subscribed("active", at("2025-09-15 00:00:00")),
+        in_step("active", "2025-09-15 00:00:00"),
+    ] {
+        check(
+            account,
+            found("active", at("2025-09-20 00:00:00")),
+            Subscriptions,
+            "end_date 2025-09-15 00:00:00 UTC -> 2025-09-20 00:00:00 UTC [Extended]",
+        );
+    }
+}
+
+#[test]
+fn a_shortening_in_the_panel_moves_an_agreed_end_earlier_and_is_not_early_while_access_works() {
+    check(
+        in_step("active", "2025-09-30 00:00:00"),
         found("active", at("2025-09-20 00:00:00")),
         Subscriptions,
-        "end_date 2025-09-15 00:00:00 UTC -> 2025-09-20 00:00:00 UTC [Extended]",
+        "end_date 2025-09-30 00:00:00 UTC -> 2025-09-20 00:00:00 UTC [Shortened] (cut)",
     );
 }
 
 #[test]
-fn a_shortening_in_the_panel_moves_the_end_earlier_and_is_not_early_while_access_works() {
+fn a_row_that_is_later_than_the_panel_stays_where_nothing_was_agreed() {
+    // A5, A8: the first run over a drifted bot.
     check(
         subscribed("active", at("2025-09-30 00:00:00")),
         found("active", at("2025-09-20 00:00:00")),
         Subscriptions,
-        "end_date 2025-09-30 00:00:00 UTC -> 2025-09-20 00:00:00 UTC [Shortened]",
+        "! EndsDisagree: the bot has 2025-09-30 00:00:00 UTC, the panel 2025-09-20 00:00:00 UTC: nothing was agreed \
+         before, so the later end stands",
     );
-}
-
-#[test]
-fn an_unlimited_subscription_gets_the_end_of_the_panel() {
     check(
         subscribed("active", None),
         found("active", at("2025-09-20 00:00:00")),
         Subscriptions,
-        "end_date null -> 2025-09-20 00:00:00 UTC [Shortened]",
+        "! EndsDisagree: the bot has never, the panel 2025-09-20 00:00:00 UTC: nothing was agreed before, so the later \
+         end stands",
     );
 }
 
 #[test]
-fn a_removed_expire_keeps_the_end_unless_the_policy_clears_it() {
-    let clear = policy(|policy| policy.unlimited = Unlimited::Clear);
-    let given = || subscribed("active", at("2025-09-20 00:00:00"));
-    check(given(), found("active", None), Subscriptions, "nothing");
-    check_by(
-        clear,
-        given(),
-        found("active", None),
+fn who_paid_in_the_bot_alone_keeps_the_end_and_the_panel_is_behind() {
+    // A1: the panel's call failed after the payment.
+    let paid = || Account {
+        agreement: agreed(at("2025-09-05 12:00:00")),
+        ..subscribed("active", at("2025-10-15 12:00:00"))
+    };
+    check(
+        paid(),
+        found("expired", at("2025-09-05 12:00:00")),
         Subscriptions,
-        "end_date 2025-09-20 00:00:00 UTC -> null [Unlimited]",
+        "is_active true -> false [Expired] ! PanelBehind: the bot has 2025-10-15 12:00:00 UTC, the panel 2025-09-05 \
+         12:00:00 UTC: extend the user in the panel; the customer paid and has no access now (early)",
     );
-    check_by(clear, given(), found("on_hold", None), Subscriptions, "nothing");
-    check_by(
-        clear,
-        subscribed("active", None),
-        found("active", None),
+    let works = Account {
+        agreement: agreed(day(1)),
+        ..paid()
+    };
+    check(
+        works,
+        found("active", day(1)),
         Subscriptions,
-        "nothing",
+        "! PanelBehind: the bot has 2025-10-15 12:00:00 UTC, the panel 2025-09-16 12:00:00 UTC: extend the user in the \
+         panel",
     );
+}
+
+#[test]
+fn an_operator_answers_for_all_or_for_names() {
+    let given = || subscribed("active", at("2025-09-30 00:00:00"));
+    let says = || found("active", at("2025-09-20 00:00:00"));
+    let names = |name: &str| Trust::Names([name.to_owned()].into());
+    let shortened = "end_date 2025-09-30 00:00:00 UTC -> 2025-09-20 00:00:00 UTC [Shortened] (cut)";
+    let unanswered = "! EndsDisagree: the bot has 2025-09-30 00:00:00 UTC, the panel 2025-09-20 00:00:00 UTC: nothing was \
+                 agreed before, so the later end stands";
+    let behind = "! PanelBehind: the bot has 2025-09-30 00:00:00 UTC, the panel 2025-09-20 00:00:00 UTC: extend the \
+                  user in the panel";
+    for (trust_panel, trust_bot, expected) in [
+        (Trust::Everybody, Trust::Nobody, shortened),
+        (names("user1"), Trust::Nobody, shortened),
+        (names("USER1"), Trust::Nobody, unanswered),
+        (names("user2"), Trust::Nobody, unanswered),
+        (Trust::Nobody, Trust::Everybody, behind),
+        (Trust::Nobody, names("user1"), behind),
+        (Trust::Everybody, Trust::Everybody, behind),
+        (Trust::Everybody, names("user2"), shortened),
+    ] {
+        let answers = Answers {
+            trust_panel,
+            trust_bot,
+            ..Answers::default()
+        };
+        check_answered(
+            Policy::default(),
+            &answers,
+            given(),
+            says(),
+            Subscriptions,
+            expected,
+        );
+    }
 }
 
 #[test]
 fn the_end_is_compared_to_the_second() {
-    let given = || subscribed("active", at("2025-09-20 00:00:00.999999"));
+    let given = || Account {
+        agreement: agreed(at("2025-09-20 00:00:00")),
+        ..subscribed("active", at("2025-09-20 00:00:00.999999"))
+    };
+    for (panel, expected) in [
+        ("2025-09-20 00:00:00", "nothing"),
+        (
+            "2025-09-20 00:00:01",
+            "end_date 2025-09-20 00:00:00.999999 UTC -> 2025-09-20 00:00:01 UTC [Extended]",
+        ),
+        ("2025-09-19 23:00:00", "nothing"),
+        (
+            "2025-09-19 22:59:59",
+            "end_date 2025-09-20 00:00:00.999999 UTC -> 2025-09-19 22:59:59 UTC [Shortened] (cut)",
+        ),
+    ] {
+        check(given(), found("active", at(panel)), Subscriptions, expected);
+    }
+}
+
+#[test]
+fn an_end_before_a_connection_of_today_cannot_be_one_whichever_job_writes_the_connection() {
+    let online = Observation::Found(PanelUser {
+        online_at: Some(now()),
+        ..user("expired", at("2025-09-01 00:00:00"))
+    });
+    let first = in_step("active", "2025-09-30 00:00:00");
+    let second = Account {
+        last_connected_at: Some(now()),
+        is_active: Some(false),
+        ..first.clone()
+    };
+    let problem = "! ImplausibleEnd: the bot has 2025-09-30 00:00:00 UTC, the panel 2025-09-01 00:00:00 UTC, which \
+                   cannot be an end: correct it in the panel";
     check(
-        given(),
-        found("active", at("2025-09-20 00:00:00")),
+        first,
+        online.clone(),
         Subscriptions,
-        "nothing",
+        &format!(
+            "is_active true -> false last_connected_at null -> 2025-09-15 12:00:00 UTC [Expired, Connected] {problem} \
+             (early)"
+        ),
     );
-    check(
-        given(),
-        found("active", at("2025-09-20 00:00:01")),
-        Subscriptions,
-        "end_date 2025-09-20 00:00:00.999999 UTC -> 2025-09-20 00:00:01 UTC [Extended]",
-    );
-    check(
-        given(),
-        found("active", at("2025-09-19 23:59:59")),
-        Subscriptions,
-        "end_date 2025-09-20 00:00:00.999999 UTC -> 2025-09-19 23:59:59 UTC [Shortened]",
-    );
+    check(second, online, Subscriptions, problem);
 }
 
 // The status.
 
 #[test]
-fn access_ends_in_the_very_second_of_expire() {
+fn a_subscription_ends_once_its_end_has_passed_and_the_user_does_not_work() {
     check(
         subscribed("active", second(1)),
-        found("active", second(1)),
+        found("expired", second(1)),
         Subscriptions,
-        "nothing",
+        "is_active true -> false [Expired] (early)",
     );
     check(
         subscribed("active", now()),
-        found("active", now()),
+        found("expired", now()),
         Subscriptions,
         "status active -> expired is_active true -> false [Expired]",
     );
-    check(
-        subscribed("trial", second(-1)),
-        found("active", second(-1)),
-        Subscriptions,
-        "status trial -> expired is_active true -> false [Expired]",
-    );
+    for status in ["limited", "disabled"] {
+        let reason = if status == "limited" {
+            "Limited"
+        } else {
+            "Disabled"
+        };
+        check(
+            subscribed("trial", second(-1)),
+            found(status, second(-1)),
+            Subscriptions,
+            &format!("status trial -> expired is_active true -> false [{reason}, Expired]"),
+        );
+        check(
+            subscribed("trial", day(5)),
+            found(status, day(5)),
+            Subscriptions,
+            &format!("is_active true -> false [{reason}]"),
+        );
+    }
 }
 
 #[test]
-fn the_panel_may_call_a_user_active_whose_time_is_over() {
-    check(
-        subscribed("active", day(-1)),
-        found("active", day(-1)),
-        UserStatus,
-        "is_active true -> false [Expired]",
-    );
+fn a_panel_that_has_not_yet_reviewed_a_user_ends_nothing_for_a_day() {
+    for (age, expected) in [
+        (TimeDelta::zero(), "nothing"),
+        (TimeDelta::hours(24), "nothing"),
+        (
+            TimeDelta::seconds(86_401),
+            "status active -> expired is_active true -> false [Expired]",
+        ),
+    ] {
+        let end = now() - age;
+        check(
+            subscribed("active", end),
+            found("active", end),
+            Subscriptions,
+            expected,
+        );
+    }
 }
 
 #[test]
-fn an_expiry_before_the_own_end_is_early() {
+fn an_expiry_before_the_own_end_is_early_and_counts_as_a_cut() {
     check(
-        subscribed("active", at("2025-09-20 00:00:00")),
+        in_step("active", "2025-09-20 00:00:00"),
         found("expired", at("2025-09-14 00:00:00")),
         Subscriptions,
         "status active -> expired end_date 2025-09-20 00:00:00 UTC -> 2025-09-14 00:00:00 UTC is_active true -> \
-         false [Shortened, Expired] (early)",
+         false [Expired, Shortened] (early) (cut)",
     );
     check(
         subscribed("active", None),
         found("expired", None),
         Subscriptions,
-        "status active -> expired is_active true -> false [Expired] (early)",
-    );
-    check(
-        subscribed("active", second(1)),
-        found("expired", second(1)),
-        UserStatus,
         "is_active true -> false [Expired] (early)",
     );
 }
 
 #[test]
-fn an_expiry_at_the_own_end_is_not_early() {
-    check(
-        subscribed("active", now()),
-        found("expired", now()),
-        UserStatus,
-        "is_active true -> false [Expired]",
-    );
-}
-
-#[test]
-fn a_subscription_ended_by_a_disabled_user_before_its_own_end_is_early() {
-    check_by(
-        policy(|policy| policy.disabled_ends_subscription = true),
-        subscribed("active", day(5)),
-        found("disabled", day(5)),
-        Subscriptions,
-        "status active -> expired is_active true -> false [Disabled] (early)",
-    );
-}
-
-#[test]
-fn a_disabled_or_limited_user_loses_access_but_not_the_subscription() {
-    check(
-        subscribed("active", day(5)),
-        found("disabled", day(5)),
-        Subscriptions,
-        "is_active true -> false [Disabled]",
-    );
-    check(
-        subscribed("active", day(5)),
-        found("limited", day(5)),
-        Subscriptions,
-        "is_active true -> false [Limited]",
-    );
-}
-
-#[test]
-fn an_extension_made_in_the_panel_brings_an_expired_subscription_back() {
-    let ended = || Account {
-        is_active: Some(false),
-        ..subscribed("expired", at("2025-09-10 00:00:00"))
-    };
-    check(
-        ended(),
-        found("active", at("2025-09-20 00:00:00")),
-        Subscriptions,
-        "status expired -> active end_date 2025-09-10 00:00:00 UTC -> 2025-09-20 00:00:00 UTC is_active false -> \
-         true [Extended, Reactivated, Works]",
-    );
-    check_by(
-        policy(|policy| policy.reactivate = false),
-        ended(),
-        found("active", at("2025-09-20 00:00:00")),
-        Subscriptions,
-        "end_date 2025-09-10 00:00:00 UTC -> 2025-09-20 00:00:00 UTC is_active false -> true [Extended, Works]",
-    );
-}
-
-#[test]
-fn an_unlimited_or_held_user_does_not_bring_an_expired_subscription_back() {
-    let ended = || Account {
-        is_active: Some(false),
-        ..subscribed("expired", day(-5))
-    };
-    check(
-        ended(),
-        found("active", None),
-        Subscriptions,
-        "is_active false -> true [Works]",
-    );
-    check(
-        ended(),
-        found("on_hold", None),
-        Subscriptions,
-        "is_active false -> true [Works]",
-    );
-}
-
-#[test]
 fn a_held_user_with_an_expire_of_an_earlier_period_keeps_working() {
-    let given = || subscribed("active", day(5));
-    check(given(), found("on_hold", day(-100)), Subscriptions, "nothing");
-    check(given(), found("on_hold", now()), UserStatus, "nothing");
-    check(given(), found("on_hold", day(100)), Subscriptions, "nothing");
+    for (expire, facet) in [
+        (day(-100), Subscriptions),
+        (now(), UserStatus),
+        (day(100), Subscriptions),
+    ] {
+        check(
+            subscribed("active", day(5)),
+            found("on_hold", expire),
+            facet,
+            "nothing",
+        );
+    }
 }
 
 #[test]
-fn cancelled_and_pending_subscriptions_stay_while_access_and_traffic_are_mirrored() {
-    for status in ["cancelled", "pending", "grace", ""] {
+fn cancelled_pending_and_unknown_subscriptions_stay_while_access_and_traffic_are_mirrored() {
+    for status in ["cancelled", "pending", "grace", "canceled", ""] {
         check(
             subscribed(status, day(5)),
             found("active", day(50)),
             Subscriptions,
             "nothing",
         );
+        let early = if status == "cancelled" { "" } else { " (early)" };
         check(
             subscribed(status, day(5)),
             found("expired", day(-5)),
             Subscriptions,
-            "is_active true -> false [Expired]",
+            &format!("is_active true -> false [Expired]{early}"),
         );
     }
 }
@@ -298,6 +349,12 @@ fn an_unknown_status_is_reported_and_changes_neither_status_nor_access() {
     check(
         subscribed("active", day(5)),
         found("melted", day(5)),
+        Subscriptions,
+        "! UnknownStatus: melted",
+    );
+    check(
+        subscribed("active", at("2025-09-14 00:00:00")),
+        found("melted", at("2025-09-14 00:00:00")),
         Subscriptions,
         "! UnknownStatus: melted",
     );
@@ -317,4 +374,189 @@ fn an_unknown_status_is_reported_and_changes_neither_status_nor_access() {
         UserStatus,
         "traffic_used 100 -> 7 [TrafficReset] ! UnknownStatus: melted",
     );
+}
+
+// What is remembered.
+
+#[track_caller]
+fn remembered(account: Account, says: Observation, answers: &Answers) -> Agreement {
+    let observed = [Observed {
+        account,
+        observation: says,
+    }];
+    let decisions = reconcile(&observed, Subscriptions, Policy::default(), answers, now());
+    let change = decisions.into_iter().next().and_then(|decision| decision.change);
+    let change = change.expect("something is remembered");
+    change.agreement.expect("something is remembered")
+}
+
+#[test]
+fn the_latest_end_is_the_latest_that_either_side_ever_had() {
+    // A26, A36: a shortened end counts as it was.
+    let silence = Answers::default();
+    for (row, panel, before, expected) in [
+        (Some(day(5)), Some(day(20)), None, Some(day(20))),
+        (Some(day(30)), Some(day(20)), None, Some(day(30))),
+        (Some(day(30)), Some(day(20)), Some(day(60)), Some(day(60))),
+        (None, Some(day(20)), None, Some(day(20))),
+        (Some(day(5)), None, Some(day(-5)), Some(day(5))),
+        (Some(day(5)), Some(at("1970-01-31 00:00:00")), None, Some(day(5))),
+        (
+            Some(day(5)),
+            Some(at("9999-12-31 23:59:59") + TimeDelta::days(1)),
+            None,
+            Some(day(5)),
+        ),
+    ] {
+        for status in ["active", "cancelled"] {
+            let account = Account {
+                agreement: Agreement {
+                    latest_end: before,
+                    ..Agreement::default()
+                },
+                ..subscribed(status, row)
+            };
+            let agreement = remembered(account, found("active", panel), &silence);
+            assert_eq!(agreement.latest_end, expected, "{row:?} {panel:?}");
+            assert_eq!(agreement.created_at, Some(created()));
+        }
+    }
+}
+
+#[test]
+fn a_panel_that_is_trusted_makes_its_end_the_latest() {
+    let trusted = Answers {
+        trust_panel: Trust::Everybody,
+        ..Answers::default()
+    };
+    for row in [day(200), day(5), day(20)] {
+        let account = Account {
+            agreement: Agreement {
+                latest_end: Some(day(365)),
+                ..agreed(day(200))
+            },
+            ..subscribed("active", row)
+        };
+        let agreement = remembered(account, found("active", day(20)), &trusted);
+        assert_eq!(agreement.latest_end, Some(day(20)), "{row}");
+    }
+}
+
+#[test]
+fn of_another_user_of_the_name_nothing_is_remembered() {
+    let other = Observation::Found(PanelUser {
+        created_at: Some(day(-1)),
+        ..user("active", day(300))
+    });
+    let account = Account {
+        agreement: Agreement {
+            latest_end: Some(day(5)),
+            ..agreed(day(5))
+        },
+        ..subscribed("active", day(5))
+    };
+    let observed = [Observed {
+        account,
+        observation: other,
+    }];
+    let decisions = reconcile(
+        &observed,
+        Subscriptions,
+        Policy::default(),
+        &Answers::default(),
+        now(),
+    );
+    assert_eq!(decisions.len(), 1);
+    assert_eq!(decisions[0].change, None);
+    assert!(decisions[0].problem.is_some());
+}
+
+// Extending the panel.
+
+fn push(account: Account, says: Observation, policy: Policy) -> Option<Push> {
+    let observed = [Observed {
+        account,
+        observation: says,
+    }];
+    let decisions = reconcile(&observed, Subscriptions, policy, &Answers::default(), now());
+    decisions.into_iter().next().and_then(|decision| decision.push)
+}
+
+/// Paid until 30 days ahead; the panel is behind since so many hours.
+fn behind(hours: i64) -> Account {
+    let mut account = Account {
+        agreement: agreed(day(-1)),
+        ..subscribed("active", day(30))
+    };
+    account.agreement.open = Some(marzban_sync_core::agreement::Disagreement {
+        row_end: EndDate::At(day(30)),
+        panel_end: EndDate::At(day(-1)),
+        since: now() - TimeDelta::hours(hours),
+    });
+    account
+}
+
+#[test]
+fn a_panel_that_has_been_behind_for_a_day_is_extended_where_the_policy_says_so() {
+    let extend = policy(|policy| policy.panel_behind = PanelBehind::Extend);
+    let at_once = policy(|policy| {
+        policy.panel_behind = PanelBehind::Extend;
+        policy.extend_after = TimeDelta::zero();
+    });
+    let expected = Some(Push {
+        from: day(-1),
+        to: day(30),
+        created_at: Some(created()),
+    });
+    for status in ["active", "limited", "expired"] {
+        let says = || found(status, day(-1));
+        assert_eq!(push(behind(24), says(), extend), expected, "{status}");
+        assert_eq!(push(behind(23), says(), extend), None);
+        assert_eq!(push(behind(240), says(), Policy::default()), None);
+        let fresh = Account {
+            agreement: agreed(day(-1)),
+            ..behind(0)
+        };
+        assert_eq!(push(fresh.clone(), says(), extend), None);
+        assert_eq!(push(fresh, says(), at_once), expected);
+    }
+}
+
+#[test]
+fn a_panel_user_is_never_extended_to_what_was_not_paid_for_it_alone() {
+    let extend = policy(|policy| {
+        policy.panel_behind = PanelBehind::Extend;
+        policy.extend_after = TimeDelta::zero();
+    });
+    let expired = || found("expired", day(-1));
+    let with = |change: &dyn Fn(&mut Account)| {
+        let mut account = behind(240);
+        change(&mut account);
+        account
+    };
+    let unlimited = with(&|account| account.subscription = subscribed("active", None).subscription);
+    let ended = with(&|account| account.subscription = subscribed("expired", day(30)).subscription);
+    let not_agreed = with(&|account| account.agreement.end = Some(EndDate::At(day(-2))));
+    let other = with(&|account| account.agreement.created_at = Some(day(-300)));
+    let shared = with(&|account| account.sharers = super::sharers::paying().into());
+    let from_elsewhere = with(&|account| {
+        account.elsewhere = Elsewhere {
+            accounts: 1,
+            is_active: false,
+            written_ends: vec![EndDate::At(day(30))],
+        };
+    });
+    for account in [unlimited, ended, not_agreed, other, shared, from_elsewhere] {
+        assert_eq!(push(account.clone(), expired(), extend), None, "{account:?}");
+    }
+    for says in [
+        found("disabled", day(-1)),
+        found("on_hold", day(-1)),
+        found("active", None),
+        found("melted", day(-1)),
+        found("expired", day(-2)),
+        Observation::Missing,
+    ] {
+        assert_eq!(push(behind(240), says.clone(), extend), None, "{says:?}");
+    }
 }

@@ -1,20 +1,55 @@
-//! Several accounts of one customer, who has one subscription.
+//! Several accounts of one customer, who has one subscription or one for each.
 
-use marzban_sync_core::account::AccountId;
-use marzban_sync_core::observation::Observation;
-use marzban_sync_core::policy::Policy;
+use marzban_sync_core::account::{AccountId, Elsewhere, Subscription, SubscriptionId};
+use marzban_sync_core::observation::{Observation, PanelUser};
+use marzban_sync_core::plan::{EndDate, split};
+use marzban_sync_core::policy::{Answers, PanelBehind, Policy};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
-use marzban_sync_core::reconcile::{Observed, reconcile};
+use marzban_sync_core::reconcile::{Decision, Facet, Observed, reconcile};
 
 use super::check_customer;
-use crate::given::{at, customer, day, found, now, subscription};
+use crate::given::{agreed, at, customer, day, found, now, policy, subscription, user};
+
+fn decide(customer: &[Observed], facet: Facet) -> Vec<Decision<'_>> {
+    reconcile(customer, facet, Policy::default(), &Answers::default(), now())
+}
+
+/// The same customer once these decisions are written, for an account's own row and for all that share its subscription.
+fn after(customer: &[Observed]) -> Vec<Observed> {
+    let mut after = customer.to_vec();
+    for change in decide(customer, Subscriptions)
+        .into_iter()
+        .filter_map(|decision| decision.change)
+    {
+        let applied = change.applied();
+        for observed in &mut after {
+            let account = &mut observed.account;
+            if account.id == applied.id {
+                let subscription = account.subscription.take();
+                *account = applied.clone();
+                account.subscription = subscription;
+            }
+            let changed = applied
+                .subscription
+                .as_ref()
+                .filter(|_| !change.subscription.is_empty());
+            if let (Some(changed), Some(own)) = (changed, &mut account.subscription)
+                && own.id == changed.id
+            {
+                own.clone_from(changed);
+            }
+        }
+    }
+    after
+}
+
+// The latest end leads.
 
 #[test]
-fn the_subscription_follows_the_account_that_works() {
-    let subscription = subscription("active", at("2025-09-25 00:00:00"));
+fn the_subscription_follows_the_account_with_the_latest_end() {
     check_customer(
         &customer(
-            Some(&subscription),
+            Some(&subscription("active", at("2025-09-25 00:00:00"))),
             [
                 found("expired", day(-30)),
                 found("active", at("2025-09-30 00:00:00")),
@@ -23,53 +58,118 @@ fn the_subscription_follows_the_account_that_works() {
         "1: is_active true -> false [Expired] (early)\n\
          2: end_date 2025-09-25 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended]",
     );
-}
-
-#[test]
-fn one_that_works_counts_before_one_with_a_later_end_that_does_not() {
-    let subscription = subscription("active", at("2025-09-25 00:00:00"));
     check_customer(
         &customer(
-            Some(&subscription),
+            Some(&subscription("active", at("2025-09-25 00:00:00"))),
             [
                 found("disabled", at("2025-12-31 00:00:00")),
                 found("active", at("2025-09-30 00:00:00")),
                 found("limited", None),
             ],
         ),
-        "1: is_active true -> false [Disabled]\n\
-         2: end_date 2025-09-25 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended]\n\
+        "1: end_date 2025-09-25 00:00:00 UTC -> 2025-12-31 00:00:00 UTC is_active true -> false [Disabled, Extended]\n\
          3: is_active true -> false [Limited]",
     );
 }
 
 #[test]
-fn of_two_that_work_the_later_end_counts_and_no_end_is_the_latest() {
-    let subscription = subscription("active", at("2025-09-25 00:00:00"));
+fn an_unlimited_account_never_leads() {
     check_customer(
         &customer(
-            Some(&subscription),
-            [
-                found("active", at("2025-09-28 00:00:00")),
-                found("active", at("2025-09-30 00:00:00")),
-            ],
+            Some(&subscription("active", at("2025-09-25 00:00:00"))),
+            [found("active", at("2025-09-30 00:00:00")), found("active", None)],
         ),
-        "2: end_date 2025-09-25 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended]",
-    );
-    check_customer(
-        &customer(
-            Some(&subscription),
-            [found("active", day(1)), found("active", None)],
-        ),
-        "",
+        "1: end_date 2025-09-25 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended]",
     );
 }
 
 #[test]
-fn of_two_that_say_the_same_the_lowest_number_speaks() {
-    let subscription = subscription("active", at("2025-09-25 00:00:00"));
+fn an_unlimited_account_that_works_after_the_end_is_ahead_whoever_leads() {
+    let ahead = "! PanelAhead: the bot has 2025-09-14 00:00:00 UTC, the panel never: the subscription is over, and the \
+                 user still works";
+    check_customer(
+        &customer(
+            Some(&subscription("active", at("2025-09-14 00:00:00"))),
+            [found("expired", at("2025-09-14 00:00:00")), found("active", None)],
+        ),
+        &format!("1: is_active true -> false [Expired]\n2: {ahead}"),
+    );
+    check_customer(
+        &customer(
+            Some(&subscription("active", at("2025-09-14 00:00:00"))),
+            [found("active", None)],
+        ),
+        &format!("1: {ahead}"),
+    );
+}
+
+#[test]
+fn an_account_on_hold_protects_but_never_leads() {
+    // A16: the extension arrives beside a sibling on hold.
+    check_customer(
+        &customer(
+            Some(&subscription("active", at("2025-09-25 00:00:00"))),
+            [
+                found("on_hold", day(300)),
+                found("active", at("2025-12-14 12:00:00")),
+            ],
+        ),
+        "2: end_date 2025-09-25 00:00:00 UTC -> 2025-12-14 12:00:00 UTC [Extended]",
+    );
+    check_customer(
+        &customer(
+            Some(&subscription("active", day(-5))),
+            [found("on_hold", None), found("expired", day(-5))],
+        ),
+        "2: is_active true -> false [Expired]",
+    );
+}
+
+#[test]
+fn another_user_of_a_name_never_leads() {
+    // A37: for some hours the second panel's address shows another panel.
+    let open = subscription("active", at("2025-09-25 00:00:00"));
+    let stranger = Observation::Found(PanelUser {
+        created_at: Some(day(-1)),
+        ..user("active", at("2035-01-01 00:00:00"))
+    });
     let mut customer = customer(
-        Some(&subscription),
+        Some(&open),
+        [found("active", at("2025-09-25 00:00:00")), stranger],
+    );
+    for observed in &mut customer {
+        observed.account.agreement = agreed(at("2025-09-25 00:00:00"));
+    }
+    check_customer(
+        &customer,
+        "2: ! OtherUser: the bot has 2025-09-25 00:00:00 UTC, the panel 2035-01-01 00:00:00 UTC, but this user was \
+         created at another time: another user has the name now",
+    );
+}
+
+#[test]
+fn an_account_whose_end_cannot_be_one_never_leads() {
+    check_customer(
+        &customer(
+            Some(&subscription("active", at("2025-09-25 00:00:00"))),
+            [
+                found("active", at("2025-09-30 00:00:00")),
+                found(
+                    "active",
+                    at("9999-12-31 23:59:59") + chrono::TimeDelta::seconds(1),
+                ),
+            ],
+        ),
+        "1: end_date 2025-09-25 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended]\n\
+         2: ! ImplausibleEnd: the bot has 2025-09-25 00:00:00 UTC, the panel +10000-01-01 00:00:00 UTC, which cannot be \
+         an end: correct it in the panel",
+    );
+}
+
+#[test]
+fn of_two_that_say_the_same_the_lowest_number_speaks_in_any_order() {
+    let mut customer = customer(
+        Some(&subscription("active", at("2025-09-25 00:00:00"))),
         [
             found("active", at("2025-09-30 00:00:00")),
             found("active", at("2025-09-30 00:00:00")),
@@ -82,23 +182,96 @@ fn of_two_that_say_the_same_the_lowest_number_speaks() {
 }
 
 #[test]
-fn a_customer_who_used_up_one_account_keeps_the_subscription_of_the_other() {
-    let subscription = subscription("active", day(5));
+fn whoever_carries_the_status_is_the_same_in_any_order() {
+    for says in [found("expired", None), Observation::Missing] {
+        let mut customer = customer(
+            Some(&subscription("active", day(-5))),
+            [Observation::Missing, says.clone(), says],
+        );
+        let carriers = |customer: &[Observed]| -> Vec<AccountId> {
+            decide(customer, Subscriptions)
+                .iter()
+                .filter(|decision| {
+                    let change = decision.change.as_ref();
+                    change.is_some_and(|change| !change.subscription.is_empty())
+                })
+                .map(|decision| decision.account.id)
+                .collect()
+        };
+        let first = carriers(&customer);
+        assert_eq!(first.len(), 1);
+        customer.reverse();
+        assert_eq!(carriers(&customer), first);
+    }
+}
+
+// Nothing is taken from a shared subscription while its own end is ahead.
+
+#[test]
+fn a_shortening_of_the_latest_account_takes_nothing_from_a_shared_subscription() {
+    let mut customer = customer(
+        Some(&subscription("active", at("2025-09-25 00:00:00"))),
+        [
+            found("active", at("2025-09-20 00:00:00")),
+            found("active", at("2025-09-18 00:00:00")),
+        ],
+    );
+    customer[0].account.agreement = agreed(at("2025-09-25 00:00:00"));
+    let problem = "1: ! EndsDisagree: the bot has 2025-09-25 00:00:00 UTC, the panel 2025-09-20 00:00:00 UTC: another \
+                   account shares the subscription, so nothing is taken from it (cut)";
+    check_customer(&customer, problem);
+    let later = after(&after(&customer));
+    assert_eq!(
+        later[0].account.subscription, customer[0].account.subscription,
+        "however often it runs"
+    );
+    let open = later[0].account.agreement.open.expect("it is left open");
+    assert_eq!(open.panel_end, EndDate::At(at("2025-09-20 00:00:00")));
+}
+
+#[test]
+fn a_long_dead_sibling_takes_nothing_from_the_customer_whose_paid_account_is_missing() {
+    // A13.
+    let paid = subscription("active", at("2025-09-25 00:00:00"));
+    let mut customer = customer(Some(&paid), [Observation::Missing, found("expired", day(-30))]);
+    customer[0].account.agreement = agreed(at("2025-09-25 00:00:00"));
+    customer[1].account.agreement = agreed(at("2025-08-16 12:00:00"));
+    let behind = "! PanelBehind: the bot has 2025-09-25 00:00:00 UTC, the panel 2025-08-16 12:00:00 UTC: extend the \
+                  user in the panel; the customer paid and has no access now";
     check_customer(
-        &customer(
-            Some(&subscription),
-            [found("limited", day(5)), found("active", day(5))],
-        ),
-        "1: is_active true -> false [Limited]",
+        &customer,
+        &format!("1: ! Missing\n2: is_active true -> false [Expired] {behind} (early)"),
     );
 }
 
 #[test]
-fn a_subscription_ends_when_all_accounts_are_over() {
-    let subscription = subscription("active", at("2025-09-14 00:00:00"));
+fn an_end_that_was_written_from_one_account_is_never_given_to_another() {
+    // A39: ten years by mistake on one account of two.
+    let extend = policy(|policy| {
+        policy.panel_behind = PanelBehind::Extend;
+        policy.extend_after = chrono::TimeDelta::zero();
+    });
+    let mut customer = customer(
+        Some(&subscription("active", day(3_650))),
+        [Observation::Missing, found("active", day(5))],
+    );
+    customer[0].account.agreement = agreed(day(3_650));
+    customer[1].account.agreement = agreed(day(5));
+    let push = |customer: &[Observed]| {
+        reconcile(customer, Subscriptions, extend, &Answers::default(), now())
+            .iter()
+            .find_map(|decision| decision.push)
+    };
+    assert!(push(&customer).is_some(), "the bot wrote it");
+    customer[0].account.agreement.is_ours = true;
+    assert_eq!(push(&customer), None);
+}
+
+#[test]
+fn a_subscription_ends_when_its_end_has_passed_and_no_account_works() {
     check_customer(
         &customer(
-            Some(&subscription),
+            Some(&subscription("active", at("2025-09-14 00:00:00"))),
             [
                 found("expired", at("2025-09-10 00:00:00")),
                 found("expired", at("2025-09-14 00:00:00")),
@@ -106,11 +279,17 @@ fn a_subscription_ends_when_all_accounts_are_over() {
         ),
         "1: is_active true -> false [Expired]\n2: status active -> expired is_active true -> false [Expired]",
     );
+    check_customer(
+        &customer(
+            Some(&subscription("active", at("2025-09-14 00:00:00"))),
+            [found("expired", at("2025-09-14 00:00:00")), Observation::Missing],
+        ),
+        "1: status active -> expired is_active true -> false [Expired]\n2: ! Missing",
+    );
 }
 
 #[test]
-fn an_unknown_sibling_blocks_what_takes_away() {
-    let subscription = subscription("active", at("2025-09-20 00:00:00"));
+fn a_sibling_that_is_not_known_blocks_what_takes_away_and_not_what_gives() {
     for (unknown, problem) in [
         (
             Observation::Absent,
@@ -127,119 +306,222 @@ fn an_unknown_sibling_blocks_what_takes_away() {
         ),
     ] {
         check_customer(
-            &customer(Some(&subscription), [found("expired", day(-30)), unknown]),
-            &format!("1: is_active true -> false [Expired] (early)\n2: {problem}"),
+            &customer(
+                Some(&subscription("active", at("2025-09-14 00:00:00"))),
+                [found("expired", at("2025-09-14 00:00:00")), unknown.clone()],
+            ),
+            &format!("1: is_active true -> false [Expired]\n2: {problem}"),
+        );
+        check_customer(
+            &customer(
+                Some(&subscription("expired", at("2025-09-10 00:00:00"))),
+                [unknown, found("active", at("2025-09-20 00:00:00"))],
+            ),
+            &format!(
+                "1: {problem}\n2: status expired -> active end_date 2025-09-10 00:00:00 UTC -> 2025-09-20 00:00:00 UTC \
+                 [Extended, Reactivated]"
+            ),
         );
     }
-}
-
-#[test]
-fn an_unknown_sibling_does_not_block_what_gives() {
-    let subscription = subscription("expired", at("2025-09-10 00:00:00"));
     check_customer(
         &customer(
-            Some(&subscription),
+            Some(&subscription("active", at("2025-09-14 00:00:00"))),
             [
-                Observation::NotPermitted,
-                found("active", at("2025-09-20 00:00:00")),
+                found("expired", at("2025-09-14 00:00:00")),
+                found("melted", at("2025-09-14 00:00:00")),
             ],
         ),
-        "1: ! NotPermitted\n\
-         2: status expired -> active end_date 2025-09-10 00:00:00 UTC -> 2025-09-20 00:00:00 UTC \
-         [Extended, Reactivated]",
-    );
-}
-
-#[test]
-fn a_sibling_of_unknown_status_may_work_so_the_subscription_does_not_end() {
-    let subscription = subscription("active", day(5));
-    check_customer(
-        &customer(
-            Some(&subscription),
-            [found("expired", day(10)), found("melted", day(5))],
-        ),
-        "1: is_active true -> false [Expired] (early)\n2: ! UnknownStatus: melted",
-    );
-}
-
-#[test]
-fn a_missing_sibling_is_known_and_blocks_nothing() {
-    let subscription = subscription("active", at("2025-09-14 00:00:00"));
-    check_customer(
-        &customer(
-            Some(&subscription),
-            [found("expired", at("2025-09-14 00:00:00")), Observation::Missing],
-        ),
-        "1: status active -> expired is_active true -> false [Expired]\n2: ! Missing",
+        "1: is_active true -> false [Expired]\n2: ! UnknownStatus: melted",
     );
 }
 
 #[test]
 fn a_customer_without_any_answer_keeps_everything() {
-    let subscription = subscription("active", day(-5));
-    let decisions_of = |facet| {
-        let customer = customer(
-            Some(&subscription),
-            [Observation::NotPermitted, Observation::Absent],
-        );
-        reconcile(&customer, facet, Policy::default(), now())
+    let customer = customer(
+        Some(&subscription("active", day(-5))),
+        [Observation::NotPermitted, Observation::Absent],
+    );
+    for facet in [Subscriptions, UserStatus] {
+        let decisions: Vec<_> = decide(&customer, facet)
             .iter()
             .map(|decision| (decision.account.id, decision.change.is_some()))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        decisions_of(Subscriptions),
-        [(AccountId(1), false), (AccountId(2), false)]
-    );
-    assert_eq!(
-        decisions_of(UserStatus),
-        [(AccountId(1), false), (AccountId(2), false)]
-    );
+            .collect();
+        assert_eq!(decisions, [(AccountId(1), false), (AccountId(2), false)]);
+    }
 }
 
-/// The accounts of a customer who is active in another panel as well.
-fn also_elsewhere(mut customer: Vec<Observed>) -> Vec<Observed> {
+// Another panel.
+
+/// The accounts of a customer who has one in another panel as well.
+fn also_elsewhere(mut customer: Vec<Observed>, is_active: bool, written_ends: &[EndDate]) -> Vec<Observed> {
     for observed in &mut customer {
-        observed.account.active_elsewhere = true;
+        observed.account.elsewhere = Elsewhere {
+            accounts: 1,
+            is_active,
+            written_ends: written_ends.to_vec(),
+        };
     }
     customer
 }
 
 #[test]
-fn a_user_active_in_another_panel_loses_nothing_of_the_subscription() {
-    let open = subscription("active", at("2025-09-25 00:00:00"));
-    for (says, expected) in [
-        (
-            found("expired", day(-30)),
-            "1: is_active true -> false [Expired] (early)",
+fn a_customer_who_is_active_in_another_panel_loses_nothing_of_the_subscription() {
+    let customer = also_elsewhere(
+        customer(
+            Some(&subscription("active", day(-5))),
+            [found("expired", day(-5))],
         ),
-        (found("active", at("2025-09-20 00:00:00")), "1: "),
-        (
-            found("limited", at("2025-09-20 00:00:00")),
-            "1: is_active true -> false [Limited]",
-        ),
-    ] {
-        let customer = also_elsewhere(customer(Some(&open), [says]));
-        check_customer(&customer, expected);
-        let decisions = reconcile(&customer, Subscriptions, Policy::default(), now());
-        assert!(decisions[0].kept_for_another_panel, "{decisions:?}");
-        let decisions = reconcile(&customer, UserStatus, Policy::default(), now());
-        assert!(decisions.iter().all(|decision| !decision.kept_for_another_panel));
+        true,
+        &[],
+    );
+    check_customer(&customer, "1: is_active true -> false [Expired]");
+    assert!(decide(&customer, Subscriptions)[0].kept_for_another_panel);
+    assert!(!decide(&customer, UserStatus)[0].kept_for_another_panel);
+}
+
+#[test]
+fn two_panels_never_move_one_end_back_and_forth() {
+    // A14: over here since 20 days; in another panel limited, and paid until 60 days ahead.
+    for is_active in [true, false] {
+        let mut customer = also_elsewhere(
+            customer(
+                Some(&subscription("active", day(60))),
+                [found("expired", day(-20))],
+            ),
+            is_active,
+            &[EndDate::At(day(60))],
+        );
+        for agreement in [agreed(day(-20)), agreed(day(60)), agreed(day(30))] {
+            customer[0].account.agreement = agreement;
+            let decisions = decide(&customer, Subscriptions);
+            let change = decisions[0].change.as_ref().expect("access goes off");
+            assert!(change.subscription.is_empty(), "{change}");
+        }
     }
 }
 
 #[test]
 fn a_user_active_in_another_panel_is_extended_and_reactivated_all_the_same() {
     check_customer(
-        &also_elsewhere(customer(
-            Some(&subscription("expired", at("2025-09-10 00:00:00"))),
-            [found("active", at("2025-09-30 00:00:00"))],
-        )),
+        &also_elsewhere(
+            customer(
+                Some(&subscription("expired", at("2025-09-10 00:00:00"))),
+                [found("active", at("2025-09-30 00:00:00"))],
+            ),
+            true,
+            &[],
+        ),
         "1: status expired -> active end_date 2025-09-10 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended, Reactivated]",
     );
-    let in_line = also_elsewhere(customer(
-        Some(&subscription("active", at("2025-09-30 00:00:00"))),
-        [found("active", at("2025-09-30 00:00:00"))],
-    ));
-    assert_eq!(reconcile(&in_line, Subscriptions, Policy::default(), now()), []);
+}
+
+// A subscription for each account.
+
+fn numbered(id: i64, status: &str, end: chrono::DateTime<chrono::Utc>) -> Subscription {
+    Subscription {
+        id: SubscriptionId(id),
+        is_named: true,
+        ..subscription(status, end)
+    }
+}
+
+/// The accounts of a customer, each of which names a subscription of its own.
+fn each(accounts: &[(Subscription, Observation)]) -> Vec<Observed> {
+    let observations = accounts.iter().map(|(_, observation)| observation.clone());
+    let mut customer = customer(None, observations);
+    for (position, observed) in customer.iter_mut().enumerate() {
+        observed.account.subscription = Some(accounts[position].0.clone());
+        observed.account.other_subscriptions = accounts
+            .iter()
+            .map(|(subscription, _)| subscription.clone())
+            .filter(|subscription| subscription.id != accounts[position].0.id)
+            .collect();
+    }
+    customer
+}
+
+#[test]
+fn each_account_speaks_for_the_subscription_that_it_names() {
+    // A17: the phone has 95 days, the router 30.
+    let customer = each(&[
+        (
+            numbered(10, "active", at("2025-09-25 00:00:00")),
+            found("active", at("2025-12-19 00:00:00")),
+        ),
+        (
+            numbered(11, "active", at("2025-10-15 00:00:00")),
+            found("active", at("2025-10-15 00:00:00")),
+        ),
+    ]);
+    check_customer(
+        &customer,
+        "1: end_date 2025-09-25 00:00:00 UTC -> 2025-12-19 00:00:00 UTC [Extended]",
+    );
+}
+
+#[test]
+fn what_is_given_to_one_account_never_becomes_what_another_is_to_lose() {
+    let customer = each(&[
+        (
+            numbered(10, "active", at("2025-09-25 00:00:00")),
+            found("active", at("2025-12-19 00:00:00")),
+        ),
+        (
+            numbered(11, "active", at("2025-09-14 00:00:00")),
+            found("expired", at("2025-09-14 00:00:00")),
+        ),
+    ]);
+    let changes = decide(&customer, Subscriptions)
+        .into_iter()
+        .filter_map(|decision| decision.change)
+        .collect();
+    let halves = split(changes);
+    let (_, router) = &halves[1];
+    let expected = router.account.subscription.as_ref().expect("a subscription");
+    assert_eq!(expected.id, SubscriptionId(11));
+    let others: Vec<_> = router
+        .account
+        .other_subscriptions
+        .iter()
+        .map(|other| (other.id, other.end_date))
+        .collect();
+    assert_eq!(
+        others,
+        [(SubscriptionId(10), Some(at("2025-12-19 00:00:00")))],
+        "as the first half leaves it"
+    );
+}
+
+#[test]
+fn a_subscription_that_another_account_speaks_for_does_not_end_with_this_one() {
+    // The second account names none and speaks for the governing one, whose user the panel has not yet reviewed.
+    let mut customer = each(&[
+        (
+            numbered(10, "active", at("2025-09-14 00:00:00")),
+            found("expired", at("2025-09-14 00:00:00")),
+        ),
+        (
+            numbered(11, "active", at("2025-09-15 00:00:00")),
+            found("active", at("2025-09-15 00:00:00")),
+        ),
+    ]);
+    for observed in &mut customer {
+        let account = &mut observed.account;
+        let subscriptions = account.subscription.iter_mut();
+        for subscription in subscriptions.filter(|one| one.id == SubscriptionId(11)) {
+            subscription.is_named = false;
+        }
+        account.other_subscriptions = account
+            .other_subscriptions
+            .iter()
+            .map(|other| Subscription {
+                is_named: other.id == SubscriptionId(10),
+                ..other.clone()
+            })
+            .collect();
+    }
+    check_customer(
+        &customer,
+        "1: status active -> expired is_active true -> false [Expired]",
+    );
 }

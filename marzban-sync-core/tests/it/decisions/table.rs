@@ -2,20 +2,50 @@
 
 use std::fmt::Write;
 
+use chrono::{DateTime, Utc};
 use marzban_sync_core::account::Account;
+use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::plan::{Change, EndDate};
-use marzban_sync_core::policy::Policy;
+use marzban_sync_core::policy::{Answers, Policy};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
 use marzban_sync_core::reconcile::{Facet, Observed, reconcile};
+use marzban_sync_core::report::ProblemReason;
 
-use crate::given::{account, contrary, day, found, now, subscription};
+use crate::given::{account, agreed, contrary, day, found, now, subscription};
 
-/// The decision table: a row for each status and `expire` of the panel, a column for each subscription.
+/// What both sides agreed on before.
+#[derive(Clone, Copy)]
+enum Agreed {
+    Nothing,
+    OnRow,
+    OnPanel,
+}
+
+impl Agreed {
+    fn agreement(self, row: DateTime<Utc>, panel: Option<DateTime<Utc>>) -> Agreement {
+        match self {
+            Self::Nothing => Agreement::default(),
+            Self::OnRow => agreed(row),
+            Self::OnPanel => agreed(panel),
+        }
+    }
+}
+
+/// The statuses that a sync of subscriptions may change.
+const SYNCED: [&str; 3] = ["trial", "active", "expired"];
+
+/// Those that it never changes; none is an account without a subscription.
+const IGNORED: [Option<&str>; 4] = [Some("cancelled"), Some("pending"), Some("grace"), None];
+
+/// The decision table: a row for each status and `expire` of the panel, and columns for each subscription, first with an
+/// end 5 days ahead, then with one that passed 2 days ago. The panel's ends are 5 days ago, now, and 20 days ahead.
 ///
-/// `x` the status becomes expired, `a` active; `d` the end follows `expire`, `u` it is cleared; `.` nothing.
-fn table(facet: Facet, policy: Policy) -> String {
-    let mut table =
-        String::from("\n                 trial active expired cancelled pending grace none   access\n");
+/// `x` the status becomes expired, `a` active; `d` the end follows `expire`, `u` it is cleared; `.` nothing. Then access,
+/// and the problem with the end ahead and with the end passed.
+fn table(facet: Facet, policy: Policy, before: Agreed) -> String {
+    let mut table = String::from(
+        "\n                 ahead: trial active expired  over: trial active expired  others  access     problems\n",
+    );
     for status in ["active", "on_hold", "disabled", "limited", "expired", "melted"] {
         for (word, expire) in [
             ("none", None),
@@ -23,39 +53,50 @@ fn table(facet: Facet, policy: Policy) -> String {
             ("now", Some(now())),
             ("future", Some(day(20))),
         ] {
-            let changes = COLUMNS.map(|(subscribed, _)| {
-                let given = Account {
-                    is_active: None,
-                    subscription: subscribed.map(|status| subscription(status, day(5))),
-                    ..account(1)
-                };
+            let mut accesses = Vec::new();
+            let mut decide = |subscribed: Option<&str>, end: DateTime<Utc>| {
                 let observed = [Observed {
-                    account: given,
+                    account: Account {
+                        is_active: None,
+                        subscription: subscribed.map(|status| subscription(status, end)),
+                        agreement: before.agreement(end, expire),
+                        ..account(1)
+                    },
                     observation: found(status, expire),
                 }];
-                let mut decisions = reconcile(&observed, facet, policy, now());
-                decisions.pop().and_then(|decision| decision.change)
-            });
-            write!(table, "{status:>8} {word:<6} |").expect("a string grows");
-            for (change, (_, width)) in changes.iter().zip(COLUMNS) {
-                write!(table, "{:<width$}", cell(change.as_ref())).expect("a string grows");
-            }
-            writeln!(table, " {}", access(&changes)).expect("a string grows");
+                let mut decisions = reconcile(&observed, facet, policy, &Answers::default(), now());
+                let decision = decisions.pop();
+                let change = decision.as_ref().and_then(|decision| decision.change.clone());
+                let problem = decision.and_then(|decision| decision.problem);
+                accesses.push(change.as_ref().and_then(|change| change.vpn_config.is_active));
+                (cell(change.as_ref()), problem.map(|(reason, _)| reason))
+            };
+            let [ahead, over] = [day(5), day(-2)].map(|end| SYNCED.map(|status| decide(Some(status), end)));
+            let mut others: Vec<(String, Option<ProblemReason>)> = [day(5), day(-2)]
+                .into_iter()
+                .flat_map(|end| IGNORED.map(|status| (status, end)))
+                .map(|(status, end)| decide(status, end))
+                .collect();
+            others.dedup();
+            assert_eq!(others.len(), 1, "{status} {word}: {others:?}");
+            let line = format!(
+                "{status:>8} {word:<6} |       {:<6}{:<7}{:<14}{:<6}{:<7}{:<9}{:<8}{:<11}{} / {}",
+                ahead[0].0,
+                ahead[1].0,
+                ahead[2].0,
+                over[0].0,
+                over[1].0,
+                over[2].0,
+                others[0].0,
+                access(accesses),
+                problem(&ahead),
+                problem(&over),
+            );
+            writeln!(table, "{}", line.trim_end()).expect("a string grows");
         }
     }
     table
 }
-
-/// The status of the subscription, and the width of its column.
-const COLUMNS: [(Option<&str>, usize); 7] = [
-    (Some("trial"), 6),
-    (Some("active"), 7),
-    (Some("expired"), 8),
-    (Some("cancelled"), 10),
-    (Some("pending"), 8),
-    (Some("grace"), 6),
-    (None, 7),
-];
 
 fn cell(change: Option<&Change>) -> String {
     let patch = change
@@ -75,119 +116,174 @@ fn cell(change: Option<&Change>) -> String {
 }
 
 /// Access is the panel's word alone, so it is the same in the whole row.
-fn access(changes: &[Option<Change>]) -> &'static str {
-    let mut access: Vec<Option<bool>> = changes
-        .iter()
-        .map(|change| change.as_ref().and_then(|change| change.vpn_config.is_active))
-        .collect();
-    access.dedup();
-    match access[..] {
+fn access(mut accesses: Vec<Option<bool>>) -> &'static str {
+    accesses.dedup();
+    match accesses[..] {
         [Some(true)] => "on",
         [Some(false)] => "off",
         [None] => "unchanged",
-        _ => panic!("access differs within one row: {access:?}"),
+        _ => panic!("access differs within one row: {accesses:?}"),
     }
 }
 
-#[test]
-fn every_status_and_expire_meets_every_subscription() {
-    let expected = "
-                 trial active expired cancelled pending grace none   access
-  active none   |.     .      .       .         .       .     .       on
-  active past   |xd    xd     d       .         .       .     .       off
-  active now    |xd    xd     d       .         .       .     .       off
-  active future |d     d      ad      .         .       .     .       on
- on_hold none   |.     .      .       .         .       .     .       on
- on_hold past   |.     .      .       .         .       .     .       on
- on_hold now    |.     .      .       .         .       .     .       on
- on_hold future |.     .      .       .         .       .     .       on
-disabled none   |.     .      .       .         .       .     .       off
-disabled past   |xd    xd     d       .         .       .     .       off
-disabled now    |xd    xd     d       .         .       .     .       off
-disabled future |d     d      d       .         .       .     .       off
- limited none   |.     .      .       .         .       .     .       off
- limited past   |xd    xd     d       .         .       .     .       off
- limited now    |xd    xd     d       .         .       .     .       off
- limited future |d     d      d       .         .       .     .       off
- expired none   |x     x      .       .         .       .     .       off
- expired past   |xd    xd     d       .         .       .     .       off
- expired now    |xd    xd     d       .         .       .     .       off
- expired future |xd    xd     d       .         .       .     .       off
-  melted none   |.     .      .       .         .       .     .       unchanged
-  melted past   |d     d      d       .         .       .     .       unchanged
-  melted now    |d     d      d       .         .       .     .       unchanged
-  melted future |d     d      d       .         .       .     .       unchanged
-";
-    assert_eq!(table(Subscriptions, Policy::default()), expected);
+/// A problem is one of the two ends, so it does not depend on the subscription's status.
+fn problem(cells: &[(String, Option<ProblemReason>)]) -> &'static str {
+    let mut problems: Vec<Option<ProblemReason>> = cells.iter().map(|(_, problem)| *problem).collect();
+    problems.dedup();
+    assert_eq!(problems.len(), 1, "problems differ within one row: {cells:?}");
+    problems[0].map_or("-", ProblemReason::as_str)
 }
 
 #[test]
-fn the_contrary_policy_keeps_ended_ones_ended_ends_disabled_ones_and_clears_ends() {
+fn before_anything_was_agreed_the_later_end_stands() {
     let expected = "
-                 trial active expired cancelled pending grace none   access
-  active none   |u     u      u       .         .       .     .       on
-  active past   |xd    xd     d       .         .       .     .       off
-  active now    |xd    xd     d       .         .       .     .       off
-  active future |d     d      d       .         .       .     .       on
- on_hold none   |.     .      .       .         .       .     .       on
- on_hold past   |.     .      .       .         .       .     .       on
- on_hold now    |.     .      .       .         .       .     .       on
- on_hold future |.     .      .       .         .       .     .       on
-disabled none   |xu    xu     u       .         .       .     .       off
-disabled past   |xd    xd     d       .         .       .     .       off
-disabled now    |xd    xd     d       .         .       .     .       off
-disabled future |xd    xd     d       .         .       .     .       off
- limited none   |u     u      u       .         .       .     .       off
- limited past   |xd    xd     d       .         .       .     .       off
- limited now    |xd    xd     d       .         .       .     .       off
- limited future |d     d      d       .         .       .     .       off
- expired none   |xu    xu     u       .         .       .     .       off
- expired past   |xd    xd     d       .         .       .     .       off
- expired now    |xd    xd     d       .         .       .     .       off
- expired future |xd    xd     d       .         .       .     .       off
-  melted none   |u     u      u       .         .       .     .       unchanged
-  melted past   |d     d      d       .         .       .     .       unchanged
-  melted now    |d     d      d       .         .       .     .       unchanged
-  melted future |d     d      d       .         .       .     .       unchanged
+                 ahead: trial active expired  over: trial active expired  others  access     problems
+  active none   |       .     .      .             .     .      .        .       on         - / panel_ahead
+  active past   |       .     .      .             x     x      .        .       off        ends_disagree / -
+  active now    |       .     .      .             d     d      d        .       on         ends_disagree / -
+  active future |       d     d      d             d     d      ad       .       on         - / -
+ on_hold none   |       .     .      .             .     .      .        .       on         - / -
+ on_hold past   |       .     .      .             .     .      .        .       on         - / -
+ on_hold now    |       .     .      .             .     .      .        .       on         - / -
+ on_hold future |       .     .      .             .     .      .        .       on         - / -
+disabled none   |       .     .      .             x     x      .        .       off        - / -
+disabled past   |       .     .      .             x     x      .        .       off        ends_disagree / -
+disabled now    |       .     .      .             xd    xd     d        .       off        ends_disagree / -
+disabled future |       d     d      d             d     d      d        .       off        - / -
+ limited none   |       .     .      .             x     x      .        .       off        - / -
+ limited past   |       .     .      .             x     x      .        .       off        ends_disagree / -
+ limited now    |       .     .      .             xd    xd     d        .       off        ends_disagree / -
+ limited future |       d     d      d             d     d      d        .       off        - / -
+ expired none   |       .     .      .             x     x      .        .       off        - / -
+ expired past   |       .     .      .             x     x      .        .       off        ends_disagree / -
+ expired now    |       .     .      .             xd    xd     d        .       off        ends_disagree / -
+ expired future |       d     d      d             d     d      d        .       off        - / -
+  melted none   |       .     .      .             .     .      .        .       unchanged  unknown_status / unknown_status
+  melted past   |       .     .      .             .     .      .        .       unchanged  ends_disagree / unknown_status
+  melted now    |       .     .      .             d     d      d        .       unchanged  ends_disagree / unknown_status
+  melted future |       d     d      d             d     d      d        .       unchanged  unknown_status / unknown_status
 ";
-    assert_eq!(table(Subscriptions, contrary()), expected);
+    assert_eq!(table(Subscriptions, Policy::default(), Agreed::Nothing), expected);
+}
+
+#[test]
+fn while_the_row_has_what_was_agreed_the_panels_word_counts() {
+    let expected = "
+                 ahead: trial active expired  over: trial active expired  others  access     problems
+  active none   |       .     .      .             .     .      .        .       on         - / panel_ahead
+  active past   |       xd    xd     d             x     x      .        .       off        - / -
+  active now    |       d     d      d             d     d      d        .       on         - / -
+  active future |       d     d      d             d     d      ad       .       on         - / -
+ on_hold none   |       .     .      .             .     .      .        .       on         - / -
+ on_hold past   |       .     .      .             .     .      .        .       on         - / -
+ on_hold now    |       .     .      .             .     .      .        .       on         - / -
+ on_hold future |       .     .      .             .     .      .        .       on         - / -
+disabled none   |       .     .      .             x     x      .        .       off        - / -
+disabled past   |       xd    xd     d             x     x      .        .       off        - / -
+disabled now    |       xd    xd     d             xd    xd     d        .       off        - / -
+disabled future |       d     d      d             d     d      d        .       off        - / -
+ limited none   |       .     .      .             x     x      .        .       off        - / -
+ limited past   |       xd    xd     d             x     x      .        .       off        - / -
+ limited now    |       xd    xd     d             xd    xd     d        .       off        - / -
+ limited future |       d     d      d             d     d      d        .       off        - / -
+ expired none   |       .     .      .             x     x      .        .       off        - / -
+ expired past   |       xd    xd     d             x     x      .        .       off        - / -
+ expired now    |       xd    xd     d             xd    xd     d        .       off        - / -
+ expired future |       d     d      d             d     d      d        .       off        - / -
+  melted none   |       .     .      .             .     .      .        .       unchanged  unknown_status / unknown_status
+  melted past   |       d     d      d             .     .      .        .       unchanged  unknown_status / unknown_status
+  melted now    |       d     d      d             d     d      d        .       unchanged  unknown_status / unknown_status
+  melted future |       d     d      d             d     d      d        .       unchanged  unknown_status / unknown_status
+";
+    assert_eq!(table(Subscriptions, Policy::default(), Agreed::OnRow), expected);
+}
+
+#[test]
+fn while_the_panel_has_what_was_agreed_the_rows_word_counts() {
+    let expected = "
+                 ahead: trial active expired  over: trial active expired  others  access     problems
+  active none   |       .     .      .             .     .      .        .       on         - / panel_ahead
+  active past   |       .     .      .             x     x      .        .       off        panel_behind / -
+  active now    |       .     .      .             .     .      .        .       on         panel_behind / panel_ahead
+  active future |       .     .      .             .     .      .        .       on         panel_ahead / panel_ahead
+ on_hold none   |       .     .      .             .     .      .        .       on         - / -
+ on_hold past   |       .     .      .             .     .      .        .       on         - / -
+ on_hold now    |       .     .      .             .     .      .        .       on         - / -
+ on_hold future |       .     .      .             .     .      .        .       on         - / -
+disabled none   |       .     .      .             x     x      .        .       off        - / -
+disabled past   |       .     .      .             x     x      .        .       off        panel_behind / -
+disabled now    |       .     .      .             x     x      .        .       off        panel_behind / panel_ahead
+disabled future |       .     .      .             x     x      .        .       off        panel_ahead / panel_ahead
+ limited none   |       .     .      .             x     x      .        .       off        - / -
+ limited past   |       .     .      .             x     x      .        .       off        panel_behind / -
+ limited now    |       .     .      .             x     x      .        .       off        panel_behind / panel_ahead
+ limited future |       .     .      .             x     x      .        .       off        panel_ahead / panel_ahead
+ expired none   |       .     .      .             x     x      .        .       off        - / -
+ expired past   |       .     .      .             x     x      .        .       off        panel_behind / -
+ expired now    |       .     .      .             x     x      .        .       off        panel_behind / panel_ahead
+ expired future |       .     .      .             x     x      .        .       off        panel_ahead / panel_ahead
+  melted none   |       .     .      .             .     .      .        .       unchanged  unknown_status / unknown_status
+  melted past   |       .     .      .             .     .      .        .       unchanged  panel_behind / unknown_status
+  melted now    |       .     .      .             .     .      .        .       unchanged  panel_behind / panel_ahead
+  melted future |       .     .      .             .     .      .        .       unchanged  panel_ahead / panel_ahead
+";
+    assert_eq!(table(Subscriptions, Policy::default(), Agreed::OnPanel), expected);
+}
+
+#[test]
+fn the_contrary_policy_keeps_ended_ones_ended_clears_ends_and_gives_no_access() {
+    let expected = "
+                 ahead: trial active expired  over: trial active expired  others  access     problems
+  active none   |       u     u      u             u     u      u        .       unchanged  - / -
+  active past   |       xd    xd     d             x     x      .        .       off        - / -
+  active now    |       d     d      d             d     d      d        .       unchanged  - / -
+  active future |       d     d      d             d     d      d        .       unchanged  - / -
+ on_hold none   |       .     .      .             .     .      .        .       unchanged  - / -
+ on_hold past   |       .     .      .             .     .      .        .       unchanged  - / -
+ on_hold now    |       .     .      .             .     .      .        .       unchanged  - / -
+ on_hold future |       .     .      .             .     .      .        .       unchanged  - / -
+disabled none   |       u     u      u             u     u      u        .       off        - / -
+disabled past   |       xd    xd     d             x     x      .        .       off        - / -
+disabled now    |       xd    xd     d             xd    xd     d        .       off        - / -
+disabled future |       d     d      d             d     d      d        .       off        - / -
+ limited none   |       u     u      u             u     u      u        .       off        - / -
+ limited past   |       xd    xd     d             x     x      .        .       off        - / -
+ limited now    |       xd    xd     d             xd    xd     d        .       off        - / -
+ limited future |       d     d      d             d     d      d        .       off        - / -
+ expired none   |       u     u      u             u     u      u        .       off        - / -
+ expired past   |       xd    xd     d             x     x      .        .       off        - / -
+ expired now    |       xd    xd     d             xd    xd     d        .       off        - / -
+ expired future |       d     d      d             d     d      d        .       off        - / -
+  melted none   |       u     u      u             u     u      u        .       unchanged  unknown_status / unknown_status
+  melted past   |       d     d      d             .     .      .        .       unchanged  unknown_status / unknown_status
+  melted now    |       d     d      d             d     d      d        .       unchanged  unknown_status / unknown_status
+  melted future |       d     d      d             d     d      d        .       unchanged  unknown_status / unknown_status
+";
+    assert_eq!(table(Subscriptions, contrary(), Agreed::OnRow), expected);
 }
 
 #[test]
 fn the_status_job_never_touches_a_subscription() {
-    for policy in [Policy::default(), contrary()] {
-        let table = table(UserStatus, policy);
-        for (row, expected) in table.lines().skip(2).zip([
-            "on",
-            "off",
-            "off",
-            "on",
-            "on",
-            "on",
-            "on",
-            "on",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "off",
-            "unchanged",
-            "unchanged",
-            "unchanged",
-            "unchanged",
-        ]) {
-            let (_, cells) = row.split_once('|').expect("a row has cells");
-            assert_eq!(
-                cells.split_whitespace().collect::<Vec<_>>(),
-                [".", ".", ".", ".", ".", ".", ".", expected]
-            );
+    for (policy, on) in [(Policy::default(), "on"), (contrary(), "unchanged")] {
+        for before in [Agreed::Nothing, Agreed::OnRow, Agreed::OnPanel] {
+            let table = table(UserStatus, policy, before);
+            let accesses = [on, "off", on, on]
+                .into_iter()
+                .chain([on; 4])
+                .chain(["off"; 12])
+                .chain(["unchanged"; 4]);
+            for (row, access) in table.lines().skip(2).zip(accesses) {
+                let problem = if row.contains("melted") {
+                    "unknown_status"
+                } else {
+                    "-"
+                };
+                let (_, cells) = row.split_once('|').expect("a row has cells");
+                assert_eq!(
+                    cells.split_whitespace().collect::<Vec<_>>(),
+                    [".", ".", ".", ".", ".", ".", ".", access, problem, "/", problem]
+                );
+            }
         }
     }
 }

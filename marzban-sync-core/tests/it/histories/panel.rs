@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use marzban_sync_core::census::Census;
+use chrono::{DateTime, Utc};
 use marzban_sync_core::error::PanelError;
 use marzban_sync_core::observation::{Observation, PanelUser};
-use marzban_sync_core::panel::Panel;
+use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::report::SystemStats;
 
 use crate::faulty::no_panel;
-use crate::scripted::stats;
+use crate::scripted::{disabled, extended, stats};
 
 /// Something that a test does in the middle of a run.
 type Hook = Box<dyn FnOnce() + Send>;
@@ -81,6 +81,16 @@ impl ModelPanel {
             })
         })
     }
+
+    fn update(&self, name: &str, changed: Result<Option<PanelUser>, Observation>) -> UpdateOutcome {
+        match changed {
+            Ok(user) => {
+                self.with(|state| state.users.extend(user.map(|user| (name.to_owned(), user))));
+                UpdateOutcome::Done
+            }
+            Err(seen) => UpdateOutcome::Changed(seen),
+        }
+    }
 }
 
 #[async_trait]
@@ -107,13 +117,26 @@ impl Panel for ModelPanel {
         Ok(())
     }
 
-    async fn census(&self, _: u64) -> Result<Option<Census>, PanelError> {
+    async fn extend_user(
+        &self,
+        name: &str,
+        expected: &ExpectedUser,
+        end: DateTime<Utc>,
+    ) -> Result<UpdateOutcome, PanelError> {
         self.called()?;
-        Ok(self.with(|state| {
-            let users = state.users.iter().filter(|_| !state.is_another);
-            let is_shown = state.poisoned.is_empty();
-            Census::of(users.map(|(name, user)| (name.as_str(), &user.status))).filter(|_| is_shown)
-        }))
+        let seen = self.look(name).unwrap_or(Observation::Missing);
+        let changed = extended(seen, expected, end)?;
+        Ok(self.update(name, changed))
+    }
+
+    async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
+        self.called()?;
+        let seen = self.look(name).unwrap_or(Observation::Missing);
+        Ok(self.update(name, disabled(seen, expected)))
+    }
+
+    fn last_date(&self) -> Option<DateTime<Utc>> {
+        None
     }
 
     async fn system_stats(&self) -> Result<SystemStats, PanelError> {

@@ -1,14 +1,16 @@
 //! `cleanup_expired_marzban_users`: who is cleaned, and who never.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use marzban_sync_core::cleanup_expired_marzban_users as cleanup;
+use marzban_sync_core::deletion::KeptBecause;
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::report::{Job, Stopped};
-use marzban_sync_core::safety::SafetyLimits;
 
 use crate::given::{at, day, user};
-use crate::scripted::{World, problems};
+use crate::scripted::{World, allowed, problems};
 
 /// A customer whose only subscription ended 30 days ago, in the bot and in the panel.
 fn gone(world: &World, id: i64) {
@@ -16,9 +18,22 @@ fn gone(world: &World, id: i64) {
     world.panel.put(&format!("user{id}"), user("expired", day(-30)));
 }
 
+/// Twelve of fifty accounts ended long ago; a fifth of them are ten.
+fn twelve_of_fifty() -> World {
+    let world = World::synced_just_now();
+    for id in 1..=50 {
+        if id <= 12 {
+            gone(&world, id);
+        } else {
+            world.in_line(id, day(5));
+        }
+    }
+    world
+}
+
 #[tokio::test]
 async fn a_user_that_ended_long_ago_is_deleted_and_unlinked() {
-    let world = World::new();
+    let world = World::synced_just_now();
     gone(&world, 1);
     world.in_line(2, day(5));
 
@@ -26,22 +41,28 @@ async fn a_user_that_ended_long_ago_is_deleted_and_unlinked() {
         .await
         .unwrap();
 
-    let json = serde_json::to_string(&report).unwrap();
-    let beginning = r#"{"job":"cleanup_expired_marzban_users","cleaned":1,"skipped":0,"errors":0,"total":1,"#;
-    assert!(json.starts_with(beginning), "{json}");
-    assert_eq!(world.panel.calls(), ["users user1", "user user1", "delete user1"]);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["job"], "cleanup_expired_marzban_users");
+    assert_eq!(
+        ["cleaned", "skipped", "errors", "total"].map(|key| json[key].as_u64().unwrap()),
+        [1, 0, 0, 1]
+    );
+    assert_eq!(
+        world.panel.calls(),
+        ["users user1", "user user1", "user user1", "delete user1"]
+    );
     assert_eq!(
         world.row(1),
         "expired until 2025-08-16 12:00:00 UTC; null off 100 null"
     );
     assert!(!world.panel.has("user1"));
     assert!(world.panel.has("user2"));
-    assert_eq!(world.outcomes(), ["cleanup_expired_marzban_users completed"]);
+    assert_eq!(world.outcomes()[1..], ["cleanup_expired_marzban_users completed"]);
 }
 
 #[tokio::test]
 async fn a_second_cleanup_finds_nothing_to_do() {
-    let world = World::new();
+    let world = World::synced_just_now();
     gone(&world, 1);
     let context = world.context();
     cleanup(&context).await.unwrap();
@@ -61,14 +82,22 @@ async fn a_second_cleanup_finds_nothing_to_do() {
 
 #[tokio::test]
 async fn an_account_with_an_old_expired_and_a_new_active_subscription_is_not_deleted() {
-    for status in ["active", "trial", "pending", "grace"] {
-        let world = World::new();
+    for (status, kept) in [
+        ("active", None),
+        ("trial", None),
+        ("pending", Some(KeptBecause::PendingInvoice)),
+        ("grace", None),
+    ] {
+        let world = World::synced_just_now();
         gone(&world, 1);
         world.subscription(11, 1, status, day(20));
 
         let report = cleanup(&world.context()).await.unwrap();
 
-        assert_eq!(report.total, 0, "{status}");
+        // An invoice never governs where there is another subscription, so the account's own one has ended.
+        let skipped: BTreeMap<KeptBecause, u64> = kept.map(|because| (because, 1)).into_iter().collect();
+        assert_eq!(report.skipped_because, skipped, "{status}");
+        assert_eq!(report.total, skipped.len() as u64, "{status}");
         assert_eq!(world.panel.calls(), Vec::<String>::new(), "{status}");
         assert!(world.panel.has("user1"), "{status}");
     }
@@ -77,7 +106,7 @@ async fn an_account_with_an_old_expired_and_a_new_active_subscription_is_not_del
 #[tokio::test]
 async fn an_open_subscription_protects_even_when_its_end_is_long_past() {
     for status in ["active", "trial", "pending"] {
-        let world = World::new();
+        let world = World::synced_just_now();
         world.customer(1, status, day(-300));
         world.panel.put("user1", user("expired", day(-300)));
 
@@ -90,7 +119,7 @@ async fn an_open_subscription_protects_even_when_its_end_is_long_past() {
 
 #[tokio::test]
 async fn a_subscription_without_an_end_has_not_ended() {
-    let world = World::new();
+    let world = World::synced_just_now();
     world.customer(1, "expired", None);
     world.panel.put("user1", user("expired", day(-300)));
 
@@ -100,7 +129,7 @@ async fn a_subscription_without_an_end_has_not_ended() {
 
 #[tokio::test]
 async fn seven_days_are_a_boundary_to_the_second() {
-    let world = World::new();
+    let world = World::synced_just_now();
     let cutoff = at("2025-09-08 12:00:00");
     for (id, end_date) in [(1, cutoff - TimeDelta::seconds(1)), (2, cutoff)] {
         world.customer(id, "expired", end_date);
@@ -116,7 +145,7 @@ async fn seven_days_are_a_boundary_to_the_second() {
 
 #[tokio::test]
 async fn the_owner_may_choose_another_time() {
-    let world = World::new();
+    let world = World::synced_just_now();
     gone(&world, 1);
     let context = world.builder().ended_for(TimeDelta::days(60)).build();
 
@@ -125,8 +154,9 @@ async fn the_owner_may_choose_another_time() {
 
 #[tokio::test]
 async fn a_user_renewed_in_the_panel_is_kept_and_synced() {
-    let world = World::new();
+    let world = World::synced_just_now();
     world.customer(1, "expired", at("2025-08-01 00:00:00"));
+    world.agreed(1, at("2025-08-01 00:00:00"));
     world
         .panel
         .put("user1", user("active", at("2025-10-01 00:00:00")));
@@ -146,7 +176,7 @@ async fn a_user_renewed_in_the_panel_is_kept_and_synced() {
 
 #[tokio::test]
 async fn held_unlimited_and_lately_ended_users_are_kept() {
-    let world = World::new();
+    let world = World::synced_just_now();
     for (id, says) in [
         (1, user("on_hold", day(-100))),
         (2, user("active", None)),
@@ -169,7 +199,7 @@ async fn held_unlimited_and_lately_ended_users_are_kept() {
 
 #[tokio::test]
 async fn a_user_that_is_gone_already_is_cleaned_without_a_deletion() {
-    let world = World::new();
+    let world = World::synced_just_now();
     world.customer(1, "cancelled", day(-30));
 
     let report = cleanup(&world.context()).await.unwrap();
@@ -187,7 +217,7 @@ async fn a_user_that_is_gone_already_is_cleaned_without_a_deletion() {
 
 #[tokio::test]
 async fn what_the_panel_does_not_tell_is_never_deleted() {
-    let world = World::new();
+    let world = World::synced_just_now();
     for (id, says) in [
         (1, Observation::NotPermitted),
         (2, Observation::Unreadable("no proxies".to_owned())),
@@ -214,15 +244,15 @@ async fn what_the_panel_does_not_tell_is_never_deleted() {
         ]
     );
     assert_eq!([1, 2, 3].map(|id| world.row(id)), rows);
-    assert_eq!(world.panel.single_calls(), ["user user4", "delete user4"]);
+    assert_eq!(
+        world.panel.single_calls(),
+        ["user user4", "user user4", "delete user4"]
+    );
 }
 
 #[tokio::test]
 async fn a_cleanup_stops_at_its_budget() {
-    let world = World::new();
-    for id in 1..=12 {
-        gone(&world, id);
-    }
+    let world = twelve_of_fifty();
 
     let report = cleanup(&world.context()).await.unwrap();
 
@@ -238,19 +268,15 @@ async fn a_cleanup_stops_at_its_budget() {
     );
     assert!(world.panel.has("user11") && world.panel.has("user12"));
     assert_eq!(world.config(11), "user11 on 100 null");
-    assert_eq!(world.outcomes(), ["cleanup_expired_marzban_users stopped"]);
+    assert_eq!(world.outcomes()[1..], ["cleanup_expired_marzban_users stopped"]);
 }
 
 #[tokio::test]
 async fn an_operator_lifts_the_budget() {
-    let world = World::new();
-    for id in 1..=12 {
-        gone(&world, id);
-    }
-    let mut limits = SafetyLimits::default();
-    limits.allow_mass_changes = true;
-
-    let report = cleanup(&world.builder().limits(limits).build()).await.unwrap();
+    let world = twelve_of_fifty();
+    let report = cleanup(&world.builder().answers(allowed()).build())
+        .await
+        .unwrap();
 
     assert_eq!((report.cleaned, report.total), (12, 12));
     assert_eq!(report.run.stopped, None);
@@ -258,10 +284,7 @@ async fn an_operator_lifts_the_budget() {
 
 #[tokio::test]
 async fn a_dry_cleanup_spends_the_same_budget() {
-    let world = World::new();
-    for id in 1..=12 {
-        gone(&world, id);
-    }
+    let world = twelve_of_fifty();
 
     let report = cleanup(&world.builder().dry_run(true).build()).await.unwrap();
 
@@ -273,7 +296,7 @@ async fn a_dry_cleanup_spends_the_same_budget() {
 
 #[tokio::test]
 async fn a_panel_that_knows_nobody_who_has_access_is_the_wrong_one_and_nothing_is_cleaned() {
-    let world = World::new();
+    let world = World::synced_just_now();
     world.customer(1, "active", day(5));
     for id in 2..=4 {
         world.customer(id, "expired", day(-30));
@@ -296,13 +319,15 @@ async fn a_panel_that_knows_nobody_who_has_access_is_the_wrong_one_and_nothing_i
 
     // The same panel, once it knows the customer who has access.
     world.panel.put("user1", user("active", day(5)));
-    let report = cleanup(&world.context()).await.unwrap();
+    let report = cleanup(&world.builder().answers(allowed()).build())
+        .await
+        .unwrap();
     assert_eq!((report.cleaned, report.run.stopped), (3, None));
 }
 
 #[tokio::test]
 async fn a_panel_that_knows_nobody_who_lost_access_lately_is_the_wrong_one_too() {
-    let world = World::new();
+    let world = World::synced_just_now();
     world.customer(1, "cancelled", day(5));
     world.customer(2, "expired", day(-30));
     // The right panel has renewed the second; this one knows neither.

@@ -7,14 +7,20 @@ use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::store::MemoryVpnConfig;
 
 use crate::given::{at, day, user};
-use crate::scripted::{World, pay, problems};
+use crate::scripted::{World, pay, problems, rename};
 
-/// A bot whose one customer ended 30 days ago, in the bot and in the panel.
+/// A bot whose one customer ended 30 days ago, in the bot and in the panel, and was synced since.
 fn gone() -> World {
-    let world = World::new();
-    world.customer(1, "expired", day(-30));
-    world.panel.put("user1", user("expired", day(-30)));
+    let world = World::synced_just_now();
+    ended(&world, 1);
     world
+}
+
+/// A customer who ended 30 days ago.
+fn ended(world: &World, id: i64) {
+    world.customer(id, "expired", day(-30));
+    world.panel.put(&format!("user{id}"), user("expired", day(-30)));
+    world.agreed(id, day(-30));
 }
 
 #[tokio::test]
@@ -74,6 +80,42 @@ async fn a_customer_who_pays_between_the_looks_is_kept() {
 }
 
 #[tokio::test]
+async fn a_customer_who_pays_while_another_is_deleted_is_not_even_asked_for() {
+    let world = gone();
+    ended(&world, 2);
+    let store = world.store.clone();
+    world
+        .panel
+        .at_call("delete user1", move || pay(&store, 21, 2, "active", day(30)));
+
+    let report = cleanup(&world.context()).await.unwrap();
+
+    assert_eq!((report.cleaned, report.skipped, report.errors), (1, 1, 0));
+    assert_eq!(
+        world.panel.single_calls(),
+        ["user user1", "user user1", "delete user1"]
+    );
+    assert_eq!(world.config(2), "user2 on 100 null");
+}
+
+#[tokio::test]
+async fn a_customer_who_pays_during_the_very_last_look_keeps_the_name_in_the_row() {
+    let world = gone();
+    let store = world.store.clone();
+    world.panel.at_call("user user1", || ());
+    world
+        .panel
+        .at_call("user user1", move || pay(&store, 11, 1, "active", day(30)));
+
+    let report = cleanup(&world.context()).await.unwrap();
+
+    // The panel is asked last, so this is the one moment in which nobody is asked for payments.
+    assert_eq!((report.cleaned, report.skipped, report.errors), (0, 0, 1));
+    assert_eq!(world.config(1), "user1 on 100 null");
+    assert_eq!(world.store.subscriptions()[1].end_date, Some(day(30)));
+}
+
+#[tokio::test]
 async fn an_order_that_is_not_yet_paid_between_the_looks_keeps_the_user_too() {
     let world = gone();
     let store = world.store.clone();
@@ -89,14 +131,9 @@ async fn an_order_that_is_not_yet_paid_between_the_looks_keeps_the_user_too() {
 async fn a_row_that_names_another_user_between_the_looks_is_kept() {
     let world = gone();
     let store = world.store.clone();
-    world.panel.at_call("user user1", move || {
-        let config = store.vpn_config(AccountId(1)).unwrap();
-        store.insert_vpn_config(MemoryVpnConfig {
-            panel: None,
-            marzban_user_id: Some("other".to_owned()),
-            ..config
-        });
-    });
+    world
+        .panel
+        .at_call("user user1", move || rename(&store, 1, "other"));
 
     let report = cleanup(&world.context()).await.unwrap();
 
@@ -110,12 +147,7 @@ async fn a_row_that_names_another_user_after_the_deletion_is_a_conflict_and_keep
     let world = gone();
     let store = world.store.clone();
     world.panel.at_call("delete user1", move || {
-        let config = store.vpn_config(AccountId(1)).unwrap();
-        store.insert_vpn_config(MemoryVpnConfig {
-            panel: None,
-            marzban_user_id: Some("other".to_owned()),
-            ..config
-        });
+        rename(&store, 1, "other");
     });
 
     let report = cleanup(&world.context()).await.unwrap();
@@ -163,6 +195,7 @@ async fn a_second_look_without_an_answer_deletes_nothing() {
 async fn an_account_is_kept_while_another_of_the_same_customer_works() {
     let world = gone();
     world.account(2, 1);
+    world.agreed(2, day(-30));
     world
         .panel
         .put("user2", user("active", at("2025-10-01 00:00:00")));
@@ -202,6 +235,7 @@ async fn an_account_is_kept_when_another_of_the_same_customer_is_renewed_between
         id: AccountId(2),
         user_id: UserId(1),
         panel: None,
+        subscription_id: None,
         marzban_user_id: Some("user2".to_owned()),
         is_active: Some(false),
         traffic_used: Some(100),
@@ -230,8 +264,7 @@ async fn an_account_is_kept_when_another_of_the_same_customer_is_renewed_between
 #[tokio::test]
 async fn each_row_is_written_before_the_next_user_is_deleted() {
     let world = gone();
-    world.customer(2, "expired", day(-30));
-    world.panel.put("user2", user("expired", day(-30)));
+    ended(&world, 2);
     let store = world.store.clone();
     world.panel.at_call("delete user2", move || {
         assert_eq!(store.vpn_config(AccountId(1)).unwrap().marzban_user_id, None);
@@ -246,17 +279,25 @@ async fn each_row_is_written_before_the_next_user_is_deleted() {
     assert_eq!((report.cleaned, report.errors), (2, 0));
     assert_eq!(
         world.panel.single_calls(),
-        ["user user1", "delete user1", "user user2", "delete user2"]
+        [
+            "user user1",
+            "user user1",
+            "delete user1",
+            "user user2",
+            "user user2",
+            "delete user2"
+        ]
     );
 }
 
 #[tokio::test]
 async fn a_second_look_that_took_too_long_deletes_nobody() {
     for (seconds, deleted) in [(60, true), (61, false)] {
-        let world = World::new();
+        let world = World::synced_just_now();
         world.customer(1, "expired", day(-30));
         world.panel.put("user1", user("expired", day(-30)));
         let clock = world.clock.clone();
+        world.panel.at_call("user user1", || ());
         world
             .panel
             .at_call("user user1", move || clock.advance(TimeDelta::seconds(seconds)));
@@ -265,7 +306,7 @@ async fn a_second_look_that_took_too_long_deletes_nobody() {
 
         assert_eq!(world.panel.has("user1"), !deleted, "{seconds}");
         assert_eq!(report.cleaned, u64::from(deleted), "{seconds}");
-        let late = "1001 user1 NotDeleted: the second look took too long to be believed";
+        let late = "1001 user1 NotDeleted: the second look took too long to count";
         let expected = [late].into_iter().filter(|_| !deleted).collect::<Vec<_>>();
         assert_eq!(problems(&report.run), expected, "{seconds}");
     }

@@ -35,6 +35,7 @@ fn bot() -> World {
     );
     world.customer(3, "active", day(5));
     world.customer(4, "expired", day(-20));
+    world.agreed(4, day(-20));
     world.panel.put("user4", user("active", day(20)));
     world.account(5, 4);
     world.panel.put("user5", user("limited", day(20)));
@@ -42,6 +43,7 @@ fn bot() -> World {
     world.panel.put("user6", user("expired", day(-30)));
     world.customer(7, "expired", day(-30));
     world.in_line(8, day(5));
+    world.synced();
     world
 }
 
@@ -61,7 +63,7 @@ async fn the_plan_is_what_the_real_run_writes(job: Job) {
     let dry = run(job, &world.builder().dry_run(true).build()).await.unwrap();
 
     assert_eq!(world.rows(), rows);
-    assert_eq!(world.store.recorded_runs(), vec![]);
+    assert_eq!(world.outcomes().len(), 1);
     assert!(
         world
             .panel

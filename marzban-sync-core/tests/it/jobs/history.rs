@@ -9,7 +9,7 @@ use marzban_sync_core::history::{RunRecord, in_line_at, last_ended, last_in_line
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::store::{Outcome, RunId, Scope, Store};
+use marzban_sync_core::store::{Outcome, RunId, Store};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{self, day, now, user};
@@ -241,7 +241,7 @@ async fn an_account_is_as_stale_as_the_last_run_that_had_it_in_line() {
         world.clock.set(hour(hours));
         run(job, &world.context()).await.unwrap();
     }
-    let page = world.store.page_accounts("default", Scope::All, None, 10).await;
+    let page = world.store.page_accounts("default", None, 10, now()).await;
     let mut found = Vec::new();
     for account in page.unwrap().accounts {
         let at = in_line_at(&world.store, "default", &account).await.unwrap();
@@ -324,4 +324,26 @@ fn a_run_that_proves_nothing_makes_no_account_fresh() {
         let at = last_in_line(&account, std::slice::from_ref(&run));
         assert_eq!(at.is_some(), is_fresh, "{run:?}");
     }
+}
+
+#[tokio::test]
+async fn a_clock_of_the_future_forgets_no_history() {
+    let world = World::new();
+    for days in [-30, -1] {
+        let report = json!({});
+        world.ran(
+            Job::SyncUserStatusFromMarzban,
+            "default",
+            day(days),
+            Outcome::Completed,
+            &report,
+        );
+    }
+    world.panel.set_last_date(now());
+    world.clock.set(day(3_650));
+    run(Job::GetMarzbanSystemStats, &world.context()).await.unwrap();
+    assert_eq!(world.outcomes().len(), 3);
+    world.panel.set_last_date(day(3_650));
+    run(Job::GetMarzbanSystemStats, &world.context()).await.unwrap();
+    assert!(world.outcomes().len() < 4);
 }

@@ -4,7 +4,7 @@ use marzban_sync_core::report::{MAX_PROBLEMS, ProblemReason, Stopped};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{day, user};
-use crate::scripted::World;
+use crate::scripted::{World, allowed};
 
 const ACCOUNTS: i64 = 10_500;
 
@@ -17,8 +17,8 @@ async fn more_is_withheld_than_a_report_names_and_all_of_it_is_counted() {
     }
     world.panel.put("user1", user("expired", day(5)));
     let mut limits = marzban_sync_core::safety::SafetyLimits::default();
-    limits.mass_change_floor = 1;
-    limits.mass_change_percent = 0;
+    limits.floor = 1;
+    limits.off_early_percent = 0;
 
     let report = sync_subscriptions_from_marzban(&world.builder().limits(limits).build())
         .await
@@ -28,7 +28,7 @@ async fn more_is_withheld_than_a_report_names_and_all_of_it_is_counted() {
     assert_eq!(run.stopped, Some(Stopped::Safety));
     assert_eq!((report.synced, report.errors, report.total), (0, 10_500, 10_500));
     assert_eq!((run.withheld, run.plan.len()), (10_500, 1_000));
-    assert_eq!((run.problems.len(), run.problems_left_out), (MAX_PROBLEMS, 500));
+    assert_eq!((run.problems.len(), run.problems_left_out), (MAX_PROBLEMS, 9_500));
     assert!(
         run.problems
             .iter()
@@ -44,10 +44,7 @@ async fn of_more_absent_users_than_a_run_can_ask_for_the_rest_stays_as_it_is() {
         world.customer(id, "active", day(5));
     }
     world.in_line(ACCOUNTS + 1, day(5));
-    let mut limits = marzban_sync_core::safety::SafetyLimits::default();
-    limits.allow_mass_changes = true;
-
-    let report = sync_user_status_from_marzban(&world.builder().limits(limits).build())
+    let report = sync_user_status_from_marzban(&world.builder().answers(allowed()).build())
         .await
         .unwrap();
 

@@ -1,5 +1,6 @@
 //! Several panels of one bot.
 
+use marzban_sync_core::deletion::KeptBecause;
 use marzban_sync_core::observation::PanelUser;
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
@@ -59,6 +60,7 @@ async fn a_panel_that_lost_everybody_touches_no_account_of_another() {
 async fn a_subscription_ends_when_the_last_of_its_panels_says_so() {
     let (world, de, of_de) = bot();
     let expired = || user("expired", day(-1));
+    world.subscription(30, 3, "active", day(-1));
     world.panel.put("user3", expired());
 
     let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
@@ -66,7 +68,7 @@ async fn a_subscription_ends_when_the_last_of_its_panels_says_so() {
     assert_eq!((report.synced, report.run.kept_for_another_panel), (2, 1));
     assert_eq!(
         world.row(3),
-        format!("active until {}; user3 off 100 null", day(5))
+        format!("active until {}; user3 off 100 null", day(-1))
     );
 
     de.put("user4", expired());
@@ -110,6 +112,7 @@ async fn a_user_who_turns_active_in_another_panel_under_the_run_keeps_the_subscr
 #[tokio::test]
 async fn a_user_who_is_active_in_another_panel_is_not_cleaned_up() {
     let (world, _, _) = bot();
+    world.synced();
     world.subscription(30, 3, "expired", day(-30));
     world.panel.put(
         "user3",
@@ -122,5 +125,6 @@ async fn a_user_who_is_active_in_another_panel_is_not_cleaned_up() {
         (report.cleaned, report.skipped, report.errors, report.total),
         (0, 1, 0, 1)
     );
+    assert_eq!(report.skipped_because[&KeptBecause::ActiveElsewhere], 1);
     assert!(world.panel.has("user3"));
 }

@@ -1,9 +1,11 @@
 //! Payments and other writes of the bot while a run is under way: never overwritten.
 
+use std::collections::BTreeMap;
+
 use marzban_sync_core::account::AccountId;
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::plan::Reason;
-use marzban_sync_core::report::Stopped;
+use marzban_sync_core::report::{ProblemReason, Stopped};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{at, day, user};
@@ -37,7 +39,10 @@ async fn a_payment_while_the_panel_is_asked_is_not_undone_by_a_late_expired() {
         "active until 2025-09-30 00:00:00 UTC; user1 on 500 null"
     );
     assert_eq!((report.synced, report.errors, report.total), (0, 1, 1));
-    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+    assert_eq!(
+        report.run.reasons,
+        BTreeMap::from([(ProblemReason::PanelBehind, 1)])
+    );
 }
 
 #[tokio::test]
@@ -55,7 +60,10 @@ async fn a_payment_while_the_panel_is_asked_is_not_undone_by_a_late_disabled() {
         world.row(1),
         "active until 2025-09-30 00:00:00 UTC; user1 on 100 null"
     );
-    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+    assert_eq!(
+        report.run.reasons,
+        BTreeMap::from([(ProblemReason::PanelBehind, 1)])
+    );
 }
 
 #[tokio::test]
@@ -129,7 +137,10 @@ async fn an_extension_older_than_the_payment_does_not_shorten_it() {
         world.row(1),
         "active until 2025-09-30 00:00:00 UTC; user1 on 100 null"
     );
-    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+    assert_eq!(
+        report.run.reasons,
+        BTreeMap::from([(ProblemReason::EndsDisagree, 1)])
+    );
 }
 
 #[tokio::test]
@@ -157,7 +168,10 @@ async fn a_new_subscription_that_governs_meanwhile_is_not_touched() {
         ["active 2025-09-15 00:00:00 UTC", "active 2025-09-30 00:00:00 UTC"]
     );
     assert_eq!(world.config(1), "user1 on 100 null");
-    assert_eq!(problems(&report.run), ["1001 user1 Conflict"]);
+    assert_eq!(
+        report.run.reasons,
+        BTreeMap::from([(ProblemReason::PanelBehind, 1)])
+    );
 }
 
 #[tokio::test]
@@ -319,4 +333,108 @@ async fn a_payment_during_the_last_look_is_safe_from_what_is_taken_away_at_the_e
     assert_eq!(world.config(2), "user2 off 100 null");
     assert_eq!((report.updated, report.missing, report.errors), (1, 1, 1));
     assert_ne!(report.run.stopped, Some(Stopped::Safety));
+}
+
+#[tokio::test]
+async fn a_row_that_is_deleted_or_closed_before_it_was_written_is_no_success() {
+    const GONE: &str = "1001 user1 Conflict: the row was deleted or closed while the run looked at it";
+    for (change, waits) in [
+        ("deleted", false),
+        ("deleted", true),
+        ("cancelled", false),
+        ("cancelled", true),
+    ] {
+        let world = World::new();
+        for id in 2..=5 {
+            world.in_line(id, day(5));
+        }
+        world.customer(1, "active", day(-1));
+        world.agreed(1, day(-1));
+        // What takes something waits for the second look, what gives is written at once.
+        let end = if waits { day(-1) } else { day(20) };
+        let status = if waits { "expired" } else { "active" };
+        world.panel.put("user1", user(status, end));
+        let store = world.store.clone();
+        world.panel.at_call("users user1", move || {
+            if change == "deleted" {
+                store.remove_vpn_config(AccountId(1));
+            } else {
+                pay(&store, 10, 1, "cancelled", day(-1));
+            }
+        });
+
+        let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+        assert_eq!(
+            (report.synced, report.errors, report.total),
+            (4, 1, 5),
+            "{change} {waits}"
+        );
+        assert_eq!(problems(&report.run), [GONE], "{change} {waits}");
+        if change == "cancelled" {
+            assert!(world.row(1).starts_with("cancelled"), "{}", world.row(1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_deleted_while_its_absent_user_is_asked_for_is_no_success() {
+    let world = World::new();
+    for id in 1..=20 {
+        world.in_line(id, day(5));
+    }
+    world.panel.remove("user1");
+    let store = world.store.clone();
+    world
+        .panel
+        .at_call("user user1", move || store.remove_vpn_config(AccountId(1)));
+    let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
+    assert_eq!((report.updated, report.errors, report.total), (0, 1, 20));
+    assert_eq!(
+        problems(&report.run),
+        ["1001 user1 Conflict: the row was deleted or closed while the run looked at it"]
+    );
+}
+
+#[tokio::test]
+async fn a_row_with_a_problem_of_its_own_is_decided_again_too_when_it_changes() {
+    // The panel is behind, which is a problem; while it answers, the bot also writes the traffic.
+    let world = World::new();
+    for id in 2..=5 {
+        world.in_line(id, day(5));
+    }
+    world.customer(1, "active", day(35));
+    world.agreed(1, day(5));
+    let busy = PanelUser {
+        used_traffic: 500,
+        ..user("active", day(5))
+    };
+    world.panel.put("user1", busy);
+    let store = world.store.clone();
+    world.panel.at_call("users ", move || {
+        let mut config = store.vpn_config(AccountId(1)).unwrap();
+        config.traffic_used = Some(300);
+        store.insert_vpn_config(config);
+    });
+    let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
+    assert_eq!((report.updated, report.errors), (1, 0));
+    let store = world.store.clone();
+    world.panel.put(
+        "user1",
+        PanelUser {
+            used_traffic: 900,
+            ..user("active", day(5))
+        },
+    );
+    world.panel.at_call("users ", move || {
+        let mut config = store.vpn_config(AccountId(1)).unwrap();
+        config.traffic_used = Some(700);
+        store.insert_vpn_config(config);
+    });
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+    assert_eq!(
+        report.run.reasons,
+        BTreeMap::from([(ProblemReason::PanelBehind, 1)])
+    );
+    assert_eq!(world.config(1), "user1 on 900 null");
 }

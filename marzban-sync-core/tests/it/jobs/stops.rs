@@ -81,7 +81,7 @@ async fn a_run_that_ends_just_in_time_is_complete() {
     let world = two_requests();
     let clock = world.clock.clone();
     world.panel.at_call("users ", move || {
-        clock.advance(TimeDelta::minutes(30) - TimeDelta::seconds(1));
+        clock.advance(TimeDelta::minutes(20) - TimeDelta::seconds(1));
     });
 
     let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_run_that_ends_just_in_time_is_complete() {
     assert_eq!((report.synced, report.errors, report.total), (150, 0, 150));
     assert_eq!(
         report.run.finished_at - report.run.started_at,
-        TimeDelta::seconds(1_799)
+        TimeDelta::seconds(1_199)
     );
 }
 
@@ -202,7 +202,7 @@ async fn customers_of_whom_only_some_accounts_were_asked_for_are_not_decided_on(
 
 #[tokio::test]
 async fn a_cleanup_ends_between_two_users() {
-    let world = World::new();
+    let world = World::synced_just_now();
     for id in 1..=3 {
         world.customer(id, "expired", day(-30));
         world.panel.put(&format!("user{id}"), user("expired", day(-30)));
@@ -221,5 +221,63 @@ async fn a_cleanup_ends_between_two_users() {
     assert_eq!(world.config(1), "null off 100 null");
     assert!(!world.panel.has("user1"));
     assert!(world.panel.has("user2") && world.panel.has("user3"));
-    assert_eq!(world.panel.single_calls(), ["user user1", "delete user1"]);
+    assert_eq!(
+        world.panel.single_calls(),
+        ["user user1", "user user1", "delete user1"]
+    );
+}
+
+#[tokio::test]
+async fn absences_that_cannot_all_be_asked_for_in_time_keep_nobody_else_from_being_written() {
+    let world = World::new();
+    for id in 1..=20 {
+        world.in_line(id, day(5));
+    }
+    // Two customers with a second account each, which is gone; asking for the first takes the time for looking.
+    for id in [1, 2] {
+        world.account(30 + id, id);
+    }
+    world.customer(40, "active", day(-1));
+    world.panel.put("user40", user("expired", day(-1)));
+    let clock = world.clock.clone();
+    world
+        .panel
+        .at_call("user user31", move || clock.advance(TimeDelta::minutes(21)));
+
+    let report = sync_user_status_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(report.run.stopped, None);
+    assert_eq!(world.panel.single_calls()[0], "user user31");
+    assert_eq!(
+        problems(&report.run),
+        ["1002 user32 Missing: absent from the panel's answer, not confirmed"]
+    );
+    assert_eq!(world.config(31), "user31 off 100 null");
+    assert_eq!(world.config(32), "user32 on 100 null");
+    assert_eq!(world.config(40), "user40 off 100 null");
+}
+
+#[tokio::test]
+async fn what_a_run_gives_at_first_sight_is_given_although_the_time_for_looking_was_too_short() {
+    let world = two_requests();
+    for id in 2..=5 {
+        world.panel.put(&format!("user{id}"), user("active", day(35)));
+    }
+    world.panel.put("user6", user("limited", day(35)));
+    let clock = world.clock.clone();
+    world
+        .panel
+        .at_call("users ", move || clock.advance(TimeDelta::minutes(21)));
+
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+
+    assert_eq!(report.run.stopped, Some(Stopped::Deadline));
+    assert_eq!(report.run.unreached, 50);
+    for id in 2..=5 {
+        let row = world.row(id);
+        assert!(row.starts_with(&format!("active until {}", day(35))), "{row}");
+    }
+    // Nothing is taken before everybody has been seen.
+    assert!(world.row(6).contains("user6 on"), "{}", world.row(6));
+    assert!(world.row(1).starts_with("active"), "{}", world.row(1));
 }

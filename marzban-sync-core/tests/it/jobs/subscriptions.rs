@@ -179,11 +179,12 @@ async fn users_made_by_hand_in_the_panel_are_never_asked_for() {
 }
 
 #[tokio::test]
-async fn an_expired_panel_user_ends_only_the_governing_subscription() {
+async fn an_expired_panel_user_ends_all_open_subscriptions_that_are_over_and_no_other() {
     let world = World::new();
     world.customer(1, "active", day(-1));
     world.subscription(11, 1, "active", day(-40));
     world.subscription(12, 1, "pending", day(40));
+    world.subscription(13, 1, "cancelled", day(-50));
     world.panel.put("user1", user("expired", day(-1)));
 
     sync(&world.context()).await.unwrap();
@@ -194,7 +195,7 @@ async fn an_expired_panel_user_ends_only_the_governing_subscription() {
         .iter()
         .map(|subscription| subscription.status.to_string())
         .collect();
-    assert_eq!(statuses, ["expired", "active", "pending"]);
+    assert_eq!(statuses, ["expired", "expired", "pending", "cancelled"]);
 }
 
 #[tokio::test]
@@ -267,10 +268,12 @@ async fn an_account_that_the_panel_no_longer_has_does_not_keep_a_subscription_op
     world.customer(1, "active", day(-1));
     world.account(2, 1);
     world.panel.put("user2", user("expired", day(-1)));
+    world.in_line(3, day(5));
+    world.in_line(4, day(5));
 
     let report = sync(&world.context()).await.unwrap();
 
-    assert_eq!((report.synced, report.errors, report.total), (1, 1, 2));
+    assert_eq!((report.synced, report.errors, report.total), (3, 1, 4));
     assert_eq!(problems(&report.run), ["1001 user1 Missing"]);
     assert_eq!(
         world.store.subscription(SubscriptionId(10)).unwrap().status,
@@ -283,6 +286,8 @@ async fn the_other_account_of_a_user_is_synced_however_many_are_absent() {
     let world = World::new();
     for customer in 1..=40 {
         world.customer(customer, "active", day(5));
+        // The absent one has no access by its row, so that nobody loses any.
+        world.switch(customer, false);
         world.account(100 + customer, customer);
         world
             .panel

@@ -31,6 +31,7 @@ fn is_free(world: &World, job: Job) -> bool {
 fn bot() -> World {
     let world = World::new();
     world.customer(1, "active", at("2025-09-16 00:00:00"));
+    world.agreed(1, at("2025-09-16 00:00:00"));
     world
         .panel
         .put("user1", user("active", at("2025-10-16 00:00:00")));
@@ -47,7 +48,7 @@ fn bot() -> World {
 
 /// A customer who ended long ago, in the bot and in the panel.
 fn ended() -> World {
-    let world = World::new();
+    let world = World::synced_just_now();
     world.customer(1, "expired", day(-30));
     world.panel.put("user1", user("expired", day(-30)));
     world
@@ -114,7 +115,7 @@ async fn accounts_that_cannot_be_read_end_the_run_before_the_panel_is_asked() {
 
         assert_eq!(error.kind(), SyncErrorKind::Store);
         assert_eq!(world.panel.calls(), Vec::<String>::new());
-        assert_eq!(world.outcomes(), [format!("{job} failed")]);
+        assert_eq!(world.outcomes()[1..], [format!("{job} failed")]);
         assert!(is_free(&world, job));
     }
 }
@@ -126,7 +127,7 @@ async fn a_write_that_fails_ends_the_run_with_its_report_and_frees_the_lock() {
     let mut mock = MockStore::new();
     mock.expect_apply()
         .times(1)
-        .returning(|_, _, _| Err(no_database()));
+        .returning(|_, _, _, _| Err(no_database()));
 
     let error = sync_subscriptions_from_marzban(&with(mock, &world))
         .await
@@ -152,10 +153,10 @@ async fn the_next_run_makes_good_what_a_failed_one_left() {
     let store = world.store.clone();
     mock.expect_apply()
         .times(1)
-        .returning(move |panel, changes, now| at_once(store.apply(panel, changes, now)));
+        .returning(move |panel, run, changes, now| at_once(store.apply(panel, run, changes, now)));
     mock.expect_apply()
         .times(1)
-        .returning(|_, _, _| Err(no_database()));
+        .returning(|_, _, _, _| Err(no_database()));
     let context = with(mock, &world);
     let error = sync_subscriptions_from_marzban(&context).await.unwrap_err();
     assert_eq!(error.kind(), SyncErrorKind::Store);
@@ -214,7 +215,7 @@ async fn a_lock_that_is_lost_deletes_nobody_further() {
     let mut mock = MockStore::new();
     mock.expect_lock()
         .times(1)
-        .returning(|_, _| Ok(lock_lost_after(1)));
+        .returning(|_, _| Ok(lock_lost_after(2)));
 
     let error = cleanup_expired_marzban_users(&with(mock, &world))
         .await
@@ -223,7 +224,7 @@ async fn a_lock_that_is_lost_deletes_nobody_further() {
     assert_eq!(error.kind(), SyncErrorKind::Store);
     assert_eq!(
         world.panel.single_calls(),
-        ["user user1", "delete user1", "user user2"]
+        ["user user1", "user user1", "delete user1"]
     );
     assert_eq!(world.config(1), "null off 100 null");
     assert_eq!(world.config(2), "user2 on 100 null");
@@ -242,7 +243,7 @@ async fn a_cleanup_that_cannot_read_the_database_again_deletes_nobody() {
         .unwrap_err();
 
     assert_eq!(error.kind(), SyncErrorKind::Store);
-    assert_eq!(world.panel.single_calls(), ["user user1"]);
+    assert_eq!(world.panel.single_calls(), Vec::<String>::new());
     assert!(world.panel.has("user1"));
     assert!(is_free(&world, Job::CleanupExpiredMarzbanUsers));
 }
@@ -253,7 +254,7 @@ async fn a_row_that_could_not_be_written_after_a_deletion_is_written_by_the_next
     let mut mock = MockStore::new();
     mock.expect_unlink()
         .times(1)
-        .returning(|_, _, _| Err(no_database()));
+        .returning(|_, _, _, _| Err(no_database()));
     let context = with(mock, &world);
 
     let error = cleanup_expired_marzban_users(&context).await.unwrap_err();
@@ -268,7 +269,7 @@ async fn a_row_that_could_not_be_written_after_a_deletion_is_written_by_the_next
     assert_eq!(world.config(1), "null off 100 null");
     assert_eq!(
         world.panel.single_calls(),
-        ["user user1", "delete user1", "user user1"]
+        ["user user1", "user user1", "delete user1", "user user1"]
     );
 }
 
@@ -276,6 +277,7 @@ async fn a_row_that_could_not_be_written_after_a_deletion_is_written_by_the_next
 async fn a_row_that_changes_twice_is_a_conflict_and_is_never_overwritten() {
     let world = World::new();
     world.customer(1, "active", at("2025-09-16 00:00:00"));
+    world.agreed(1, at("2025-09-16 00:00:00"));
     world
         .panel
         .put("user1", user("active", at("2025-10-16 00:00:00")));
@@ -284,9 +286,9 @@ async fn a_row_that_changes_twice_is_a_conflict_and_is_never_overwritten() {
         let store = world.store.clone();
         mock.expect_apply()
             .times(1)
-            .returning(move |panel, changes, now| {
+            .returning(move |panel, run, changes, now| {
                 pay(&store, 10, 1, "active", day(days));
-                at_once(store.apply(panel, changes, now))
+                at_once(store.apply(panel, run, changes, now))
             });
     }
     mock.expect_apply().never();
@@ -308,13 +310,13 @@ async fn a_row_that_somebody_holds_locked_is_a_conflict_and_the_others_are_writt
     let world = bot();
     let mut mock = MockStore::new();
     let without_user1 = |store: MemoryStore| {
-        move |panel: &str, changes: &[marzban_sync_core::plan::Change], now| {
+        move |panel: &str, run, changes: &[marzban_sync_core::plan::Change], now| {
             let others: Vec<_> = changes
                 .iter()
                 .filter(|change| change.account.id != AccountId(1))
                 .cloned()
                 .collect();
-            at_once(store.apply(panel, &others, now))
+            at_once(store.apply(panel, run, &others, now))
         }
     };
     mock.expect_apply().returning(without_user1(world.store.clone()));
@@ -353,7 +355,7 @@ async fn an_end_that_cannot_be_noted_is_an_error_with_the_report() {
 async fn the_first_failure_counts_when_its_note_fails_too() {
     let world = bot();
     let mut mock = MockStore::new();
-    mock.expect_apply().times(1).returning(|_, _, _| {
+    mock.expect_apply().times(1).returning(|_, _, _, _| {
         Err(StoreError::new(
             StoreErrorKind::Unavailable,
             "the database refused a statement",
@@ -411,7 +413,7 @@ async fn figures_that_cannot_be_stored_are_an_error() {
 async fn what_a_failed_database_did_not_take_is_no_success_in_the_report() {
     let world = bot();
     let mut mock = MockStore::new();
-    mock.expect_apply().returning(|_, _, _| Err(no_database()));
+    mock.expect_apply().returning(|_, _, _, _| Err(no_database()));
 
     let error = sync_subscriptions_from_marzban(&with(mock, &world))
         .await
@@ -428,5 +430,37 @@ async fn what_a_failed_database_did_not_take_is_no_success_in_the_report() {
             .problems
             .iter()
             .any(|problem| problem.reason == ProblemReason::Withheld)
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_does_not_count_as_updated() {
+    let world = World::new();
+    for id in 1..=3 {
+        world.customer(id, "active", day(5));
+        let busy = PanelUser {
+            used_traffic: 500,
+            ..user("active", day(5))
+        };
+        world.panel.put(&format!("user{id}"), busy);
+    }
+    let mut mock = MockStore::new();
+    let store = world.store.clone();
+    mock.expect_apply().returning(move |panel, run, changes, now| {
+        if changes.iter().any(|change| change.account.id == AccountId(2)) {
+            return Err(StoreError::new(
+                StoreErrorKind::Invalid,
+                "a check of the bot's forbids it",
+            ));
+        }
+        at_once(store.apply(panel, run, changes, now))
+    });
+
+    let report = sync_user_status_from_marzban(&with(mock, &world)).await.unwrap();
+
+    assert_eq!((report.updated, report.errors, report.total), (2, 1, 3));
+    assert_eq!(
+        problems(&report.run),
+        ["1002 user2 Rejected: a check of the bot's forbids it"]
     );
 }

@@ -1,42 +1,57 @@
 //! Who may be deleted.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use marzban_sync_core::account::{Account, SubscriptionStatus};
 use marzban_sync_core::deletion::{Verdict, judge, judge_again};
-use marzban_sync_core::observation::Observation;
+use marzban_sync_core::observation::{Observation, PanelStatus};
 use marzban_sync_core::reconcile::Observed;
 use proptest::prelude::*;
 
 use super::cases::{case, case_with, observation, working_user};
 use crate::given::day;
 
-/// Whether the panel says that the user was over before the cutoff.
-fn is_long_over(observation: &Observation, now: chrono::DateTime<chrono::Utc>) -> bool {
+/// Whether the panel itself says that the user was over before the cutoff.
+fn is_long_over(observation: &Observation, cutoff: DateTime<Utc>) -> bool {
     match observation {
         Observation::Found(user) => {
-            !user.works(now)
-                && user.has_expired(now)
-                && user
-                    .expire
-                    .is_some_and(|expire| expire < now - TimeDelta::days(7))
+            matches!(
+                user.status,
+                PanelStatus::Expired | PanelStatus::Limited | PanelStatus::Disabled
+            ) && user.expire.is_some_and(|expire| expire < cutoff)
         }
         _ => false,
     }
 }
 
+/// Whether every row that names the user promises nothing since the cutoff.
+fn is_promised_nothing(account: &Account, cutoff: DateTime<Utc>) -> bool {
+    let sharers = account
+        .sharers
+        .iter()
+        .flat_map(|sharer| sharer.subscriptions.iter());
+    account
+        .subscriptions()
+        .chain(sharers)
+        .filter(|subscription| subscription.status != SubscriptionStatus::Pending)
+        .all(|subscription| subscription.ended_before(cutoff))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn nobody_is_deleted_whom_the_panel_does_not_say_to_be_long_over(case in case(), second in observation()) {
+    fn nobody_is_deleted_whom_rows_and_panel_do_not_call_long_over(case in case(), second in observation()) {
         let cutoff = case.now - TimeDelta::days(7);
         for observed in &case.customer {
             if judge(observed, &case.customer, cutoff, case.now) != Verdict::Delete {
                 continue;
             }
-            let first = &observed.observation;
-            prop_assert!(is_long_over(first, case.now) || *first == Observation::Absent, "{first:?}");
-            if judge_again(first, &second, cutoff, case.now) == Verdict::Delete {
-                prop_assert!(is_long_over(&second, case.now), "{second:?}");
+            let Observed { account, observation } = observed;
+            prop_assert!(is_long_over(observation, cutoff) || *observation == Observation::Absent, "{observation:?}");
+            prop_assert!(is_promised_nothing(account, cutoff), "{account:?}");
+            prop_assert!(account.agreement.latest_end.is_none_or(|latest| latest < cutoff));
+            if judge_again(account, observation, &second, cutoff, case.now) == Verdict::Delete {
+                prop_assert!(is_long_over(&second, cutoff), "{second:?}");
             }
         }
     }

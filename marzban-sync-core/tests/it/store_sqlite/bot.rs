@@ -34,7 +34,8 @@ pub(crate) const TABLES: &str = "
         id INTEGER NOT NULL PRIMARY KEY,
         user_id INTEGER NOT NULL REFERENCES users (id),
         protocol VARCHAR(20) NOT NULL DEFAULT 'vless',
-        marzban_user_id VARCHAR(255) UNIQUE,
+        marzban_user_id VARCHAR(255),
+        subscription_id INTEGER REFERENCES subscriptions (id),
         is_active BOOLEAN,
         traffic_used BIGINT,
         last_connected_at DATETIME,
@@ -106,10 +107,11 @@ impl Fixture for Sqlite {
                     .execute(connection)?;
             }
             for row in &bot.vpn_configs {
-                sql_query("INSERT OR REPLACE INTO vpn_configs (id, user_id, panel, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+                sql_query("INSERT OR REPLACE INTO vpn_configs (id, user_id, panel, subscription_id, marzban_user_id, is_active, traffic_used, last_connected_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
                     .bind::<BigInt, _>(row.id.0)
                     .bind::<BigInt, _>(row.user_id.0)
                     .bind::<Nullable<Text>, _>(row.panel.as_deref())
+                    .bind::<Nullable<BigInt>, _>(row.subscription_id.map(|id| id.0))
                     .bind::<Nullable<Text>, _>(row.marzban_user_id.as_deref())
                     .bind::<Nullable<Bool>, _>(row.is_active)
                     .bind::<Nullable<BigInt>, _>(row.traffic_used)
@@ -195,7 +197,7 @@ impl SubscriptionRow {
         MemorySubscription {
             id: SubscriptionId(self.id),
             user_id: UserId(self.user_id),
-            status: self.status.as_str().into(),
+            status: MemorySubscription::spelled(&self.status),
             start_date: self.start_date.as_deref().map(read),
             end_date: self.end_date.as_deref().map(read),
             updated_at: self.updated_at.as_deref().map(read),
@@ -211,6 +213,8 @@ pub(crate) struct VpnConfigRow {
     user_id: i64,
     #[diesel(sql_type = Nullable<Text>)]
     panel: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    subscription_id: Option<i64>,
     #[diesel(sql_type = Nullable<Text>)]
     marzban_user_id: Option<String>,
     #[diesel(sql_type = Nullable<Bool>)]
@@ -229,6 +233,7 @@ impl VpnConfigRow {
             id: AccountId(self.id),
             user_id: UserId(self.user_id),
             panel: self.panel,
+            subscription_id: self.subscription_id.map(SubscriptionId),
             marzban_user_id: self.marzban_user_id,
             is_active: self.is_active,
             traffic_used: self.traffic_used,

@@ -1,4 +1,4 @@
-//! Addresses, files, migrations, formats and locks.
+//! Addresses, files, migrations and formats.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection;
@@ -8,13 +8,13 @@ use marzban_sync_core::account::{AccountId, SubscriptionId};
 use marzban_sync_core::error::{StoreErrorKind, chain};
 use marzban_sync_core::plan::{Change, EndDate};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{DEFAULT_PANEL, Scope, SqliteStore, Store};
+use marzban_sync_core::store::{DEFAULT_PANEL, SqliteStore, Store};
 
 use super::bot::{Sqlite, TABLES, VpnConfigRow, read};
 
 impl Sqlite {
     /// The one text that a query gives; none is null.
-    fn text(&self, query: &str) -> Option<String> {
+    pub(super) fn text(&self, query: &str) -> Option<String> {
         #[derive(QueryableByName)]
         struct Cell {
             #[diesel(sql_type = Nullable<Text>)]
@@ -27,12 +27,12 @@ impl Sqlite {
     }
 }
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     read("2025-09-15 00:00:00")
 }
 
 /// One user with one account and the given texts for times.
-fn insert_one(sqlite: &Sqlite, end_date: &str, last_connected_at: &str) {
+pub(super) fn insert_one(sqlite: &Sqlite, end_date: &str, last_connected_at: &str) {
     sqlite
         .bot()
         .batch_execute(&format!(
@@ -44,10 +44,10 @@ fn insert_one(sqlite: &Sqlite, end_date: &str, last_connected_at: &str) {
         .unwrap();
 }
 
-async fn accounts(sqlite: &Sqlite) -> Vec<marzban_sync_core::account::Account> {
+pub(super) async fn accounts(sqlite: &Sqlite) -> Vec<marzban_sync_core::account::Account> {
     sqlite
         .store
-        .page_accounts(DEFAULT_PANEL, Scope::All, None, 100)
+        .page_accounts(DEFAULT_PANEL, None, 100, now())
         .await
         .unwrap()
         .accounts
@@ -110,7 +110,7 @@ async fn creating_keeps_what_is_there() {
     let again = SqliteStore::create(sqlite.path().to_str().unwrap())
         .await
         .unwrap();
-    assert_eq!(again.count_accounts(DEFAULT_PANEL, Scope::All).await.unwrap(), 1);
+    assert_eq!(again.count_accounts(DEFAULT_PANEL).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -189,8 +189,8 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
     assert_eq!(
         error.to_string(),
         "the database lacks subscriptions.updated_at, vpn_configs.panel, vpn_configs.is_active, \
-         vpn_configs.last_connected_at, vpn_configs.updated_at, marzban_sync_runs, marzban_system_stats: \
-         run `migrate` to add what is missing"
+         vpn_configs.last_connected_at, vpn_configs.updated_at, marzban_sync_runs, marzban_system_stats, \
+         marzban_sync_agreements, marzban_sync_changes: run `migrate` to add what is missing"
     );
 
     let migration = sqlite.store.migrate().await.unwrap();
@@ -199,6 +199,7 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
         serde_json::json!({"created": [
             "subscriptions.updated_at", "vpn_configs.panel", "vpn_configs.is_active",
             "vpn_configs.last_connected_at", "vpn_configs.updated_at", "marzban_sync_runs", "marzban_system_stats",
+            "marzban_sync_agreements", "marzban_sync_changes",
         ]})
     );
     sqlite.store.verify_schema().await.unwrap();
@@ -216,7 +217,11 @@ async fn migrating_creates_what_is_missing_once_and_changes_no_value() {
     change.vpn_config.is_active = Some(true);
     change.subscription.end_date = Some(EndDate::At(now() + TimeDelta::days(1)));
     assert_eq!(
-        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
+        sqlite
+            .store
+            .apply(DEFAULT_PANEL, None, &[change], now())
+            .await
+            .unwrap(),
         [AccountId(1)]
     );
     assert_eq!(
@@ -252,7 +257,7 @@ async fn what_only_the_bot_can_make_is_named_as_a_whole_and_nothing_is_created()
 #[tokio::test]
 async fn a_table_that_is_missing_after_all_is_a_schema_error() {
     let store = SqliteStore::connect(":memory:").await.unwrap();
-    let error = store.count_accounts(DEFAULT_PANEL, Scope::All).await.unwrap_err();
+    let error = store.count_accounts(DEFAULT_PANEL).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Schema);
     assert_eq!(
         chain(&error),
@@ -273,7 +278,11 @@ async fn times_are_written_as_the_bot_reads_them() {
         change.vpn_config.last_connected_at = Some(time);
         change.subscription.end_date = Some(EndDate::At(time));
         assert_eq!(
-            sqlite.store.apply(DEFAULT_PANEL, &[change], time).await.unwrap(),
+            sqlite
+                .store
+                .apply(DEFAULT_PANEL, None, &[change], time)
+                .await
+                .unwrap(),
             [AccountId(1)]
         );
         for column in [
@@ -314,7 +323,11 @@ async fn times_in_other_forms_are_read_compared_and_ordered_alike() {
     let mut change = Change::of(&account);
     change.vpn_config.is_active = Some(false);
     assert_eq!(
-        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
+        sqlite
+            .store
+            .apply(DEFAULT_PANEL, None, &[change], now())
+            .await
+            .unwrap(),
         [AccountId(1)]
     );
     let kept = sqlite.text("SELECT last_connected_at FROM vpn_configs");
@@ -331,14 +344,6 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
     insert_one(&sqlite, "'soon'", "NULL");
     let account = accounts(&sqlite).await.remove(0);
     assert_eq!(account.subscription.as_ref().unwrap().end_date, None);
-    assert_eq!(
-        sqlite
-            .store
-            .count_accounts(DEFAULT_PANEL, Scope::Ended { before: now() })
-            .await
-            .unwrap(),
-        0
-    );
     let mut dependent = Change::of(&account);
     dependent.subscription.end_date = Some(EndDate::At(now()));
     let mut traffic = Change::of(&account);
@@ -346,7 +351,7 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
     assert_eq!(
         sqlite
             .store
-            .apply(DEFAULT_PANEL, &[dependent], now())
+            .apply(DEFAULT_PANEL, None, &[dependent], now())
             .await
             .unwrap(),
         []
@@ -354,7 +359,7 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
     assert_eq!(
         sqlite
             .store
-            .apply(DEFAULT_PANEL, &[traffic], now())
+            .apply(DEFAULT_PANEL, None, &[traffic], now())
             .await
             .unwrap(),
         [AccountId(1)]
@@ -371,7 +376,7 @@ async fn a_text_that_is_no_time_reads_as_none_and_is_never_overwritten() {
     assert_eq!(
         sqlite
             .store
-            .apply(DEFAULT_PANEL, &[traffic], now())
+            .apply(DEFAULT_PANEL, None, &[traffic], now())
             .await
             .unwrap(),
         []
@@ -399,7 +404,11 @@ async fn a_bot_that_chose_wal_goes_on_reading_what_it_began_to_read_while_the_st
     bot.batch_execute("PRAGMA journal_mode = WAL; BEGIN; SELECT * FROM vpn_configs")
         .unwrap();
     assert_eq!(
-        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
+        sqlite
+            .store
+            .apply(DEFAULT_PANEL, None, &[change], now())
+            .await
+            .unwrap(),
         [AccountId(1)]
     );
     let row: VpnConfigRow = sql_query("SELECT * FROM vpn_configs")
@@ -427,72 +436,24 @@ async fn names_that_differ_in_case_alone_are_different_also_in_a_column_that_ign
     let mut change = Change::of(&account);
     change.vpn_config.traffic_used = Some(6);
     assert_eq!(
-        sqlite.store.apply(DEFAULT_PANEL, &[change], now()).await.unwrap(),
+        sqlite
+            .store
+            .apply(DEFAULT_PANEL, None, &[change], now())
+            .await
+            .unwrap(),
         []
     );
-    assert!(!sqlite.store.unlink(DEFAULT_PANEL, &account, now()).await.unwrap());
+    assert!(
+        !sqlite
+            .store
+            .unlink(DEFAULT_PANEL, None, &account, now())
+            .await
+            .unwrap()
+    );
     assert_eq!(
         sqlite.text("SELECT marzban_user_id FROM vpn_configs").as_deref(),
         Some("alice")
     );
-}
-
-#[tokio::test]
-async fn an_account_whose_customer_paid_is_not_unlinked() {
-    for payment in [
-        "UPDATE subscriptions SET end_date = '2025-12-01 00:00:00'",
-        "UPDATE subscriptions SET status = 'trial'",
-        "INSERT INTO subscriptions (id, user_id, status, end_date) VALUES (2, 1, 'active', '2025-12-01 00:00:00')",
-    ] {
-        let sqlite = Sqlite::with_tables(TABLES).await;
-        sqlite.store.migrate().await.unwrap();
-        insert_one(&sqlite, "'2025-09-20 00:00:00'", "NULL");
-        let account = accounts(&sqlite).await.remove(0);
-        sqlite.bot().batch_execute(payment).unwrap();
-        let unlinked = sqlite.store.unlink(DEFAULT_PANEL, &account, now()).await;
-        assert!(!unlinked.unwrap(), "{payment}");
-        let name = sqlite.text("SELECT marzban_user_id FROM vpn_configs");
-        assert_eq!(name.as_deref(), Some("alice"), "{payment}");
-    }
-}
-
-#[tokio::test]
-async fn two_handles_on_one_file_share_the_lock_however_it_is_spelled() {
-    let sqlite = Sqlite::fresh().await;
-    let spelled = sqlite.folder.path().join(".").join("bot.db");
-    let other = SqliteStore::connect(spelled.to_str().unwrap()).await.unwrap();
-    let job = Job::SyncUserStatusFromMarzban;
-    let mut held = sqlite.store.lock(job, "Main/1").await.unwrap();
-    let error = other.lock(job, "Main/1").await.err().unwrap();
-    assert_eq!(error.kind(), StoreErrorKind::AlreadyRunning);
-    assert_eq!(
-        error.to_string(),
-        "another run of sync_user_status_from_marzban for the panel \"Main/1\" is under way"
-    );
-    let file = sqlite
-        .folder
-        .path()
-        .join("bot.db.sync_user_status_from_marzban.%4dain%2f1.lock");
-    assert!(file.exists());
-    held.verify().await.unwrap();
-    drop(held);
-    other.lock(job, "Main/1").await.unwrap().release().await.unwrap();
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn a_lock_whose_file_was_removed_or_replaced_is_lost() {
-    let sqlite = Sqlite::fresh().await;
-    let job = Job::CleanupExpiredMarzbanUsers;
-    let file = sqlite
-        .folder
-        .path()
-        .join("bot.db.cleanup_expired_marzban_users.main.lock");
-    let mut held = sqlite.store.lock(job, "main").await.unwrap();
-    std::fs::remove_file(&file).unwrap();
-    assert_eq!(held.verify().await.unwrap_err().kind(), StoreErrorKind::LockLost);
-    let _other = sqlite.store.lock(job, "main").await.unwrap();
-    assert_eq!(held.verify().await.unwrap_err().kind(), StoreErrorKind::LockLost);
 }
 
 #[tokio::test]

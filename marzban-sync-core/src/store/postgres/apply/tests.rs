@@ -1,35 +1,36 @@
-use super::*;
-use crate::account::{Subscription, SubscriptionId, UserId};
+use std::sync::Arc;
 
-fn change(id: i64, user: i64, patches: bool) -> Change {
-    let mut change = Change::of(&Account {
+use super::*;
+use crate::account::{Elsewhere, Subscription, SubscriptionId, UserId};
+use crate::agreement::Agreement;
+use crate::plan::EndDate;
+
+fn change(id: i64, user: i64) -> Change {
+    Change::of(&Account {
         id: AccountId(id),
         user_id: UserId(user),
         telegram_id: None,
-        name: format!("user-{id}"),
+        name: format!("user{id}"),
         is_active: None,
         traffic_used: None,
         last_connected_at: None,
-        active_elsewhere: false,
-        subscription: Some(Subscription {
-            id: SubscriptionId(user),
-            status: SubscriptionStatus::Active,
-            end_date: None,
-        }),
-    });
-    if patches {
-        change.subscription.end_date = Some(EndDate::Never);
-    }
-    change
+        updated_at: None,
+        subscription: Some(Subscription::new(SubscriptionId(user), "active", None)),
+        other_subscriptions: Arc::default(),
+        elsewhere: Elsewhere::default(),
+        sharers: Arc::default(),
+        agreement: Agreement::default(),
+        revision: 0,
+    })
 }
 
 #[track_caller]
-fn check(changes: &[Change], size: usize, expected: &[&[i64]]) {
-    let ids: Vec<Vec<i64>> = chunks(changes, size)
+fn check(changes: &[Change], size: usize, expected: &[&[usize]]) {
+    let places: Vec<Vec<usize>> = chunks(changes, size)
         .into_iter()
-        .map(|chunk| chunk.iter().map(|change| change.account.id.0).collect())
+        .map(|chunk| chunk.into_iter().map(|(place, _)| place).collect())
         .collect();
-    assert_eq!(ids, expected);
+    assert_eq!(places, expected);
 }
 
 #[test]
@@ -39,35 +40,33 @@ fn no_change_is_no_chunk() {
 
 #[test]
 fn a_chunk_ends_when_it_is_full() {
-    let changes: Vec<Change> = (1..=5).map(|id| change(id, id, true)).collect();
-    check(&changes, 2, &[&[1, 2], &[3, 4], &[5]]);
+    let changes: Vec<Change> = (1..=5).map(|id| change(id, id)).collect();
+    check(&changes, 2, &[&[0, 1], &[2, 3], &[4]]);
 }
 
 #[test]
-fn the_accounts_of_a_user_stay_together() {
+fn the_accounts_of_a_customer_stay_together_wherever_they_stand() {
     let changes = [
-        change(1, 1, true),
-        change(2, 2, true),
-        change(3, 2, false),
-        change(4, 3, true),
+        change(1, 1),
+        change(2, 2),
+        change(3, 3),
+        change(4, 1),
+        change(5, 1),
     ];
-    check(&changes, 2, &[&[1, 2, 3], &[4]]);
+    check(&changes, 2, &[&[0, 3, 4], &[1, 2]]);
 }
 
 #[test]
-fn an_account_occurs_once_in_a_chunk() {
-    check(
-        &[change(1, 1, false), change(1, 1, false), change(2, 2, false)],
-        9,
-        &[&[1], &[1, 2]],
-    );
-}
-
-#[test]
-fn a_subscription_is_patched_once_in_a_chunk() {
-    check(
-        &[change(1, 1, true), change(2, 1, false), change(3, 1, true)],
-        9,
-        &[&[1, 2], &[3]],
-    );
+fn a_change_wants_the_rows_that_it_depends_on_and_no_others() {
+    let (mut traffic, mut end, mut memory) = (change(1, 1), change(2, 2), change(3, 3));
+    traffic.vpn_config.traffic_used = Some(1);
+    end.subscription.end_date = Some(EndDate::Never);
+    end.also_expired = vec![Subscription::new(SubscriptionId(9), "trial", None)];
+    memory.agreement = Some(Agreement::default());
+    let changes = [traffic, end, memory];
+    let placed: Vec<Placed<'_>> = changes.iter().enumerate().collect();
+    let wanted = wanted(&placed);
+    assert_eq!(wanted.accounts, [1, 2]);
+    assert_eq!(wanted.subscriptions, [(Some(2), 2), (Some(2), 9)]);
+    assert_eq!(wanted.usernames, ["user3"]);
 }

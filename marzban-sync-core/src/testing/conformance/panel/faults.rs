@@ -1,8 +1,11 @@
 //! What is said when something is wrong.
 
-use super::{Fault, Fixture, is_found, list, look, put};
+use chrono::TimeDelta;
+
+use super::{Fault, Fixture, is_found, later, list, look, put};
 use crate::error::PanelErrorKind;
 use crate::observation::Observation;
+use crate::panel::ExpectedUser;
 
 /// One user that the panel cannot render is unreadable, in a list and alone, and all others are read.
 pub async fn a_user_that_cannot_be_rendered_spoils_no_other(fixture: &dyn Fixture) {
@@ -71,17 +74,25 @@ pub async fn an_outage_says_nothing_about_a_user(fixture: &dyn Fixture) {
             Err(PanelErrorKind::Unavailable)
         );
     }
-    let census = panel.census(1_000_000).await.map_err(|error| error.kind());
-    assert_eq!(census, Err(PanelErrorKind::Unavailable));
     let stats = panel.system_stats().await.map_err(|error| error.kind());
     assert_eq!(stats.map(|_| ()), Err(PanelErrorKind::Unavailable));
     let deleted = panel.delete_user(name).await.map_err(|error| error.kind());
-    assert!(
-        matches!(
-            deleted,
-            Err(PanelErrorKind::Unavailable | PanelErrorKind::Unclear)
-        ),
-        "{deleted:?}"
-    );
+    let expected = ExpectedUser {
+        expire: Some(later()),
+        created_at: None,
+    };
+    let end = later() + TimeDelta::days(1);
+    let extended = panel.extend_user(name, &expected, end).await.map(drop);
+    let disabled = panel.disable_user(name, &expected).await.map(drop);
+    let changes = [extended, disabled].map(|outcome| outcome.map_err(|error| error.kind()));
+    for outcome in [vec![deleted], changes.to_vec()].concat() {
+        assert!(
+            matches!(
+                outcome,
+                Err(PanelErrorKind::Unavailable | PanelErrorKind::Unclear)
+            ),
+            "{outcome:?}"
+        );
+    }
     assert!(fixture.has(name).await);
 }

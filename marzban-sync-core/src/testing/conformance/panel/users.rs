@@ -22,7 +22,7 @@ pub async fn unlimited_is_not_zero(fixture: &dyn Fixture) {
     fixture.put(&name, &user).await;
     let user = facts(fixture, &name).await;
     assert_eq!((user.status.clone(), user.expire), (PanelStatus::Active, None));
-    assert!(user.works(later()) && !user.has_expired(later()));
+    assert!(user.works(later()) && !user.is_stale_active(later()));
 }
 
 /// A user whose time has not begun is held, and works.
@@ -143,40 +143,6 @@ pub async fn a_user_that_is_gone_is_deleted_again_without_an_error(fixture: &dyn
     assert!(fixture.has(stays).await);
 }
 
-/// A census, where the panel gives one, counts who is active and names everybody else by what they have.
-pub async fn a_census_knows_who_is_not_active(fixture: &dyn Fixture) {
-    let mut names = Vec::new();
-    for status in [
-        PanelStatus::Active,
-        PanelStatus::OnHold,
-        PanelStatus::Disabled,
-        PanelStatus::Limited,
-        PanelStatus::Expired,
-    ] {
-        let name = fixture.name(&format!("census_{}", names.len()));
-        let user = PanelUser { status, ..working() };
-        fixture.put(&name, &user).await;
-        names.push(name);
-    }
-    let census = fixture
-        .panel()
-        .census(1_000_000)
-        .await
-        .expect("the panel answers");
-    let (Some(census), [_, held, without @ ..]) = (census, names.as_slice()) else {
-        return;
-    };
-    assert!(census.active > 0, "{census:?}");
-    for name in &names {
-        assert_eq!(census.on_hold.contains(name), name == held, "{name}");
-        assert_eq!(
-            census.without_access.contains(name),
-            without.contains(name),
-            "{name}"
-        );
-    }
-}
-
 /// A panel says which version it is, and how it fares.
 pub async fn the_figures_of_the_panel_are_read(fixture: &dyn Fixture) {
     put(fixture, &["counted"]).await;
@@ -187,4 +153,17 @@ pub async fn the_figures_of_the_panel_are_read(fixture: &dyn Fixture) {
         "{stats:?}"
     );
     assert!(stats.total_user > 0, "{stats:?}");
+}
+
+/// A panel tells its own time, to the second, with each answer, wherever its clock stands.
+pub async fn the_date_is_that_of_the_last_answer(fixture: &dyn Fixture) {
+    let panel = fixture.panel();
+    for days in [20_000, 30_000, 20_500] {
+        let date = DateTime::UNIX_EPOCH + TimeDelta::days(days);
+        fixture.set_clock(date + TimeDelta::milliseconds(750)).await;
+        // A panel that keeps tokens may find the one from another time to be of no use, and makes a new one.
+        let answer = panel.user(&fixture.name("nobody")).await;
+        assert_eq!(answer.expect("the panel answers"), Observation::Missing);
+        assert_eq!(panel.last_date(), Some(date));
+    }
 }

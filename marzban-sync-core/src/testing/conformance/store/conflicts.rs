@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::{Bot, Fixture, account, accounts, days, now};
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::plan::{Change, EndDate};
-use crate::store::{MemorySubscription, MemoryVpnConfig, Scope};
+use crate::store::{MemorySubscription, MemoryVpnConfig};
 
 /// A VPN config whose name, `is_active`, `traffic_used` or `last_connected_at` is not as it was read is a conflict,
 /// of which nothing is written; null differs from every value.
@@ -99,6 +99,30 @@ pub async fn a_first_subscription_is_a_conflict_for_what_depends_on_none(fixture
     assert_conflict(fixture, &bot, &change).await;
 }
 
+/// A subscription that is to expire together with the account's own, and is not as it was read, is a conflict for the
+/// whole change.
+pub async fn a_stale_subscription_that_expires_with_it_is_a_conflict(fixture: &dyn Fixture) {
+    let edits: [fn(&mut MemorySubscription); 4] = [
+        |row| row.end_date = Some(days(9)),
+        |row| row.end_date = None,
+        |row| row.status = SubscriptionStatus::Cancelled,
+        |row| row.user_id = UserId(2),
+    ];
+    for edit in edits {
+        let mut bot = Bot::with_one_account();
+        bot.add_user(2);
+        let over = bot.add_subscription(UserId(1), "trial", Some(days(-1)));
+        bot.vpn_config(AccountId(1)).subscription_id = Some(SubscriptionId(1));
+        fixture.insert(&bot).await;
+        let mut change = Change::of(&account(&*fixture.store(), AccountId(1)).await);
+        change.subscription.status = Some(SubscriptionStatus::Expired);
+        change.also_expired = change.account.other_subscriptions.to_vec();
+        edit(bot.subscription(over));
+        fixture.insert(&bot).await;
+        assert_conflict(fixture, &bot, &change).await;
+    }
+}
+
 /// A change that depends on there being no subscription is written while there is none.
 pub async fn a_change_without_a_subscription_is_written(fixture: &dyn Fixture) {
     let mut bot = Bot::with_one_account();
@@ -109,7 +133,7 @@ pub async fn a_change_without_a_subscription_is_written(fixture: &dyn Fixture) {
     change.vpn_config.is_active = Some(false);
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, &[change], now())
+            .apply(DEFAULT_PANEL, None, &[change], now())
             .await
             .expect("the change is applied"),
         [AccountId(1)]
@@ -132,7 +156,7 @@ pub async fn a_subscription_that_does_not_govern_is_no_conflict(fixture: &dyn Fi
 
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, &[change], now())
+            .apply(DEFAULT_PANEL, None, &[change], now())
             .await
             .expect("the change is applied"),
         [AccountId(1)]
@@ -152,11 +176,7 @@ pub async fn a_conflict_does_not_hinder_the_others(fixture: &dyn Fixture) {
     }
     fixture.insert(&bot).await;
     let store = fixture.store();
-    let mut changes: Vec<Change> = accounts(&*store, Scope::All, 10)
-        .await
-        .iter()
-        .map(Change::of)
-        .collect();
+    let mut changes: Vec<Change> = accounts(&*store, 10).await.iter().map(Change::of).collect();
     for change in &mut changes {
         change.vpn_config.traffic_used = Some(9);
         change.subscription.status = Some(SubscriptionStatus::Expired);
@@ -166,7 +186,7 @@ pub async fn a_conflict_does_not_hinder_the_others(fixture: &dyn Fixture) {
     fixture.insert(&bot).await;
 
     let mut applied = store
-        .apply(DEFAULT_PANEL, &changes, now())
+        .apply(DEFAULT_PANEL, None, &changes, now())
         .await
         .expect("changes are applied");
     applied.sort_unstable();
@@ -190,7 +210,7 @@ pub async fn a_change_is_applied_once(fixture: &dyn Fixture) {
         let change = [change];
         assert_eq!(
             store
-                .apply(DEFAULT_PANEL, &change, now())
+                .apply(DEFAULT_PANEL, None, &change, now())
                 .await
                 .expect("the change is applied"),
             [AccountId(1)]
@@ -209,8 +229,8 @@ pub async fn of_two_at_once_one_wins(fixture: &dyn Fixture) {
         change.vpn_config.traffic_used = Some(2_000 + round);
         change.subscription.end_date = Some(EndDate::At(days(20 + round)));
         let change = [change];
-        let mut one = pin!(store.apply(DEFAULT_PANEL, &change, now()));
-        let mut two = pin!(other.apply(DEFAULT_PANEL, &change, now()));
+        let mut one = pin!(store.apply(DEFAULT_PANEL, None, &change, now()));
+        let mut two = pin!(other.apply(DEFAULT_PANEL, None, &change, now()));
         let (mut first, mut second) = (None, None);
         poll_fn(|context| {
             if first.is_none()
@@ -277,7 +297,7 @@ async fn assert_only_traffic_is_written(fixture: &dyn Fixture, mut bot: Bot, cha
     }
     let applied = fixture
         .store()
-        .apply(DEFAULT_PANEL, &[traffic], now())
+        .apply(DEFAULT_PANEL, None, &[traffic], now())
         .await
         .expect("the change is applied");
     assert_eq!(applied, [AccountId(1)]);
@@ -290,7 +310,7 @@ async fn assert_only_traffic_is_written(fixture: &dyn Fixture, mut bot: Bot, cha
 async fn assert_conflict(fixture: &dyn Fixture, rows: &Bot, change: &Change) {
     let applied = fixture
         .store()
-        .apply(DEFAULT_PANEL, std::slice::from_ref(change), now())
+        .apply(DEFAULT_PANEL, None, std::slice::from_ref(change), now())
         .await
         .expect("a conflict is no error");
     assert_eq!(applied, [], "{change}");

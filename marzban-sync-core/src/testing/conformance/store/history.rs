@@ -66,7 +66,7 @@ pub async fn a_run_left_running_is_abandoned_by_the_next(fixture: &dyn Fixture) 
     );
 }
 
-/// Runs are read the latest first, not more than were asked for, and of the panel, job and outcome that were asked
+/// Runs are read the latest first, which is the one that began last whatever its clock said, not more than were asked for, and of the panel, job and outcome that were asked
 /// for.
 pub async fn runs_are_read_the_latest_first_and_by_what_is_asked(fixture: &dyn Fixture) {
     let (store, history) = (fixture.store(), fixture.history());
@@ -77,20 +77,20 @@ pub async fn runs_are_read_the_latest_first_and_by_what_is_asked(fixture: &dyn F
     let latest = RunQuery::latest(10);
     assert_eq!(
         ids(&*history, latest.clone()).await,
-        [same_moment, third, second, first]
+        [same_moment, second, first, third]
     );
-    assert_eq!(ids(&*history, RunQuery::latest(2)).await, [same_moment, third]);
+    assert_eq!(ids(&*history, RunQuery::latest(2)).await, [same_moment, second]);
     assert_eq!(ids(&*history, RunQuery::latest(0)).await, []);
     let of_main = RunQuery {
         panel: Some("main".to_owned()),
         ..latest.clone()
     };
-    assert_eq!(ids(&*history, of_main.clone()).await, [third, second, first]);
+    assert_eq!(ids(&*history, of_main.clone()).await, [second, first, third]);
     let of_status = RunQuery {
         job: Some(STATUS),
         ..of_main.clone()
     };
-    assert_eq!(ids(&*history, of_status).await, [third, first]);
+    assert_eq!(ids(&*history, of_status).await, [first, third]);
     let stopped = RunQuery {
         outcome: Some(Outcome::Stopped),
         ..of_main
@@ -124,6 +124,25 @@ pub async fn the_latest_run_of_each_panel_and_job_is_found(fixture: &dyn Fixture
             vec![]
         ]
     );
+}
+
+/// A run whose clock was years ahead is not for years the latest, nor the last good one that is kept.
+pub async fn a_clock_that_ran_ahead_hides_no_later_run(fixture: &dyn Fixture) {
+    let (store, history) = (fixture.store(), fixture.history());
+    run(&*store, STATUS, "main", 4_000, Outcome::Completed).await;
+    let good = run(&*store, STATUS, "main", 1, Outcome::Completed).await;
+    let failed = run(&*store, STATUS, "main", 2, Outcome::Failed).await;
+    for (outcome, expected) in [(None, failed), (Some(Outcome::Completed), good)] {
+        let latest = history.latest_runs(outcome).await.expect("the history is read");
+        assert_eq!(latest.iter().map(|run| run.id).collect::<Vec<_>>(), [expected]);
+    }
+    let forgotten = store.forget_history("main", days(30)).await;
+    assert_eq!(forgotten.expect("the history is shortened"), 1);
+    let kept = history
+        .latest_runs(Some(Outcome::Completed))
+        .await
+        .expect("the history is read");
+    assert_eq!(kept.iter().map(|run| run.id).collect::<Vec<_>>(), [good]);
 }
 
 /// What is older than a moment is forgotten, for one panel; but runs under way stay, and so does the last good run of

@@ -71,7 +71,7 @@ pub async fn a_held_lock_is_verified(fixture: &dyn Fixture) {
     for _ in 0..3 {
         lock.verify().await.expect("the lock is held");
         store
-            .count_accounts(DEFAULT_PANEL, crate::store::Scope::All)
+            .count_accounts(DEFAULT_PANEL)
             .await
             .expect("accounts are counted");
     }

@@ -1,48 +1,26 @@
 //! How accounts are paged through and read again.
 
-use super::{Bot, Fixture, account, accounts, days, ids, pages};
+use super::{Bot, Fixture, account, accounts, days, ids, now, pages};
 use crate::account::{AccountId, UserId};
 use crate::error::StoreErrorKind;
 use crate::store::DEFAULT_PANEL;
-use crate::store::{Cursor, Page, Scope};
+use crate::store::{Cursor, Page};
 
 /// A store without accounts has one page, which is empty and the last.
 pub async fn nothing_is_one_empty_page(fixture: &dyn Fixture) {
     let store = fixture.store();
-    for scope in [Scope::All, Scope::Subscribed, Scope::Ended { before: days(0) }] {
-        let page = store
-            .page_accounts(DEFAULT_PANEL, scope, None, 10)
-            .await
-            .expect("the page is read");
-        assert_eq!(
-            page,
-            Page {
-                accounts: Vec::new(),
-                next: None
-            }
-        );
-        assert_eq!(
-            store
-                .count_accounts(DEFAULT_PANEL, scope)
-                .await
-                .expect("accounts are counted"),
-            0
-        );
+    let page = store.page_accounts(DEFAULT_PANEL, None, 10, now()).await;
+    let empty = Page {
+        accounts: Vec::new(),
+        next: None,
+    };
+    assert_eq!(page.expect("the page is read"), empty);
+    let count = store.count_accounts(DEFAULT_PANEL).await;
+    assert_eq!(count.expect("accounts are counted"), 0);
+    for ids in [&[][..], &[AccountId(1)]] {
+        let accounts = store.reload_accounts(DEFAULT_PANEL, ids, now()).await;
+        assert_eq!(accounts.expect("accounts are read"), []);
     }
-    assert_eq!(
-        store
-            .reload_accounts(DEFAULT_PANEL, Scope::All, &[])
-            .await
-            .expect("accounts are read"),
-        []
-    );
-    assert_eq!(
-        store
-            .reload_accounts(DEFAULT_PANEL, Scope::All, &[AccountId(1)])
-            .await
-            .expect("accounts are read"),
-        []
-    );
 }
 
 /// A page of no users could never move on, and is refused as `Invalid`.
@@ -50,10 +28,22 @@ pub async fn a_page_of_no_users_is_refused(fixture: &dyn Fixture) {
     fixture.insert(&Bot::with_one_account()).await;
     let error = fixture
         .store()
-        .page_accounts(DEFAULT_PANEL, Scope::All, None, 0)
+        .page_accounts(DEFAULT_PANEL, None, 0, now())
         .await
         .expect_err("the page is refused");
     assert_eq!(error.kind(), StoreErrorKind::Invalid);
+}
+
+/// The count is the number of accounts that the pages hold.
+pub async fn the_count_is_what_the_pages_hold(fixture: &dyn Fixture) {
+    let mut bot = interleaved();
+    let user = bot.add_user(60);
+    bot.add_vpn_config(user, "without a subscription");
+    fixture.insert(&bot).await;
+    let store = fixture.store();
+    let count = store.count_accounts(DEFAULT_PANEL).await;
+    assert_eq!(count.expect("accounts are counted"), 9);
+    assert_eq!(accounts(&*store, 2).await.len(), 9);
 }
 
 /// Pages of any size together hold every account once, in one order: users by their lowest account, the accounts
@@ -62,7 +52,7 @@ pub async fn pages_of_every_size_are_ordered_complete_and_without_repeats(fixtur
     fixture.insert(&interleaved()).await;
     let store = fixture.store();
     for limit in 1..=USERS + 1 {
-        let all = accounts(&*store, Scope::All, limit).await;
+        let all = accounts(&*store, limit).await;
         assert_eq!(ids(&all), INTERLEAVED, "pages of {limit}");
     }
 }
@@ -84,7 +74,7 @@ pub async fn a_page_holds_whole_users(fixture: &dyn Fixture) {
         (5, vec![5]),
         (9, vec![5]),
     ] {
-        let pages = pages(&*store, Scope::All, limit).await;
+        let pages = pages(&*store, limit).await;
         assert_eq!(
             pages.iter().map(users_of).collect::<Vec<_>>(),
             expected,
@@ -98,7 +88,7 @@ pub async fn the_cursor_is_the_lowest_account_of_the_last_user(fixture: &dyn Fix
     fixture.insert(&interleaved()).await;
     let store = fixture.store();
     for (limit, accounts, lowest) in [(1, vec![1, 4, 6], 1), (2, vec![1, 4, 6, 2], 2)] {
-        let page = store.page_accounts(DEFAULT_PANEL, Scope::All, None, limit).await;
+        let page = store.page_accounts(DEFAULT_PANEL, None, limit, now()).await;
         let page = page.expect("the page is read");
         assert_eq!(ids(&page.accounts), accounts);
         assert_eq!(page.next, Some(Cursor(AccountId(lowest))), "a page of {limit}");
@@ -114,7 +104,7 @@ pub async fn rows_inserted_meanwhile_repeat_and_hide_nothing(fixture: &dyn Fixtu
     let mut after = None;
     for round in 0.. {
         let page = store
-            .page_accounts(DEFAULT_PANEL, Scope::All, after, 1)
+            .page_accounts(DEFAULT_PANEL, after, 1, now())
             .await
             .expect("the page is read");
         seen.extend(ids(&page.accounts));
@@ -163,13 +153,13 @@ pub async fn a_reload_reads_whole_users_in_order(fixture: &dyn Fixture) {
     let reload = async |wanted: &[i64]| {
         let wanted: Vec<_> = wanted.iter().copied().map(AccountId).collect();
         ids(&store
-            .reload_accounts(DEFAULT_PANEL, Scope::All, &wanted)
+            .reload_accounts(DEFAULT_PANEL, &wanted, now())
             .await
             .expect("accounts are read"))
     };
     assert_eq!(reload(&[6]).await, [1, 4, 6]);
     assert_eq!(reload(&[8, 4, 999, 1, 4]).await, [1, 4, 6, 5, 8]);
-    let every = ids(&accounts(&*store, Scope::All, 100).await);
+    let every = ids(&accounts(&*store, 100).await);
     assert_eq!(reload(&every).await, INTERLEAVED);
 }
 

@@ -3,10 +3,9 @@
 use crate::store::DEFAULT_PANEL;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Bot, Fixture, account, accounts, now};
+use super::{Bot, Fixture, account, accounts, now, written};
 use crate::account::AccountId;
 use crate::plan::{Change, EndDate};
-use crate::store::Scope;
 
 /// A name is any text of up to 255 characters: it is read, compared, and unlinked exactly.
 pub async fn any_name_survives(fixture: &dyn Fixture) {
@@ -34,7 +33,7 @@ pub async fn any_name_survives(fixture: &dyn Fixture) {
     fixture.insert(&bot).await;
     let store = fixture.store();
 
-    let read = accounts(&*store, Scope::All, 5).await;
+    let read = accounts(&*store, 5).await;
     assert_eq!(
         read.iter()
             .map(|account| account.name.as_str())
@@ -52,7 +51,7 @@ pub async fn any_name_survives(fixture: &dyn Fixture) {
         .collect();
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, &changes, now())
+            .apply(DEFAULT_PANEL, None, &changes, now())
             .await
             .expect("changes are applied")
             .len(),
@@ -60,7 +59,7 @@ pub async fn any_name_survives(fixture: &dyn Fixture) {
     );
     for account in &read {
         let unlinked = store
-            .unlink(DEFAULT_PANEL, account, now())
+            .unlink(DEFAULT_PANEL, None, account, now())
             .await
             .expect("the account is unlinked");
         assert!(unlinked, "{:?}", account.name);
@@ -87,7 +86,7 @@ pub async fn times_survive_to_the_microsecond(fixture: &dyn Fixture) {
         change.vpn_config.last_connected_at = Some(time + TimeDelta::nanoseconds(999));
         change.subscription.end_date = Some(EndDate::At(time + TimeDelta::nanoseconds(999)));
         let applied = store
-            .apply(DEFAULT_PANEL, std::slice::from_ref(&change), time)
+            .apply(DEFAULT_PANEL, None, std::slice::from_ref(&change), time)
             .await
             .expect("the change is applied");
         assert_eq!(applied, [id], "{time}");
@@ -120,14 +119,14 @@ pub async fn what_is_finer_than_a_microsecond_is_no_conflict(fixture: &dyn Fixtu
 
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, &[first], now())
+            .apply(DEFAULT_PANEL, None, &[first], now())
             .await
             .expect("the change is applied"),
         [id]
     );
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, &[second], now())
+            .apply(DEFAULT_PANEL, None, &[second], now())
             .await
             .expect("the change is applied"),
         [id]
@@ -144,7 +143,7 @@ pub async fn any_traffic_survives(fixture: &dyn Fixture) {
         change.vpn_config.traffic_used = Some(traffic);
         assert_eq!(
             store
-                .apply(DEFAULT_PANEL, &[change], now())
+                .apply(DEFAULT_PANEL, None, &[change], now())
                 .await
                 .expect("the change is applied"),
             [id]
@@ -191,12 +190,12 @@ pub async fn nulls_are_none_and_can_be_filled(fixture: &dyn Fixture) {
     change.subscription.end_date = Some(EndDate::At(now()));
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, std::slice::from_ref(&change), now())
+            .apply(DEFAULT_PANEL, None, std::slice::from_ref(&change), now())
             .await
             .expect("it is applied"),
         [id]
     );
-    assert_eq!(account(&*store, id).await, change.applied());
+    assert_eq!(account(&*store, id).await, written(&change));
 }
 
 fn updated_at(bot: &Bot) -> Vec<Option<DateTime<Utc>>> {

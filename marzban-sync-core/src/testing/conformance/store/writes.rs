@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use super::{Bot, Fixture, account, accounts, days, now};
+use super::{Bot, Fixture, account, accounts, days, is_applied, now, written};
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::plan::{Change, EndDate};
-use crate::store::Scope;
 
 /// A change writes the columns that it names and their `updated_at`, and nothing else of any row.
 pub async fn a_change_writes_what_it_names_and_nothing_else(fixture: &dyn Fixture) {
@@ -55,7 +54,7 @@ pub async fn a_change_writes_what_it_names_and_nothing_else(fixture: &dyn Fixtur
         }
         assert_eq!(
             store
-                .apply(DEFAULT_PANEL, std::slice::from_ref(&change), at)
+                .apply(DEFAULT_PANEL, None, std::slice::from_ref(&change), at)
                 .await
                 .expect("it is applied"),
             [id]
@@ -78,16 +77,39 @@ pub async fn a_change_writes_both_rows_together(fixture: &dyn Fixture) {
 
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, std::slice::from_ref(&change), now())
+            .apply(DEFAULT_PANEL, None, std::slice::from_ref(&change), now())
             .await
             .expect("it is applied"),
         [id]
     );
-    assert_eq!(account(&*store, id).await, change.applied());
+    assert_eq!(account(&*store, id).await, written(&change));
     let row = bot.vpn_config(id);
     (row.is_active, row.traffic_used, row.updated_at) = (Some(false), Some(7), Some(now()));
     let row = bot.subscription(SubscriptionId(2));
     (row.status, row.end_date, row.updated_at) = (SubscriptionStatus::Expired, Some(days(-3)), Some(now()));
+    assert_eq!(fixture.rows().await, bot);
+}
+
+/// Further subscriptions of the customer that are over expire together with the account's own.
+pub async fn what_is_over_expires_with_it(fixture: &dyn Fixture) {
+    let mut bot = three_users();
+    let over = [
+        bot.add_subscription(UserId(2), "trial", Some(days(-1))),
+        bot.add_subscription(UserId(2), "active", Some(days(-9))),
+    ];
+    bot.add_subscription(UserId(2), "cancelled", Some(days(-9)));
+    fixture.insert(&bot).await;
+    let store = fixture.store();
+    let mut change = Change::of(&account(&*store, AccountId(2)).await);
+    change.subscription.status = Some(SubscriptionStatus::Expired);
+    let others = change.account.other_subscriptions.iter();
+    change.also_expired = others.filter(|one| over.contains(&one.id)).cloned().collect();
+    assert_eq!(change.also_expired.len(), 2);
+    assert!(is_applied(&*store, None, &change).await);
+    for id in [SubscriptionId(2)].into_iter().chain(over) {
+        let row = bot.subscription(id);
+        (row.status, row.updated_at) = (SubscriptionStatus::Expired, Some(now()));
+    }
     assert_eq!(fixture.rows().await, bot);
 }
 
@@ -98,14 +120,14 @@ pub async fn no_changes_write_nothing(fixture: &dyn Fixture) {
     let store = fixture.store();
     assert_eq!(
         store
-            .apply(DEFAULT_PANEL, &[], now())
+            .apply(DEFAULT_PANEL, None, &[], now())
             .await
             .expect("nothing is applied"),
         []
     );
     let empty = Change::of(&account(&*store, AccountId(1)).await);
     store
-        .apply(DEFAULT_PANEL, &[empty], now())
+        .apply(DEFAULT_PANEL, None, &[empty], now())
         .await
         .expect("nothing is applied");
     assert_eq!(fixture.rows().await, bot);
@@ -117,11 +139,7 @@ pub async fn accounts_of_one_user_change_in_one_call(fixture: &dyn Fixture) {
     bot.add_vpn_config(UserId(1), "alice_2");
     fixture.insert(&bot).await;
     let store = fixture.store();
-    let mut changes: Vec<Change> = accounts(&*store, Scope::All, 10)
-        .await
-        .iter()
-        .map(Change::of)
-        .collect();
+    let mut changes: Vec<Change> = accounts(&*store, 10).await.iter().map(Change::of).collect();
     for change in &mut changes {
         change.vpn_config.is_active = Some(false);
     }
@@ -129,7 +147,7 @@ pub async fn accounts_of_one_user_change_in_one_call(fixture: &dyn Fixture) {
     first.subscription.status = Some(SubscriptionStatus::Expired);
 
     let applied: BTreeSet<_> = store
-        .apply(DEFAULT_PANEL, &changes, now())
+        .apply(DEFAULT_PANEL, None, &changes, now())
         .await
         .expect("changes are applied")
         .into_iter()
@@ -154,7 +172,7 @@ pub async fn ten_thousand_changes_are_applied_at_once(fixture: &dyn Fixture) {
     }
     fixture.insert(&bot).await;
     let store = fixture.store();
-    let read = accounts(&*store, Scope::Subscribed, 1_000).await;
+    let read = accounts(&*store, 1_000).await;
     let changes: Vec<Change> = read
         .iter()
         .map(|account| {
@@ -165,7 +183,7 @@ pub async fn ten_thousand_changes_are_applied_at_once(fixture: &dyn Fixture) {
         })
         .collect();
     let applied: BTreeSet<_> = store
-        .apply(DEFAULT_PANEL, &changes, now())
+        .apply(DEFAULT_PANEL, None, &changes, now())
         .await
         .expect("changes are applied")
         .into_iter()
@@ -191,17 +209,13 @@ pub async fn a_dropped_call_leaves_no_half_change(fixture: &dyn Fixture) {
     }
     fixture.insert(&bot).await;
     let store = fixture.store();
-    let mut changes: Vec<Change> = accounts(&*store, Scope::All, 1_000)
-        .await
-        .iter()
-        .map(Change::of)
-        .collect();
+    let mut changes: Vec<Change> = accounts(&*store, 1_000).await.iter().map(Change::of).collect();
     for change in &mut changes {
         change.vpn_config.is_active = Some(false);
         change.subscription.status = Some(SubscriptionStatus::Expired);
     }
     {
-        let mut call = pin!(store.apply(DEFAULT_PANEL, &changes, now()));
+        let mut call = pin!(store.apply(DEFAULT_PANEL, None, &changes, now()));
         let _ = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
     let rows = fixture.rows().await;
@@ -212,7 +226,7 @@ pub async fn a_dropped_call_leaves_no_half_change(fixture: &dyn Fixture) {
     }
     // The store is of use still, and the same changes end where they would have ended.
     store
-        .apply(DEFAULT_PANEL, &changes, now())
+        .apply(DEFAULT_PANEL, None, &changes, now())
         .await
         .expect("changes are applied");
     let rows = fixture.rows().await;
@@ -221,72 +235,6 @@ pub async fn a_dropped_call_leaves_no_half_change(fixture: &dyn Fixture) {
         rows.subscriptions
             .iter()
             .all(|row| row.status == SubscriptionStatus::Expired)
-    );
-}
-
-/// Unlinking makes the name null and `is_active` false, and writes nothing else; the row is no account any more.
-pub async fn unlinking_clears_the_name_and_the_access(fixture: &dyn Fixture) {
-    let mut bot = three_users();
-    fixture.insert(&bot).await;
-    let store = fixture.store();
-    let id = AccountId(2);
-    let read = account(&*store, id).await;
-
-    assert!(
-        store
-            .unlink(DEFAULT_PANEL, &read, now())
-            .await
-            .expect("the account is unlinked")
-    );
-    let row = bot.vpn_config(id);
-    (row.marzban_user_id, row.is_active, row.updated_at) = (None, Some(false), Some(now()));
-    assert_eq!(fixture.rows().await, bot);
-    assert_eq!(
-        store
-            .reload_accounts(DEFAULT_PANEL, Scope::All, &[id])
-            .await
-            .expect("accounts are read"),
-        []
-    );
-
-    assert!(
-        !store
-            .unlink(DEFAULT_PANEL, &read, days(1))
-            .await
-            .expect("nothing is unlinked"),
-        "it is done already"
-    );
-    assert_eq!(fixture.rows().await, bot);
-}
-
-/// Unlinking minds the name alone: another name is left alone, other stale values do not matter.
-pub async fn unlinking_minds_the_name_alone(fixture: &dyn Fixture) {
-    let mut bot = three_users();
-    fixture.insert(&bot).await;
-    let store = fixture.store();
-    let id = AccountId(2);
-    let read = account(&*store, id).await;
-    for name in ["bob2", "Bob", "bob ", "b_b", "%"] {
-        bot.vpn_config(id).marzban_user_id = Some(name.to_owned());
-        fixture.insert(&bot).await;
-        assert!(
-            !store
-                .unlink(DEFAULT_PANEL, &read, now())
-                .await
-                .expect("nothing is unlinked"),
-            "{name:?}"
-        );
-        assert_eq!(fixture.rows().await, bot, "{name:?}");
-    }
-    let row = bot.vpn_config(id);
-    row.marzban_user_id = Some("bob".to_owned());
-    row.traffic_used = Some(99);
-    fixture.insert(&bot).await;
-    assert!(
-        store
-            .unlink(DEFAULT_PANEL, &read, now())
-            .await
-            .expect("the account is unlinked")
     );
 }
 

@@ -2,60 +2,37 @@
 
 use std::cmp::Reverse;
 
-use chrono::TimeDelta;
-use marzban_sync_core::account::{Account, AccountId, Subscription, SubscriptionStatus};
+use chrono::{DateTime, TimeDelta, Utc};
+use marzban_sync_core::account::{Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionStatus};
+use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::error::StoreError;
-use marzban_sync_core::store::{Cursor, MemorySubscription, Page, Scope, Store};
+use marzban_sync_core::store::{Cursor, MemorySubscription, Page, Store};
 
 use super::{Fault, Faulty};
 
 impl Faulty {
-    pub(super) fn scope(&self, scope: Scope) -> Scope {
-        match scope {
-            _ if self.is(Fault::IgnoresScope) => Scope::All,
-            Scope::All if self.is(Fault::AllIsSubscribed) => Scope::Subscribed,
-            Scope::Subscribed if self.is(Fault::AnySubscriptionCounts) => Scope::All,
-            Scope::Ended { before } if self.is(Fault::IncludesTheBoundary) => Scope::Ended {
-                before: before + TimeDelta::microseconds(1),
-            },
-            scope => scope,
-        }
-    }
-
     pub(super) async fn page(
         &self,
         panel: &str,
-        asked: Scope,
         after: Option<Cursor>,
         limit: u32,
+        now: DateTime<Utc>,
     ) -> Result<Page, StoreError> {
         let limit = match self.fault {
             Fault::AllowsEmptyPages => limit.max(1),
             Fault::SmallerPages if limit > 1 => limit - 1,
             _ => limit,
         };
-        let (panel, scope) = (self.panel(panel), self.scope(asked));
-        let mut page = self.inner.page_accounts(panel, scope, after, limit).await?;
+        let panel = self.panel(panel);
+        let mut page = self.inner.page_accounts(panel, after, limit, now).await?;
         match self.fault {
             Fault::RepeatsPages if after.is_some() => {
-                page.accounts = self
-                    .inner
-                    .page_accounts(panel, scope, None, limit)
-                    .await?
-                    .accounts;
+                page.accounts = self.inner.page_accounts(panel, None, limit, now).await?.accounts;
             }
             Fault::PartsUsers => page.accounts.sort_by_key(|account| account.id),
             Fault::EndlessPages => page.next = page.next.or(Some(Cursor(AccountId(i64::MAX)))),
             Fault::CursorIsTheLastAccount => {
                 page.next = page.next.and(page.accounts.last().map(|last| Cursor(last.id)));
-            }
-            Fault::AnySubscriptionCounts if asked == Scope::Subscribed => {
-                page.accounts.retain(|account| {
-                    let subscriptions = self.inner.subscriptions();
-                    subscriptions
-                        .iter()
-                        .any(|row| row.user_id == account.user_id && row.status.is_synced())
-                });
             }
             _ => {}
         }
@@ -99,13 +76,36 @@ impl Faulty {
                 let ends = (row.end_date.is_none(), row.end_date);
                 (row.status.is_open(), ends, Reverse(row.id))
             }),
+            Fault::SeesSubscribedAccountsAlone => accounts.retain(Account::is_subscribed),
+            Fault::IgnoresBeginnings | Fault::IgnoresSubscriptionIds => self.govern(accounts, |row| {
+                let is_invoice = row.status == SubscriptionStatus::Pending;
+                let has_begun = self.is(Fault::IgnoresBeginnings) || subscription(row).has_begun(law_time());
+                let class = (
+                    row.status.is_open() && has_begun,
+                    row.status.is_open(),
+                    !is_invoice,
+                );
+                (class, row.end_date.is_none(), row.end_date, row.id)
+            }),
+            Fault::PendingIsLikeAnyOther => self.govern(accounts, |row| {
+                (row.status.is_open(), row.end_date.is_none(), row.end_date, row.id)
+            }),
             _ => accounts.iter_mut().for_each(|account| self.distort_one(account)),
         }
     }
 
     fn distort_one(&self, account: &mut Account) {
         match self.fault {
-            Fault::ForgetsOtherPanels => account.active_elsewhere = false,
+            Fault::ForgetsOtherPanels => account.elsewhere = Elsewhere::default(),
+            Fault::ForgetsWrittenEnds => account.elsewhere.written_ends.clear(),
+            Fault::ForgetsSharers => account.sharers = [].into(),
+            Fault::SharesAnything => account.sharers = self.anybody_like(account).into(),
+            Fault::ForgetsAgreements => (account.revision, account.agreement) = (0, Agreement::default()),
+            Fault::MindsCase => {
+                if let Some(subscription) = &mut account.subscription {
+                    subscription.status = MemorySubscription::spelled(&subscription.word);
+                }
+            }
             Fault::ForgetsTelegramIds => account.telegram_id = None,
             Fault::LowersNames => account.name = account.name.to_lowercase(),
             Fault::NullIsFalse => account.is_active = Some(account.is_active.unwrap_or(false)),
@@ -114,6 +114,22 @@ impl Faulty {
             }
             _ => {}
         }
+    }
+
+    /// Whoever names a user of that name in whatever panel and spelling.
+    fn anybody_like(&self, account: &Account) -> Vec<Sharer> {
+        let rows = self.inner.vpn_configs().into_iter();
+        rows.filter(|row| row.user_id != account.user_id)
+            .filter(|row| {
+                let name = row.marzban_user_id.as_deref();
+                name.is_some_and(|name| name.eq_ignore_ascii_case(&account.name))
+            })
+            .map(|row| Sharer {
+                id: row.id,
+                updated_at: row.updated_at,
+                subscriptions: [].into(),
+            })
+            .collect()
     }
 
     /// The rows whose name is empty, as if they were accounts like the first.
@@ -140,8 +156,13 @@ impl Faulty {
 
 fn subscription(row: &MemorySubscription) -> Subscription {
     Subscription {
-        id: row.id,
-        status: row.status.clone(),
-        end_date: row.end_date,
+        start_date: row.start_date,
+        updated_at: row.updated_at,
+        ..Subscription::new(row.id, row.status.as_str(), row.end_date)
     }
+}
+
+/// The moment at which the laws play.
+fn law_time() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_757_894_400)
 }

@@ -1,0 +1,179 @@
+//! The panel behind: panel users that are given the end that was paid for.
+
+use super::Sync;
+use crate::account::{Account, AccountId};
+use crate::agreement::PanelExtension;
+use crate::error::chain;
+use crate::jobs::Context;
+use crate::jobs::ledger::Ledger;
+use crate::jobs::session::{Interrupt, Session};
+use crate::panel::{ExpectedUser, UpdateOutcome};
+use crate::plan::EndDate;
+use crate::reconcile::{Decision, Push};
+use crate::report::{Problem, ProblemReason};
+use crate::store::Trail;
+use crate::trail::{Entry, EntryState, Target, moment};
+
+/// A panel user that is to be extended, and the problem that it is until then.
+pub(super) struct Pushed {
+    id: AccountId,
+    push: Push,
+    problem: Problem,
+}
+
+impl Pushed {
+    pub(super) fn of(decision: &Decision<'_>, push: Push) -> Self {
+        let detail = decision.problem.as_ref().and_then(|(_, detail)| detail.clone());
+        Self {
+            id: decision.account.id,
+            push,
+            problem: Problem::of(decision.account, ProblemReason::PanelBehind, detail),
+        }
+    }
+}
+
+impl Sync {
+    /// Extends the panel users that are behind, unless these are too many at once.
+    pub(super) async fn push(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+        if session.ledger.run.stopped.is_some() {
+            // A brake that was tripped makes the panel's ends doubtful as a whole.
+            self.give_up_pushing(&mut session.ledger);
+            return Ok(());
+        }
+        let Context { limits, answers, .. } = session.context;
+        let count = self.pushed.len() as u64;
+        if let Some(withheld) = limits.check_extensions(count, self.tally.total, answers.allow_mass_changes) {
+            session.ledger.stop_for_safety(&withheld);
+            session.ledger.run.withheld += count;
+            self.give_up_pushing(&mut session.ledger);
+            return Ok(());
+        }
+        while let Some(next) = self.pushed.pop() {
+            match self.extend(session, &next).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    let mut problem = next.problem;
+                    problem.detail = Some(match problem.detail {
+                        Some(detail) => format!("{detail}; {why}"),
+                        None => why,
+                    });
+                    session.ledger.note_problem(next.id, problem);
+                }
+                Err(interrupt) => {
+                    session.ledger.note_problem(next.id, next.problem);
+                    return Err(interrupt);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports the panel users that are behind and were not extended.
+    pub(super) fn give_up_pushing(&mut self, ledger: &mut Ledger<'_>) {
+        for Pushed { id, problem, .. } in std::mem::take(&mut self.pushed) {
+            ledger.note_problem(id, problem);
+        }
+    }
+
+    /// Extends one panel user; returns why it was not, if so.
+    async fn extend(&self, session: &mut Session<'_>, pushed: &Pushed) -> Result<Option<String>, Interrupt> {
+        session.inquiry.check()?;
+        let Push { from, to, created_at } = pushed.push;
+        let Some(account) = self.still_behind(session, pushed).await? else {
+            return Ok(Some("the row has changed since".to_owned()));
+        };
+        let entry = Entry::of(&account, Target::PanelExpire, ProblemReason::PanelBehind.as_str())
+            .values(Some(moment(from)), Some(moment(to)));
+        if session.context.dry_run {
+            session.ledger.note_changed(entry);
+            session.ledger.run.extended_in_panel += 1;
+            return Ok(None);
+        }
+        session.verify_lock().await?;
+        // Before the request: should this process die right after it, the next run knows of the extension.
+        let mut agreement = account.agreement.clone();
+        agreement.extension = Some(PanelExtension {
+            at: session.ledger.now(),
+            from,
+            to,
+        });
+        let intent = Trail {
+            agreements: vec![(account.name.clone(), account.revision, Some(agreement.clone()))],
+            entries: vec![Entry {
+                state: EntryState::Intended,
+                ..entry.clone()
+            }],
+        };
+        self.record(session, &intent).await?;
+        let expected = ExpectedUser {
+            expire: Some(from),
+            created_at,
+        };
+        let panel = &session.context.panel;
+        match step!(push.extend, panel.extend_user(&account.name, &expected, to)).await {
+            Ok(UpdateOutcome::Done) => {}
+            Ok(UpdateOutcome::Changed(_)) => {
+                return Ok(Some(
+                    "the panel user has changed since, so nothing was sent".to_owned(),
+                ));
+            }
+            Err(error) => {
+                let why = chain(&error);
+                session.inquiry.note_failure(error)?;
+                return Ok(Some(format!("it was not extended: {why}")));
+            }
+        }
+        session.inquiry.note_answer();
+        agreement.end = Some(EndDate::At(to));
+        agreement.previous_end = Some(EndDate::At(from));
+        agreement.is_ours = false;
+        agreement.open = None;
+        agreement.latest_end = agreement.latest_end.max(Some(to));
+        let done = Trail {
+            agreements: vec![(account.name.clone(), account.revision + 1, Some(agreement))],
+            entries: vec![entry.clone()],
+        };
+        session.ledger.note_changed(entry);
+        session.ledger.run.extended_in_panel += 1;
+        tracing::info!(
+            user.name = account.name,
+            "Extended panel user: {} -> {}",
+            from.format("%Y-%m-%d"),
+            to.format("%Y-%m-%d")
+        );
+        self.record(session, &done).await?;
+        Ok(None)
+    }
+
+    /// The account as the database has it now, if its end still is the one that was paid for.
+    async fn still_behind(
+        &self,
+        session: &Session<'_>,
+        pushed: &Pushed,
+    ) -> Result<Option<Account>, Interrupt> {
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let ids = [pushed.id];
+        let read = store.reload_accounts(panel_name, &ids, session.ledger.now());
+        let fresh = step!(push.read, read).await?;
+        Ok(fresh.into_iter().find(|account| {
+            let subscription = account.subscription.as_ref();
+            account.id == pushed.id
+                && account.name == pushed.problem.name
+                && account.sharers.is_empty()
+                && account.agreement.end == Some(EndDate::At(pushed.push.from))
+                && subscription.is_some_and(|subscription| {
+                    subscription.status.is_open() && subscription.end() == EndDate::At(pushed.push.to)
+                })
+        }))
+    }
+
+    async fn record(&self, session: &Session<'_>, trail: &Trail) -> Result<(), Interrupt> {
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let record = store.record(panel_name, session.ledger.run_id, trail, session.ledger.now());
+        Ok(step!(push.record, record).await?)
+    }
+}
