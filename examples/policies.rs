@@ -21,8 +21,8 @@ Policies, for every panel; lengths of time are written 90s, 30m, 1h or 7d:
                                          never, or if at least so much time is left, such as 7d [default: always]
   MARZBAN_SYNC_ACCESS                    is_active follows the panel (mirror), or is only switched off (only-off)
                                          [default: mirror]
-  MARZBAN_SYNC_PANEL_BEHIND              what was paid for in the bot alone: report it, or extend the panel user
-                                         [default: report]
+  MARZBAN_SYNC_PANEL_BEHIND              what was paid for in the bot alone: report it, or extend the panel user; not
+                                         for a bot that adds time by a queue of its own [default: report]
   MARZBAN_SYNC_EXTEND_AFTER              for how long it must have been so; 0s for at once [default: 24h]
   MARZBAN_SYNC_CLEANUP                   what a cleanup does to a panel user: delete or disable [default: delete]
   MARZBAN_SYNC_CLEANUP_AFTER             how long ago everything must have ended; at least 1d [default: 7d]

@@ -172,6 +172,7 @@ mod tests {
             .expect_system_stats()
             .times(1)
             .returning(|| Ok(marzban_sync_core::report::SystemStats::default()));
+        panel.expect_last_date().returning(|| None);
         let context = Context::new(panel, MemoryStore::new());
 
         let ended = run(Job::GetMarzbanSystemStats, &context, PATIENCE).await;

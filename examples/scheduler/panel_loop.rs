@@ -207,14 +207,14 @@ mod tests {
     #[test]
     fn runs_over_accounts_come_one_after_the_other() {
         let (sync, status) = (Job::SyncSubscriptionsFromMarzban, Job::SyncUserStatusFromMarzban);
-        let (cleanup, stats) = (Job::CleanupExpiredMarzbanUsers, Job::GetMarzbanSystemStats);
+        let (cleanup, figures) = (Job::CleanupExpiredMarzbanUsers, Job::GetMarzbanSystemStats);
         for (job, under_way, expected) in [
             (sync, &[][..], false),
             (status, &[sync], true),
-            (cleanup, &[stats, status], true),
-            (cleanup, &[stats], false),
-            (stats, &[sync], false),
-            (stats, &[stats], true),
+            (cleanup, &[figures, status], true),
+            (cleanup, &[figures], false),
+            (figures, &[sync], false),
+            (figures, &[figures], true),
         ] {
             assert_eq!(must_wait(job, under_way), expected, "{job} {under_way:?}");
         }

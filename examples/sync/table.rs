@@ -4,6 +4,44 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value};
 
+/// What a person looks for first, in this order; everything else comes behind by its name.
+const FIRST: [&str; 27] = [
+    "job",
+    "when",
+    "at",
+    "run",
+    "panel",
+    "telegram_id",
+    "name",
+    "username",
+    "synced",
+    "updated",
+    "missing",
+    "cleaned",
+    "skipped",
+    "errors",
+    "total",
+    "column",
+    "target",
+    "what",
+    "status",
+    "end_date",
+    "is_active",
+    "from",
+    "old",
+    "to",
+    "new",
+    "reason",
+    "state",
+];
+
+fn place(name: &str) -> usize {
+    FIRST
+        .iter()
+        .position(|first| *first == name)
+        .unwrap_or(FIRST.len())
+}
+
 /// The tables of an object.
 pub(crate) fn tables(object: Value) -> String {
     let Value::Object(object) = object else {
@@ -11,7 +49,9 @@ pub(crate) fn tables(object: Value) -> String {
     };
     let mut figures = empty();
     let mut lists = Vec::new();
-    for (key, value) in object {
+    let mut fields: Vec<(String, Value)> = object.into_iter().collect();
+    fields.sort_by_key(|(name, _)| place(name));
+    for (key, value) in fields {
         match value {
             Value::Array(entries) if entries.is_empty() => {}
             Value::Array(entries) => lists.push((key, entries)),
@@ -49,8 +89,11 @@ fn list(entries: &[Value]) -> Table {
             columns.push(name);
         }
     }
+    columns.sort_by_key(|name| place(name));
     let mut table = empty();
-    table.set_header(&columns);
+    if columns != [LONE] {
+        table.set_header(&columns);
+    }
     for row in &rows {
         table.add_row(
             columns
@@ -61,6 +104,9 @@ fn list(entries: &[Value]) -> Table {
     table
 }
 
+/// The only column of what has no fields.
+const LONE: &str = "";
+
 /// The fields of an entry; of a planned change only what a person decides by.
 fn row(entry: &Value) -> Map<String, Value> {
     match entry {
@@ -68,7 +114,7 @@ fn row(entry: &Value) -> Map<String, Value> {
             planned(entry)
         }
         Value::Object(fields) => fields.clone(),
-        other => Map::from_iter([("value".to_owned(), other.clone())]),
+        other => Map::from_iter([(LONE.to_owned(), other.clone())]),
     }
 }
 

@@ -197,8 +197,9 @@ async fn http_takes_both_answers_at_once() {
         .post(format!("{address}/api/jobs"))
         .json(&body);
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
-    let task = answer["task"].as_str().expect(&answer.to_string()).to_owned();
-    let report = stage.until_status(&task, "Done").await["Ok"].take();
+    assert!(answer["task"].is_string(), "{answer}");
+    let task = answer["task"].as_str().unwrap();
+    let report = stage.until_status(task, "Done").await["Ok"].take();
     assert_eq!(report["reasons"], json!({"panel_behind": 14}), "{report}");
     assert_eq!(moved(&stage).await, "1");
 }
