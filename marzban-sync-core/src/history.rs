@@ -76,7 +76,7 @@ impl RunQuery {
 /// Runs of jobs that this version does not know are passed over.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Reads runs, the latest first; of two that began at the same moment the one with the higher id is the later.
+    /// Reads runs, the latest first: by id, so that one run with a clock of the future does not hide the others.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.

@@ -177,7 +177,8 @@ pub trait Store: History + Send + Sync {
 
     /// Writes agreements, each by compare-and-set of its revision, and entries of the trail.
     ///
-    /// An agreement whose revision has changed is left as it is; one of revision 0 is written where there is none.
+    /// An agreement whose revision has changed is left as it is; one of revision 0 is written where there is none. To
+    /// forget one needs no revision.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`; nothing was written then.

@@ -73,6 +73,7 @@ pub type Decide<'a> = &'a (dyn Fn(&[Customer]) -> Vec<Write> + Send + Sync);
 ///   one transaction that keeps other writers out. So a payment is either seen, or made after.
 /// - The writes of one `update` are made all or not at all, also when its future is dropped.
 /// - Times are moments of UTC, and kept to the microsecond; names are kept to the letter.
+/// - A bot with words of its own for a status gives [`Subscription::new`] the library's word, and writes its own.
 #[async_trait]
 pub trait Customers: Send + Sync {
     /// Lists all customers, in any order.
@@ -94,11 +95,13 @@ pub trait Customers: Send + Sync {
     async fn rehearse(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<usize, StoreError>;
 }
 
-/// A [`Store`] over tables of the bot's own: they only list and write, and paging, scopes, the governing subscription
-/// and compare-and-set are the library's.
+/// A [`Store`] over tables of the bot's own: they only list and write, and paging, the governing subscription and
+/// compare-and-set are the library's.
 ///
-/// Every page lists all customers, so it is for bots of some thousands. Locks, runs and figures are kept by another
-/// store, the `journal`: with `MemoryStore` they end with the process, which is right for a bot that is one process.
+/// Every page lists all customers, so it is for bots of some thousands. Locks, runs, agreements, the trail and figures
+/// are kept by another store, the `journal`. With `MemoryStore` they end with the process, and then every first run of a
+/// process meets the accounts for the first time: for more than a trial take `SqliteStore` or `PostgresStore`, and create
+/// its tables by `migrate_journal`.
 #[derive(Clone, Debug)]
 pub struct ListedStore<C, J> {
     customers: C,

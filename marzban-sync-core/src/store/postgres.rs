@@ -134,6 +134,18 @@ impl PostgresStore {
     pub async fn migrate(&self) -> Result<Migration, StoreError> {
         schema::migrate(&self.pool).await
     }
+
+    /// Creates the library's own tables alone, for a store that is the journal of a
+    /// [`ListedStore`](crate::store::ListedStore) and never reads the bot's tables.
+    ///
+    /// # Errors
+    /// As [`migrate`](Self::migrate), but for what the bot's tables lack.
+    ///
+    /// # Cancel safety
+    /// Done whole or not at all, also when the future is dropped.
+    pub async fn migrate_journal(&self) -> Result<Migration, StoreError> {
+        schema::migrate_journal(&self.pool).await
+    }
 }
 
 impl PostgresStore {

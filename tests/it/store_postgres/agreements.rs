@@ -6,7 +6,8 @@ use marzban_sync_core::account::{Account, SubscriptionStatus};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::history::History;
 use marzban_sync_core::plan::{Change, EndDate, Reason};
-use marzban_sync_core::store::{DEFAULT_PANEL, PanelUserKey, RunId, Store, Trail};
+use marzban_sync_core::report::Job;
+use marzban_sync_core::store::{DEFAULT_PANEL, PanelUserKey, PostgresStore, RunId, Store, Trail};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord};
 use marzban_sync_tests::TestDatabase;
 
@@ -144,7 +145,7 @@ async fn a_change_whose_agreement_another_process_brought_about_is_none() {
 
 /// The account of a bot with one, read past the store that is watched.
 async fn unread(bot: &Bot) -> Account {
-    let store = marzban_sync_core::store::PostgresStore::new(bot.database.pool(1));
+    let store = PostgresStore::new(bot.database.pool(1));
     let page = store.page_accounts(DEFAULT_PANEL, None, 1, now()).await.unwrap();
     page.accounts.into_iter().next().unwrap()
 }
@@ -331,4 +332,33 @@ async fn a_subscription_is_put_back_although_its_account_is_unlinked_or_gone() {
             "2025-09-16 00:00:00"
         );
     }
+}
+
+/// A store that is only the journal of a bot with other tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_needs_no_table_of_the_bots() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    let store = PostgresStore::connect(database.url()).await.unwrap();
+    assert_eq!(store.migrate_journal().await.unwrap().created.len(), 4);
+    assert!(store.migrate_journal().await.unwrap().created.is_empty());
+    let job = Job::SyncSubscriptionsFromMarzban;
+    let lock = store.lock(job, DEFAULT_PANEL).await.unwrap();
+    let run = store.begin_run(job, DEFAULT_PANEL, now()).await.unwrap();
+    let trail = Trail {
+        agreements: vec![("alice".to_owned(), 0, Some(on_hold()))],
+        ..Trail::default()
+    };
+    store
+        .record(DEFAULT_PANEL, Some(run), &trail, now())
+        .await
+        .unwrap();
+    let user = PanelUserKey {
+        panel: DEFAULT_PANEL.to_owned(),
+        username: "alice".to_owned(),
+    };
+    let remembered = store.agreements(&[user]).await.unwrap();
+    assert_eq!(remembered.first().map(|one| one.revision), Some(1));
+    lock.release().await.unwrap();
 }

@@ -264,11 +264,15 @@ impl Schema {
                     (format!("{table}.{name}"), add)
                 },
             );
-        let tables = OWN_TABLES
+        columns.chain(self.addable_own()).collect()
+    }
+
+    /// The library's own tables that are missing, with their scripts.
+    fn addable_own(&self) -> impl Iterator<Item = (String, String)> {
+        OWN_TABLES
             .into_iter()
             .filter(|(table, _)| !self.has(table))
-            .map(|(table, script)| (table.to_owned(), script.to_owned()));
-        columns.chain(tables).collect()
+            .map(|(table, script)| (table.to_owned(), script.to_owned()))
     }
 
     /// What would create the indexes that the statements need and that are not there.
@@ -331,6 +335,33 @@ pub(super) async fn migrate(pool: &Pool) -> Result<Migration, StoreError> {
         );
     }
     Ok(migration)
+}
+
+/// Creates the library's own tables, whatever tables the bot has.
+pub(super) async fn migrate_journal(pool: &Pool) -> Result<Migration, StoreError> {
+    let mut transaction = Transaction::begin(pool).await?;
+    let created = create_own(transaction.connection()?).await;
+    Ok(Migration {
+        created: transaction.end(created).await?,
+        ..Migration::default()
+    })
+}
+
+async fn create_own(connection: &mut AsyncPgConnection) -> Result<Vec<String>, StoreError> {
+    connection
+        .batch_execute(BEGIN_MIGRATION)
+        .await
+        .map_err(failed("cannot begin the migration"))?;
+    let schema = Schema::read(connection).await?;
+    let mut created = Vec::new();
+    for (name, script) in schema.addable_own() {
+        connection
+            .batch_execute(&script)
+            .await
+            .map_err(failed("cannot create a table"))?;
+        created.push(name);
+    }
+    Ok(created)
 }
 
 /// Creates what is missing, unless a job could not run even then: nothing is created for a database that does not fit.

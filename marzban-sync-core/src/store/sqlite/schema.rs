@@ -158,11 +158,15 @@ impl Schema {
                     format!("ALTER TABLE {table} ADD COLUMN {column} {kind};"),
                 )
             });
-        let tables = OWN_TABLES
+        columns.chain(self.creatable_own()).collect()
+    }
+
+    /// The library's own tables that are missing.
+    fn creatable_own(&self) -> impl Iterator<Item = (String, String)> {
+        OWN_TABLES
             .iter()
             .filter(|(table, _)| !self.has_table(table))
-            .map(|(table, script)| ((*table).to_owned(), (*script).to_owned()));
-        columns.chain(tables).collect()
+            .map(|(table, script)| ((*table).to_owned(), (*script).to_owned()))
     }
 }
 
@@ -213,6 +217,24 @@ pub(super) async fn migrate(connection: &Connection) -> Result<Migration, StoreE
         })
         .await?;
     refuse(refusal)?;
+    Ok(Migration {
+        created,
+        ..Migration::default()
+    })
+}
+
+/// Creates the library's own tables, whatever tables the bot has.
+pub(super) async fn migrate_journal(connection: &Connection) -> Result<Migration, StoreError> {
+    let created = connection
+        .write("cannot create the library's own tables", |connection| {
+            let mut created = Vec::new();
+            for (name, script) in Schema::read(connection)?.creatable_own() {
+                connection.batch_execute(&script)?;
+                created.push(name);
+            }
+            Ok(created)
+        })
+        .await?;
     Ok(Migration {
         created,
         ..Migration::default()

@@ -9,7 +9,7 @@ use marzban_sync_core::error::{StoreErrorKind, chain};
 use marzban_sync_core::history::History;
 use marzban_sync_core::plan::{Change, EndDate};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{DEFAULT_PANEL, RunId, Store};
+use marzban_sync_core::store::{DEFAULT_PANEL, PanelUserKey, RunId, SqliteStore, Store, Trail};
 use marzban_sync_core::trail::EntryQuery;
 
 use super::bot::{Sqlite, TABLES};
@@ -321,4 +321,27 @@ async fn what_another_version_has_remembered_or_told_is_understood_as_far_as_it_
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Invalid);
+}
+
+/// A store that is only the journal of a bot with other tables.
+#[tokio::test]
+async fn a_journal_needs_no_table_of_the_bots() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let store = SqliteStore::create(path.to_str().unwrap()).await.unwrap();
+    assert_eq!(store.migrate().await.unwrap_err().kind(), StoreErrorKind::Schema);
+    assert_eq!(store.migrate_journal().await.unwrap().created.len(), 4);
+    assert!(store.migrate_journal().await.unwrap().created.is_empty());
+
+    let user = PanelUserKey {
+        panel: "default".to_owned(),
+        username: "anna".to_owned(),
+    };
+    let trail = Trail {
+        agreements: vec![("anna".to_owned(), 0, Some(Agreement::default()))],
+        ..Trail::default()
+    };
+    store.record("default", None, &trail, now()).await.unwrap();
+    let remembered = store.agreements(&[user]).await.unwrap();
+    assert_eq!(remembered.first().map(|one| one.revision), Some(1));
 }
