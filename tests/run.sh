@@ -56,7 +56,7 @@ purity() {
     echo 'only marzban-api/src/client/retry.rs may name backoff' >&2
     return 1
   fi
-  local pure=(account census deletion observation plan policy reconcile report safety schedule)
+  local pure=(account agreement deletion merge observation plan policy reconcile report safety schedule trail zone)
   local module
   for module in "${pure[@]}"; do
     if grep -nE '\basync\b|\.await|::now\(|\bClock\b|tracing::|\bstd::(env|fs|io|net|time|thread)\b' \

@@ -8,7 +8,7 @@ use crate::plan::EndDate;
 /// What the library remembers of one panel user, by panel and username, beside the bot's own rows.
 ///
 /// A store keeps it as it is, with a revision for compare-and-set; only [`merge`](crate::merge) and
-/// [`reconcile`](crate::reconcile()) read and make it. One that lags behind its row does no harm: the next run meets
+/// [`reconcile`](crate::reconcile::reconcile) read and make it. One that lags behind its row does no harm: the next run meets
 /// the same rows and decides as it would have.
 ///
 /// # Examples

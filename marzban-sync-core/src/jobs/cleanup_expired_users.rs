@@ -634,7 +634,8 @@ async fn blocked_by_syncs(session: &Session<'_>) -> Result<Option<Withheld>, Int
         };
         has_completed |= runs.iter().any(is_recent);
     }
-    Ok((!has_completed).then_some(Withheld::NoRecentSync))
+    // A dry run of all jobs leaves no run of a sync behind, and deletes nobody.
+    Ok((!has_completed && !context.dry_run).then_some(Withheld::NoRecentSync))
 }
 
 fn was_stopped_for_safety(run: &RunRecord) -> bool {

@@ -140,13 +140,12 @@ pub async fn explain(
     now: DateTime<Utc>,
 ) -> Result<Option<Explanation>, StoreError> {
     store.verify_schema().await?;
-    let panels = match panel {
-        Some(panel) => vec![panel.to_owned()],
-        None => {
-            let elsewhere = store.count_elsewhere(DEFAULT_PANEL).await?;
-            let default = std::iter::once(DEFAULT_PANEL.to_owned());
-            default.chain(elsewhere.into_keys()).collect()
-        }
+    let panels: Vec<String> = if let Some(panel) = panel {
+        vec![panel.to_owned()]
+    } else {
+        let elsewhere = store.count_elsewhere(DEFAULT_PANEL).await?;
+        let default = std::iter::once(DEFAULT_PANEL.to_owned());
+        default.chain(elsewhere.into_keys()).collect()
     };
     let accounts = accounts(store, &panels, name, now).await?;
     let mut changes = changes(store, name, &accounts).await?;

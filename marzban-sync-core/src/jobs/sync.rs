@@ -12,7 +12,7 @@ use crate::account::{Account, AccountId};
 use crate::error::SyncError;
 use crate::event::Event;
 use crate::observation::Observation;
-use crate::plan::{Change, Reason, split};
+use crate::plan::{Change, EndDate, Reason, split};
 use crate::reconcile::{Decision, Facet, Observed, customers, reconcile};
 use crate::report::{
     Job, Problem, ProblemReason, Report, Stopped, SyncSubscriptionsReport, SyncUserStatusReport,
@@ -550,10 +550,17 @@ struct Flags {
 impl Flags {
     fn of(decision: &Decision<'_>, now: DateTime<Utc>) -> Self {
         let takes = decision.change.as_ref().is_some_and(Change::is_destructive);
+        let is_cut = decision.is_cut && decision.change.as_ref().is_some_and(is_shortened);
+        // An end that is ahead can be taken from a subscription that the bot has closed, too.
+        let is_end_ahead = decision
+            .account
+            .subscription
+            .as_ref()
+            .is_some_and(|subscription| subscription.end() > EndDate::At(now));
         Self {
             is_off_early: decision.is_off_early,
-            is_cut: decision.is_cut && decision.change.as_ref().is_some_and(is_shortened),
-            is_ahead: takes && decision.account.is_promise_ahead(now),
+            is_cut,
+            is_ahead: takes && (decision.account.is_promise_ahead(now) || (is_cut && is_end_ahead)),
             is_first_sight: decision.is_first_sight,
             first_difference: decision.first_difference,
         }

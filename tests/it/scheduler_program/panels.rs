@@ -138,7 +138,7 @@ async fn a_panel_that_is_down_is_told_of_and_touches_nothing_of_the_other() {
         );
         assert!(job["since"].is_string() && job["next_run"].is_string(), "{job}");
     }
-    assert_eq!(extended(&bot), 1, "anna is in step: {}", text(folder.path(), "SELECT group_concat(report) AS line FROM marzban_sync_runs WHERE panel = 'default'"));
+    assert_eq!(extended(&bot), 1, "anna is in step");
     let boris = bot.rows().unwrap().pop().unwrap();
     assert_eq!(
         (boris.end_date, boris.is_active),

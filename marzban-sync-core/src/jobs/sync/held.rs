@@ -273,8 +273,7 @@ impl Sync {
         if !change.is_destructive() {
             return Some(change);
         }
-        let is_braked =
-            verdict.gives_only || (verdict.brake.is_some() && change.account.is_promise_ahead(now));
+        let is_braked = verdict.gives_only || (verdict.brake.is_some() && flags.is_ahead);
         if self.is_as_held(&change.account, flags) && !is_braked {
             return Some(change);
         }

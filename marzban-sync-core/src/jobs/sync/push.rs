@@ -3,7 +3,7 @@
 use super::Sync;
 use crate::account::{Account, AccountId};
 use crate::agreement::PanelExtension;
-use crate::error::chain;
+use crate::error::{PanelErrorKind, chain};
 use crate::jobs::Context;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
@@ -119,7 +119,12 @@ impl Sync {
             }
             Err(error) => {
                 let why = chain(&error);
-                session.inquiry.note_failure(error)?;
+                if error.kind() == PanelErrorKind::Invalid {
+                    // It did answer, and refused this user alone: the others are not to wait for it.
+                    session.inquiry.note_answer();
+                } else {
+                    session.inquiry.note_failure(error)?;
+                }
                 return Ok(Some(format!("it was not extended: {why}")));
             }
         }
@@ -157,12 +162,14 @@ impl Sync {
         let ids = [pushed.id];
         let read = store.reload_accounts(panel_name, &ids, session.ledger.now());
         let fresh = step!(push.read, read).await?;
+        // A dry run has not written what an operator's answer makes the sides agree on.
+        let is_dry_run = session.context.dry_run;
         Ok(fresh.into_iter().find(|account| {
             let subscription = account.subscription.as_ref();
             account.id == pushed.id
                 && account.name == pushed.problem.name
                 && account.sharers.is_empty()
-                && account.agreement.end == Some(EndDate::At(pushed.push.from))
+                && (is_dry_run || account.agreement.end == Some(EndDate::At(pushed.push.from)))
                 && subscription.is_some_and(|subscription| {
                     subscription.status.is_open() && subscription.end() == EndDate::At(pushed.push.to)
                 })

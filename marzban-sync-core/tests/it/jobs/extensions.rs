@@ -385,3 +385,61 @@ async fn an_answer_that_the_bot_is_right_lets_the_panel_be_extended() {
     assert_eq!((report.synced, report.run.extended_in_panel), (10, 1));
     assert_eq!(end_in_panel(&world, "user1"), day(20).to_string());
 }
+
+#[tokio::test]
+async fn a_dry_run_of_an_answer_says_whom_it_would_extend() {
+    let world = World::new();
+    for id in 1..=10 {
+        world.in_line(id, day(20));
+    }
+    world.panel.put("user1", user("active", day(10)));
+    let answers = Answers {
+        trust_bot: marzban_sync_core::policy::Trust::Everybody,
+        ..Answers::default()
+    };
+    let context = world
+        .builder()
+        .policy(at_once_extending())
+        .answers(answers)
+        .dry_run(true)
+        .build();
+    let report = sync(&context).await.unwrap();
+    assert_eq!((report.synced, report.run.extended_in_panel), (10, 1));
+    assert_eq!(problems(&report.run), Vec::<String>::new());
+    assert_eq!(extensions(&world), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn users_that_the_panel_does_not_let_be_changed_stop_no_other() {
+    let world = behind(50, 4);
+    let mut panel = MockPanel::new();
+    panel.expect_last_date().return_const(None);
+    let inner = world.panel.clone();
+    panel.expect_users().returning(move |names| {
+        use marzban_sync_core::panel::Panel;
+        at_once(inner.users(names))
+    });
+    let inner = world.panel.clone();
+    panel
+        .expect_extend_user()
+        .times(4)
+        .returning(move |name, expected, end| {
+            use marzban_sync_core::panel::Panel;
+            if name == "user1" {
+                return at_once(inner.extend_user(name, expected, end));
+            }
+            Err(PanelError::new(
+                PanelErrorKind::Invalid,
+                "not permitted to change a user",
+            ))
+        });
+    let context = Context::builder(panel, world.store.clone())
+        .clock(world.clock.clone())
+        .policy(at_once_extending())
+        .build();
+    let report = sync(&context).await.unwrap();
+    assert_eq!((report.synced, report.errors, report.run.stopped), (47, 3, None));
+    assert_eq!(report.run.reasons[&ProblemReason::PanelBehind], 3);
+    assert_eq!(report.run.extended_in_panel, 1);
+    assert_eq!(end_in_panel(&world, "user1"), day(35).to_string());
+}
