@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 #[non_exhaustive]
 pub struct Policy {
     /// How much later than the panel's end the row's end may be and still be the same; an hour by default. Two clocks
-    /// and a rounding stay below it, a paid day does not.
+    /// and a rounding stay below it, a paid day does not; more than 12 hours count as 12.
     pub tolerance: TimeDelta,
     /// What becomes of `end_date` when the panel's user has no `expire`.
     pub unlimited: Unlimited,

@@ -445,7 +445,10 @@ fn rest(agreement: &mut Agreement, change: &Change, observation: &Observation, n
     }
     // An account that was open until now has not been over since the last time that it was.
     let was_over = change.account.is_over(now);
-    agreement.over_since = agreement.over_since.filter(|_| was_over).or(Some(now));
+    agreement.over_since = agreement
+        .over_since
+        .filter(|since| was_over && *since <= now)
+        .or(Some(now));
     if !change.vpn_config.is_empty() && is_at_rest(&change.account, now) {
         agreement.own_write_at = Some(now);
     }

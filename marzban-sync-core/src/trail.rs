@@ -192,6 +192,20 @@ pub fn parse_moment(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
 }
 
+/// The entries of an account that is unlinked: its name, and its access where that was not off.
+#[must_use]
+pub fn unlinked(account: &Account) -> Vec<Entry> {
+    let mut entries =
+        vec![Entry::of(account, Target::Username, "cleaned").values(Some(account.name.clone()), None)];
+    if account.is_active != Some(false) {
+        entries.push(Entry::of(account, Target::IsActive, "cleaned").values(
+            account.is_active.map(|is_active| is_active.to_string()),
+            Some(false.to_string()),
+        ));
+    }
+    entries
+}
+
 /// The entries of a change that is written: every value of a subscription and of `is_active`; traffic and the last
 /// connection are not recorded.
 #[must_use]

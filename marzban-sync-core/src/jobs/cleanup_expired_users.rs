@@ -6,9 +6,10 @@ use super::Context;
 use super::session::{Interrupt, Session};
 use crate::account::Account;
 use crate::deletion::{KeptBecause, Verdict, is_believed, is_candidate, judge, judge_again, kept_by_rows};
-use crate::error::{PanelError, SyncError, chain};
+use crate::error::{PanelError, PanelErrorKind, SyncError, chain};
 use crate::event::Event;
 use crate::history::{RunQuery, RunRecord};
+use crate::merge::is_other_user;
 use crate::observation::{Observation, PanelStatus};
 use crate::panel::{ExpectedUser, MAX_NAMES, UpdateOutcome};
 use crate::plan::{Change, Reason, Shown};
@@ -229,10 +230,12 @@ impl Cleanup {
         session: &mut Session<'_>,
         seen: &[Observed],
     ) -> Result<(), Interrupt> {
-        let knows = |seen: &[Observed]| {
-            seen.iter()
-                .any(|observed| matches!(observed.observation, Observation::Found(_)))
+        // A user of the same name in another panel was created at another time.
+        let is_ours = |observed: &Observed| {
+            matches!(&observed.observation, Observation::Found(user)
+                if !is_other_user(user, &observed.account.agreement))
         };
+        let knows = |seen: &[Observed]| seen.iter().any(is_ours);
         if self.is_known_panel || knows(seen) {
             self.is_known_panel = true;
             return Ok(());
@@ -489,13 +492,14 @@ impl Cleanup {
 
     /// Deletes the panel user; returns whether it is gone.
     async fn delete(
-        &self,
+        &mut self,
         session: &mut Session<'_>,
         account: &Account,
         entry: Entry,
     ) -> Result<bool, Interrupt> {
         if let Err(error) = step!(cleanup.delete, session.context.panel.delete_user(&account.name)).await {
-            not_deleted(session, account, error)?;
+            // Users that another administrator owns must not use up the budget, week after week.
+            self.budget += u64::from(not_deleted(session, account, error)?);
             return Ok(false);
         }
         record(session, &entry, EntryState::Done).await?;
@@ -525,7 +529,10 @@ impl Cleanup {
                 self.skip(KeptBecause::InUse);
                 return Ok(());
             }
-            Err(error) => return not_deleted(session, account, error),
+            Err(error) => {
+                self.budget += u64::from(not_deleted(session, account, error)?);
+                return Ok(());
+            }
         }
         record(session, &entry, EntryState::Done).await?;
         session.ledger.note_changed(entry);
@@ -590,13 +597,20 @@ impl Cleanup {
     }
 }
 
-fn not_deleted(session: &mut Session<'_>, account: &Account, error: PanelError) -> Result<(), Interrupt> {
-    let why = session.inquiry.note_failure(error)?;
+/// Notes that a panel user was not deleted or disabled; returns whether that is certain, as the panel refused it.
+fn not_deleted(session: &mut Session<'_>, account: &Account, error: PanelError) -> Result<bool, Interrupt> {
+    let is_refused = error.kind() == PanelErrorKind::Invalid;
+    let why = if is_refused {
+        session.inquiry.note_answer();
+        chain(&error)
+    } else {
+        session.inquiry.note_failure(error)?
+    };
     session.ledger.note_problem(
         account.id,
         Problem::of(account, ProblemReason::NotDeleted, Some(why)),
     );
-    Ok(())
+    Ok(is_refused)
 }
 
 /// Whether the user is disabled already where a cleanup only disables, and its row says so: it is not counted again.

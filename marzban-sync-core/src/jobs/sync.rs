@@ -11,6 +11,7 @@ use super::session::{Interrupt, Session};
 use crate::account::{Account, AccountId};
 use crate::error::SyncError;
 use crate::event::Event;
+use crate::merge::is_plausible;
 use crate::observation::Observation;
 use crate::plan::{Change, EndDate, Reason, split};
 use crate::reconcile::{Decision, Facet, Observed, customers, reconcile};
@@ -258,6 +259,7 @@ impl Sync {
             session.inquiry.is_looking = false;
             self.give_up_on_waiting(&mut session.ledger);
             self.give(session).await?;
+            self.remember_cuts(session).await?;
         }
         read?;
         session.inquiry.require_an_answer()?;
@@ -314,7 +316,9 @@ impl Sync {
                 match observation {
                     Observation::Found(user) => {
                         self.tally.found += 1;
-                        self.tally.stale += u64::from(user.is_stale_active(now));
+                        // An end that cannot be one tells nothing of a clock.
+                        let can_be_an_end = is_plausible(user, account.last_connected_at);
+                        self.tally.stale += u64::from(can_be_an_end && user.is_stale_active(now));
                     }
                     Observation::Absent | Observation::Missing => {
                         is_absent |= *observation == Observation::Absent;
@@ -576,12 +580,26 @@ fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> V
     if blocked.is_none() && flags.iter().all(|flags| !flags.is_first_sight) {
         return split(changes);
     }
-    let waits = |change: Change| {
+    // Access is a fact: where it is the panel that is doubtful and not the clocks, it only may not go off early.
+    let moves_access = matches!(
+        blocked,
+        Some(Withheld::Absent { .. } | Withheld::NoUserReturned { .. })
+    );
+    let waits = |(change, flags): (Change, &Flags)| {
         let mut now_part = change.part(Reason::is_fact);
         let mut later = change.part(|reason| !reason.is_fact());
+        let access = change.vpn_config.is_active;
+        if moves_access && access.is_some_and(|is_active| is_active || !flags.is_ahead) {
+            now_part.vpn_config.is_active = access;
+            now_part
+                .reasons
+                .extend(change.reasons.iter().filter(|reason| reason.is_of_access()));
+            later.vpn_config.is_active = None;
+        }
         if later.touches_no_row() {
             // Nothing waits. What would be remembered of a panel that may be the wrong one is forgotten.
             now_part.agreement = change.agreement.filter(|_| blocked.is_none());
+            later = Change::of(&now_part.account);
         } else {
             later.account = now_part.applied();
             later.agreement = change.agreement;
@@ -589,7 +607,7 @@ fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> V
         }
         (now_part, later)
     };
-    changes.into_iter().map(waits).collect()
+    changes.into_iter().zip(flags).map(waits).collect()
 }
 
 /// Accounts as they are now, with what the panel returned for the same names before.

@@ -13,7 +13,7 @@ use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
 use crate::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::report::{Job, SystemStats};
 use crate::store::{Cursor, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail};
-use crate::trail::{self, Entry, EntryQuery, EntryRecord, Target};
+use crate::trail::{self, Entry, EntryQuery, EntryRecord};
 
 pub(super) mod select;
 
@@ -302,9 +302,8 @@ impl<C: Customers, J: Store> Store for ListedStore<C, J> {
         };
         let (unlinked, forgets) = self.update(decide, select::stored(now)).await?;
         if unlinked {
-            let entry = Entry::of(account, Target::Username, "cleaned");
             let mut trail = Trail {
-                entries: vec![entry.values(Some(account.name.clone()), None)],
+                entries: trail::unlinked(account),
                 ..Trail::default()
             };
             if forgets {

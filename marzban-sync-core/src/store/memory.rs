@@ -16,7 +16,7 @@ use crate::report::{Job, SystemStats};
 use crate::store::listed::select::{self, View, stored};
 use crate::store::listed::{Customer, Write, undone_trail};
 use crate::store::{Cursor, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail};
-use crate::trail::{self, Entry, EntryRecord, Target};
+use crate::trail::{self, EntryRecord};
 
 mod history;
 mod lock;
@@ -357,9 +357,8 @@ impl Store for MemoryStore {
         row.marzban_user_id = None;
         row.is_active = Some(false);
         row.updated_at = Some(stored(now));
-        let entry = Entry::of(account, Target::Username, "cleaned");
         let mut trail = Trail {
-            entries: vec![entry.values(Some(account.name.clone()), None)],
+            entries: trail::unlinked(account),
             ..Trail::default()
         };
         if !is_named_elsewhere {

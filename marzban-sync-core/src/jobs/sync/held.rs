@@ -101,6 +101,7 @@ impl Sync {
         let brake = limits.check(&tally, allow);
         if let Some(total) = brake.filter(Withheld::is_total) {
             session.ledger.stop_for_safety(&total);
+            self.remember_cuts(session).await?;
             self.withhold(&mut session.ledger, &total.to_string());
             return Ok(());
         }
@@ -297,25 +298,32 @@ impl Sync {
             .filter(|(_, held)| held.flags.is_ahead && !held.flags.is_first_sight)
             .map(|(id, _)| *id)
             .collect();
+        self.remember_cuts(session).await?;
         let ledger = &mut session.ledger;
         ledger.run.withheld += ids.len() as u64 + self.unasked;
         ledger
             .run
             .withheld_because
             .get_or_insert_with(|| brake.to_string());
-        let mut opened = Vec::new();
         for id in ids {
-            let Some(held) = self.held.remove(&id) else {
-                continue;
-            };
-            if held.flags.is_cut
-                && let Some(change) = held.named.as_ref().and_then(|named| named.change.as_ref())
-            {
-                opened.extend(left_open(change, ledger.now()));
+            if let Some(held) = self.held.remove(&id) {
+                withhold(ledger, id, held);
             }
-            withhold(ledger, id, held);
         }
-        if session.context.dry_run {
+        Ok(())
+    }
+
+    /// Remembers the ends that this run keeps although the panel alone moved them earlier, so that they stay open until
+    /// somebody answers.
+    pub(super) async fn remember_cuts(&self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+        let now = session.ledger.now();
+        let opened: Vec<Change> = self
+            .held
+            .values()
+            .filter(|held| held.flags.is_cut)
+            .filter_map(|held| left_open(held.named.as_ref()?.change.as_ref()?, now))
+            .collect();
+        if opened.is_empty() || session.context.dry_run {
             return Ok(());
         }
         session.verify_lock().await?;

@@ -113,6 +113,15 @@ impl Sync {
         match step!(push.extend, panel.extend_user(&account.name, &expected, to)).await {
             Ok(UpdateOutcome::Done) => {}
             Ok(UpdateOutcome::Changed(_)) => {
+                let before = Trail {
+                    agreements: vec![(
+                        account.name.clone(),
+                        account.revision + 1,
+                        Some(account.agreement),
+                    )],
+                    ..Trail::default()
+                };
+                self.record(session, &before).await?;
                 return Ok(Some(
                     "the panel user has changed since, so nothing was sent".to_owned(),
                 ));

@@ -17,7 +17,7 @@ use super::trail::{forget_agreements, insert_entries};
 use crate::account::Account;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::{PanelUserKey, RunId};
-use crate::trail::{Entry, Target};
+use crate::trail::unlinked;
 
 /// How often rows that somebody else holds are tried for, as the panel user may be gone already.
 const TRIES: u32 = 5;
@@ -144,7 +144,6 @@ impl Unlinking<'_> {
         if forgets {
             forget_agreements(connection, self.panel, vec![&account.name]).await?;
         }
-        let entry = Entry::of(account, Target::Username, "cleaned").values(Some(account.name.clone()), None);
-        insert_entries(connection, self.panel, self.run, &[entry], self.now).await
+        insert_entries(connection, self.panel, self.run, &unlinked(account), self.now).await
     }
 }

@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::plan::{Change, EndDate, SubscriptionPatch, VpnConfigPatch};
 use crate::store::listed::{Write, select, undone_trail};
 use crate::store::{PanelUserKey, RunId, Trail};
-use crate::trail::{self as trails, Entry, EntryRecord, Target};
+use crate::trail::{self as trails, EntryRecord, Target};
 
 /// What belongs to every write of a call: the panel, the run, and the moment.
 pub(super) struct Call {
@@ -172,9 +172,8 @@ fn try_unlink(connection: &mut SqliteConnection, call: &Call, account: &Account)
     if written == 0 {
         return Ok(false);
     }
-    let entry = Entry::of(account, Target::Username, "cleaned");
     let mut trail = Trail {
-        entries: vec![entry.values(Some(account.name.clone()), None)],
+        entries: trails::unlinked(account),
         ..Trail::default()
     };
     if !view.is_named_elsewhere(account) {

@@ -166,6 +166,7 @@ async fn an_operator_who_lifts_the_budget_does_not_lift_what_stopped_a_sync() {
 #[tokio::test]
 async fn all_jobs_in_a_row_delete_nobody_after_a_sync_that_a_brake_stopped() {
     let world = bot();
+    world.switch(1, false);
     completed(&world, SYNC, now());
     for id in 2..=10 {
         world.panel.remove(&format!("user{id}"));

@@ -64,7 +64,11 @@ pub async fn unlinking_clears_the_name_and_the_access(fixture: &dyn Fixture) {
             )
         })
         .collect();
-    assert_eq!(told, [(Target::Username, Some("alice"), None)]);
+    let expected = [
+        (Target::Username, Some("alice"), None),
+        (Target::IsActive, Some("true"), Some("false")),
+    ];
+    assert_eq!(told, expected);
 
     assert!(!unlink(&*store, &read).await, "it is done already");
     assert_eq!(fixture.rows().await, bot);
@@ -131,7 +135,7 @@ pub async fn rehearsing_an_unlink_writes_nothing(fixture: &dyn Fixture) {
         assert_eq!(account(&*store, AccountId(1)).await, read);
     }
     assert!(unlink(&*store, &read).await);
-    assert_eq!(entries_of(&*fixture.history(), 5).await.len(), 1);
+    assert_eq!(entries_of(&*fixture.history(), 5).await.len(), 2);
 }
 
 /// Rehearsing says whether the account could be unlinked now: not after a payment, and not by another name.
