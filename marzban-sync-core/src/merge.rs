@@ -266,7 +266,11 @@ impl<'a> Merge<'a> {
         let agreement = if is_settled {
             self.agreement.clone()
         } else {
-            self.agreement_on_panel()
+            // Whose word the end was stays known, also when the panel user was made anew with it.
+            Agreement {
+                is_ours: self.agreement.is_ours && self.agreement.end == Some(self.panel),
+                ..self.agreement_on_panel()
+            }
         };
         Merged {
             is_in_step: true,

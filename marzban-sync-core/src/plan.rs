@@ -187,15 +187,6 @@ impl Reason {
         matches!(self, Self::TrafficUsed | Self::TrafficReset | Self::Connected)
     }
 
-    /// Whether it is about `is_active`; `expired` may be about `status` too.
-    #[must_use]
-    pub fn is_of_access(self) -> bool {
-        matches!(
-            self,
-            Self::Works | Self::Expired | Self::Limited | Self::Disabled | Self::Missing
-        )
-    }
-
     /// Whether it is about `end_date`.
     #[must_use]
     pub fn is_of_end(self) -> bool {

@@ -259,7 +259,6 @@ impl Sync {
             session.inquiry.is_looking = false;
             self.give_up_on_waiting(&mut session.ledger);
             self.give(session).await?;
-            self.remember_cuts(session).await?;
         }
         read?;
         session.inquiry.require_an_answer()?;
@@ -580,26 +579,12 @@ fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> V
     if blocked.is_none() && flags.iter().all(|flags| !flags.is_first_sight) {
         return split(changes);
     }
-    // Access is a fact: where it is the panel that is doubtful and not the clocks, it only may not go off early.
-    let moves_access = matches!(
-        blocked,
-        Some(Withheld::Absent { .. } | Withheld::NoUserReturned { .. })
-    );
-    let waits = |(change, flags): (Change, &Flags)| {
+    let waits = |change: Change| {
         let mut now_part = change.part(Reason::is_fact);
         let mut later = change.part(|reason| !reason.is_fact());
-        let access = change.vpn_config.is_active;
-        if moves_access && access.is_some_and(|is_active| is_active || !flags.is_ahead) {
-            now_part.vpn_config.is_active = access;
-            now_part
-                .reasons
-                .extend(change.reasons.iter().filter(|reason| reason.is_of_access()));
-            later.vpn_config.is_active = None;
-        }
         if later.touches_no_row() {
             // Nothing waits. What would be remembered of a panel that may be the wrong one is forgotten.
             now_part.agreement = change.agreement.filter(|_| blocked.is_none());
-            later = Change::of(&now_part.account);
         } else {
             later.account = now_part.applied();
             later.agreement = change.agreement;
@@ -607,7 +592,7 @@ fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> V
         }
         (now_part, later)
     };
-    changes.into_iter().zip(flags).map(waits).collect()
+    changes.into_iter().map(waits).collect()
 }
 
 /// Accounts as they are now, with what the panel returned for the same names before.

@@ -17,7 +17,7 @@ mod deletions;
 mod failpoints;
 mod faulty;
 mod given;
-// mod histories;
+mod histories;
 mod jobs;
 mod jobs_failures;
 mod laws;

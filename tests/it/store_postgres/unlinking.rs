@@ -52,7 +52,11 @@ async fn a_rehearsal_says_whether_and_writes_nothing() {
             )
         })
         .collect();
-    assert_eq!(told, [(Target::Username, Some("alice"), None)]);
+    let expected = [
+        (Target::Username, Some("alice"), None),
+        (Target::IsActive, Some("true"), Some("false")),
+    ];
+    assert_eq!(told, expected);
     assert!(
         !bot.store
             .rehearse_unlink(DEFAULT_PANEL, &account, now())

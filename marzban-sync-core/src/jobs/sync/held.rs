@@ -101,7 +101,10 @@ impl Sync {
         let brake = limits.check(&tally, allow);
         if let Some(total) = brake.filter(Withheld::is_total) {
             session.ledger.stop_for_safety(&total);
-            self.remember_cuts(session).await?;
+            // A wrong clock says nothing about the panel's ends.
+            if matches!(total, Withheld::Absent { .. } | Withheld::NoUserReturned { .. }) {
+                self.remember_cuts(session).await?;
+            }
             self.withhold(&mut session.ledger, &total.to_string());
             return Ok(());
         }

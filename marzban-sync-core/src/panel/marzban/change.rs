@@ -95,9 +95,8 @@ impl MarzbanPanel {
             (Ok(_), Some(error)) if error.kind() == ErrorKind::Server => {
                 Err(failed("cannot change a user", error))
             }
-            // It answered, so it is this user that it does not let be changed.
             (Ok(_), None) => Err(PanelError::new(
-                PanelErrorKind::Invalid,
+                PanelErrorKind::Unclear,
                 "a user was changed, and is not as it was to be",
             )),
             (_, Some(error)) => Err(unclear().with_source(error)),

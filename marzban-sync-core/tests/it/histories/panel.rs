@@ -1,151 +1,184 @@
-//! A panel of which everything can be changed, and that asks whether a deletion is right.
+//! A panel with users that live by its rules, and all that may befall it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use marzban_sync_core::error::PanelError;
-use marzban_sync_core::observation::{Observation, PanelUser};
-use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
-use marzban_sync_core::report::SystemStats;
+use chrono::{DateTime, TimeDelta, Utc};
+use marzban_sync_core::observation::{PanelStatus, PanelUser};
 
-use crate::faulty::no_panel;
-use crate::scripted::{disabled, extended, stats};
+use super::steps::Deed;
 
-/// Something that a test does in the middle of a run.
-type Hook = Box<dyn FnOnce() + Send>;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) status: PanelStatus,
+    pub(super) expire: Option<DateTime<Utc>>,
+    pub(super) created_at: DateTime<Utc>,
+    used_traffic: i64,
+    online_at: Option<DateTime<Utc>>,
+    next_plan: Option<i64>,
+}
 
-/// Says why a user must not be deleted, if so.
-type Guard = Arc<dyn Fn(&str, &PanelUser) -> Option<String> + Send + Sync>;
+pub(super) type Users = BTreeMap<String, User>;
 
 #[derive(Clone, Default)]
-pub(super) struct ModelPanel(Arc<Mutex<State>>);
+pub(super) struct Panel(Arc<Mutex<State>>);
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) users: BTreeMap<String, PanelUser>,
-    /// Users that the panel cannot render.
-    pub(super) poisoned: BTreeSet<String>,
-    /// Whether it does not answer.
+    pub(super) users: Users,
+    pub(super) snapshot: Option<Users>,
+    /// The users of another panel, which answers in the place of this one.
+    pub(super) another: Option<Users>,
     pub(super) is_down: bool,
-    /// Whether another panel answers in its place, which knows nobody.
-    pub(super) is_another: bool,
-    guard: Option<Guard>,
-    hook: Option<(usize, Hook)>,
+    /// How long each request takes.
+    pub(super) slow: TimeDelta,
+    /// How far its clock is ahead.
+    pub(super) skew: TimeDelta,
+    pub(super) unreadable: BTreeSet<String>,
+    pub(super) hidden: BTreeSet<String>,
+    /// Its time when it last answered.
+    pub(super) date: Option<DateTime<Utc>>,
 }
 
-impl ModelPanel {
+impl Panel {
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.0.lock().unwrap())
     }
+}
 
-    pub(super) fn guard(&self, guard: impl Fn(&str, &PanelUser) -> Option<String> + Send + Sync + 'static) {
-        self.with(|state| state.guard = Some(Arc::new(guard)));
+impl State {
+    /// The users that requests are answered from.
+    pub(super) fn answering(&mut self) -> &mut Users {
+        self.another.as_mut().unwrap_or(&mut self.users)
     }
 
-    /// Lets something happen when the panel is looked at so many times more, before it answers.
-    pub(super) fn at_look(&self, number: usize, hook: impl FnOnce() + Send + 'static) {
-        self.with(|state| state.hook = Some((number, Box::new(hook))));
+    /// The users that cannot be rendered, or that lists lack.
+    pub(super) fn hard_to_see(&self) -> Vec<String> {
+        self.unreadable.union(&self.hidden).cloned().collect()
     }
 
-    pub(super) fn forget_hook(&self) {
-        self.with(|state| state.hook = None);
+    pub(super) fn is_hard_to_see(&self, name: &str) -> bool {
+        self.unreadable.contains(name) || self.hidden.contains(name)
     }
 
-    fn called(&self) -> Result<(), PanelError> {
-        let hook = self.with(|state| match &mut state.hook {
-            Some((0, _)) => state.hook.take().map(|(_, hook)| hook),
-            Some((left, _)) => {
-                *left -= 1;
-                None
-            }
-            None => None,
-        });
-        if let Some(happens) = hook {
-            happens();
+    /// The panel's own jobs: whose time is up is expired, or gets the next plan. Tells whether anything changed.
+    pub(super) fn review(&mut self, now: DateTime<Utc>) -> bool {
+        let now = now + self.skew;
+        let mut any = false;
+        for user in self
+            .users
+            .values_mut()
+            .chain(self.another.iter_mut().flat_map(BTreeMap::values_mut))
+        {
+            any |= user.review(now);
         }
-        self.with(|state| if state.is_down { Err(no_panel()) } else { Ok(()) })
-    }
-
-    fn look(&self, name: &str) -> Option<Observation> {
-        self.with(|state| {
-            if state.is_another {
-                return None;
-            }
-            let user = state.users.get(name)?.clone();
-            Some(if state.poisoned.contains(name) {
-                Observation::Unreadable("poison".to_owned())
-            } else {
-                Observation::Found(user)
-            })
-        })
-    }
-
-    fn update(&self, name: &str, changed: Result<Option<PanelUser>, Observation>) -> UpdateOutcome {
-        match changed {
-            Ok(user) => {
-                self.with(|state| state.users.extend(user.map(|user| (name.to_owned(), user))));
-                UpdateOutcome::Done
-            }
-            Err(seen) => UpdateOutcome::Changed(seen),
-        }
+        any
     }
 }
 
-#[async_trait]
-impl Panel for ModelPanel {
-    async fn users(&self, names: &[String]) -> Result<Vec<Observation>, PanelError> {
-        self.called()?;
-        let observe = |name: &String| self.look(name).unwrap_or(Observation::Absent);
-        Ok(names.iter().map(observe).collect())
-    }
-
-    async fn user(&self, name: &str) -> Result<Observation, PanelError> {
-        self.called()?;
-        Ok(self.look(name).unwrap_or(Observation::Missing))
-    }
-
-    async fn delete_user(&self, name: &str) -> Result<(), PanelError> {
-        let (user, guard) = self.with(|state| (state.users.get(name).cloned(), state.guard.clone()));
-        if let Some((user, guard)) = user.zip(guard)
-            && let Some(why) = guard(name, &user)
-        {
-            panic!("{name} was deleted: {why}; {user:?}");
-        }
-        self.with(|state| state.users.remove(name));
-        Ok(())
-    }
-
-    async fn extend_user(
-        &self,
-        name: &str,
-        expected: &ExpectedUser,
-        end: DateTime<Utc>,
-    ) -> Result<UpdateOutcome, PanelError> {
-        self.called()?;
-        let seen = self.look(name).unwrap_or(Observation::Missing);
-        let changed = extended(seen, expected, end)?;
-        Ok(self.update(name, changed))
-    }
-
-    async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
-        self.called()?;
-        let seen = self.look(name).unwrap_or(Observation::Missing);
-        Ok(self.update(name, disabled(seen, expected)))
-    }
-
-    fn last_date(&self) -> Option<DateTime<Utc>> {
-        None
-    }
-
-    async fn system_stats(&self) -> Result<SystemStats, PanelError> {
-        self.with(|state| {
-            if state.is_down {
-                Err(no_panel())
+impl User {
+    /// A user that is made now and works until then.
+    pub(super) fn new(expire: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        let is_over = expire.is_some_and(|expire| expire <= now);
+        Self {
+            status: if is_over {
+                PanelStatus::Expired
             } else {
-                Ok(stats())
+                PanelStatus::Active
+            },
+            expire,
+            created_at: now,
+            used_traffic: 0,
+            online_at: None,
+            next_plan: None,
+        }
+    }
+
+    pub(super) fn hold(&mut self) {
+        (self.status, self.expire) = (PanelStatus::OnHold, None);
+    }
+
+    /// As the panel does it: a user whose end is moved ahead is active again, unless it is disabled or limited.
+    pub(super) fn set_end(&mut self, expire: DateTime<Utc>, now: DateTime<Utc>) {
+        self.expire = Some(expire);
+        match self.status {
+            PanelStatus::Expired | PanelStatus::OnHold if expire > now => self.status = PanelStatus::Active,
+            PanelStatus::Active | PanelStatus::OnHold if expire <= now => self.status = PanelStatus::Expired,
+            _ => {}
+        }
+    }
+
+    fn review(&mut self, now: DateTime<Utc>) -> bool {
+        let is_up = self.status == PanelStatus::Active && self.expire.is_some_and(|expire| expire <= now);
+        if !is_up {
+            return false;
+        }
+        match self.next_plan.take() {
+            Some(days) => self.expire = Some(now + TimeDelta::days(days)),
+            None => self.status = PanelStatus::Expired,
+        }
+        true
+    }
+
+    /// Whether it works, in the words of DESIGN 5.3.
+    pub(super) fn works(&self, now: DateTime<Utc>) -> bool {
+        match self.status {
+            PanelStatus::OnHold => true,
+            PanelStatus::Active => self.expire.is_none_or(|expire| expire > now - TimeDelta::days(1)),
+            _ => false,
+        }
+    }
+
+    pub(super) fn shown(&self) -> PanelUser {
+        PanelUser {
+            status: self.status.clone(),
+            expire: self.expire,
+            used_traffic: self.used_traffic,
+            online_at: self.online_at,
+            created_at: Some(self.created_at),
+        }
+    }
+
+    /// What is done to it; `now` is the panel's.
+    pub(super) fn suffer(&mut self, deed: Deed, now: DateTime<Utc>) {
+        let from = self.expire.filter(|expire| *expire > now).unwrap_or(now);
+        match deed {
+            Deed::Shorten(days) => {
+                if let Some(expire) = self.expire {
+                    self.set_end(expire - TimeDelta::days(days), now);
+                }
             }
-        })
+            Deed::Mistype(0) => self.set_end(DateTime::UNIX_EPOCH + TimeDelta::days(30), now),
+            Deed::Extend(days) | Deed::Mistype(days) => self.set_end(from + TimeDelta::days(days), now),
+            Deed::Unlimit => (self.status, self.expire) = (PanelStatus::Active, None),
+            Deed::Hold => self.hold(),
+            Deed::Disable => self.status = PanelStatus::Disabled,
+            // Enabling goes back to active, and the next review expires it.
+            Deed::Enable => {
+                self.status = PanelStatus::Active;
+                self.review(now);
+            }
+            Deed::Limit => {
+                if self.status == PanelStatus::Active {
+                    self.status = PanelStatus::Limited;
+                }
+            }
+            Deed::NextPlan(days) => self.next_plan = Some(days),
+            Deed::Connect => self.connect(now),
+            Deed::Delete | Deed::Unreadable(_) | Deed::Hidden(_) => {}
+        }
+    }
+
+    fn connect(&mut self, now: DateTime<Utc>) {
+        match self.status {
+            PanelStatus::OnHold => {
+                // Its time begins with the first connection.
+                (self.status, self.expire) = (PanelStatus::Active, Some(now + TimeDelta::days(30)));
+            }
+            PanelStatus::Active => {}
+            _ => return,
+        }
+        self.used_traffic += 1_000;
+        self.online_at = Some(now);
     }
 }

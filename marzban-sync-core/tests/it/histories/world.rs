@@ -1,315 +1,373 @@
-//! A bot with two panels: its rows, its users, and what must be true of a run.
+//! A bot with two panels, and the truth about both: what was paid for, and what was done on purpose.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use marzban_sync_core::clock::Clock;
-use marzban_sync_core::jobs::StatusReads;
-use marzban_sync_core::observation::{PanelStatus, PanelUser};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::safety::SafetyLimits;
 use marzban_sync_core::store::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
 use marzban_sync_core::testing::ManualClock;
-use marzban_sync_core::{Context, jobs};
 
-use super::check::{Moment, check};
-use super::panel::ModelPanel;
-use super::steps::Step;
-use crate::faulty::at_once;
-use crate::given::now;
+use super::panel::{Panel, User};
+use super::ports::Plant;
+use super::steps::{Kind, Setup};
 
 pub(super) const PANELS: [&str; 2] = ["default", "de"];
 
-/// How many customers there are.
-pub(super) const PEOPLE: usize = 5;
+/// No end, in the judge's reckoning.
+pub(super) const FOREVER: DateTime<Utc> =
+    DateTime::from_timestamp(221_845_392_000, 0).expect("the year 9000");
 
-/// Whose each login is, and in which panel.
-pub(super) const LOGINS: [(usize, usize); 8] =
-    [(0, 0), (1, 0), (1, 0), (2, 0), (2, 1), (3, 1), (4, 0), (4, 1)];
-
-/// A panel user that no row names.
-pub(super) const STRANGER: &str = "stranger";
+/// A Monday at midnight.
+const BEGINNING: DateTime<Utc> = DateTime::from_timestamp(1_757_894_400, 0).expect("2025-09-15");
 
 #[derive(Clone)]
-pub(super) struct Model {
+pub(super) struct World {
     pub(super) store: MemoryStore,
-    pub(super) panels: [ModelPanel; 2],
+    pub(super) panels: [Panel; 2],
+    /// The clock of the bot and its jobs.
     pub(super) clock: ManualClock,
-    /// Whether the status job asks for a census, between full reads.
-    reads_cheaply: bool,
+    pub(super) setup: Arc<Setup>,
+    pub(super) plant: Option<Plant>,
+    truth: Arc<Mutex<Truth>>,
 }
 
-pub(super) type Rows = (Vec<MemorySubscription>, Vec<MemoryVpnConfig>);
-
-pub(super) fn name(login: usize) -> String {
-    format!("login{login}")
+/// What nobody but the judge knows.
+pub(super) struct Truth {
+    pub(super) now: DateTime<Utc>,
+    pub(super) promises: Vec<Promise>,
+    pub(super) logins: Vec<Login>,
+    pub(super) verdict: Option<String>,
+    /// How the last run of each sync job of a panel ended, as far as it ended in order.
+    pub(super) last_runs: BTreeMap<(usize, Job), LastRun>,
+    /// How many panel users the present run has deleted or disabled.
+    pub(super) removed: u64,
+    /// Counts what the judge has looked at, so that nobody takes silence for consent.
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    /// How often anything has changed, so that quiet hours can be skipped.
+    pub(super) epoch: u64,
+    pub(super) last_looks: BTreeMap<(usize, Job), (DateTime<Utc>, u64)>,
+    pub(super) runs: u64,
+    next_subscription: i64,
 }
 
-impl Model {
-    /// Everybody has a month to go, but for the last, who has gone long ago; the fourth has an old subscription too.
-    pub(super) fn new(reads_cheaply: bool) -> Self {
-        let model = Self {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastRun {
+    pub(super) was_braked: bool,
+    pub(super) completed_at: Option<DateTime<Utc>>,
+}
+
+/// What a customer was promised, and the rows that say so.
+pub(super) struct Promise {
+    pub(super) customer: usize,
+    pub(super) kind: Kind,
+    /// The rows of this promise, the bot's present one last.
+    pub(super) rows: Vec<SubscriptionId>,
+    pub(super) logins: Vec<usize>,
+    /// The ledger: until when the customer has paid, less what was paid back.
+    pub(super) owed: DateTime<Utc>,
+    /// What has befallen it that leaves a doubt, since both sides were last seen to agree.
+    pub(super) marks: BTreeSet<Mark>,
+    /// The latest end that rows or panel showed while a run completed, by the panel.
+    pub(super) shown: [DateTime<Utc>; 2],
+    /// The latest end that any side ever had.
+    pub(super) latest: DateTime<Utc>,
+    /// The ends that both sides were seen to have, one after the other.
+    pub(super) seen: BTreeMap<usize, Vec<DateTime<Utc>>>,
+    /// What a loop of the bot holds.
+    pub(super) copies: Vec<MemorySubscription>,
+    /// When the bot last wrote a row, where it says so in `updated_at`.
+    pub(super) touched_at: Option<DateTime<Utc>>,
+    /// Since when all rows are closed.
+    pub(super) closed_since: Option<DateTime<Utc>>,
+    /// The ends that the bot itself wrote, and when.
+    pub(super) written: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    pub(super) has_invoice: bool,
+    /// Whether its panel users were seen by a completed sync as they are now.
+    pub(super) is_known: bool,
+}
+
+/// What leaves a doubt about a promise, for which a report is owed instead of certainty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mark {
+    /// An administrator moved the end earlier.
+    Shortened,
+    Mistyped,
+    Unlimited,
+    Held,
+    /// The panel user is gone.
+    Deleted,
+    /// The panel user was made anew.
+    Replaced,
+    Restored,
+    /// Another panel answered in between.
+    Stranger,
+    /// The bot saved what was no longer so.
+    BotSlipped,
+    Refunded,
+    /// An operator has answered.
+    Answered,
+    /// Another customer's row names the panel user too.
+    Shared,
+}
+
+pub(super) struct Login {
+    pub(super) customer: usize,
+    pub(super) promise: usize,
+    pub(super) panel: usize,
+    pub(super) name: String,
+    pub(super) id: AccountId,
+}
+
+pub(super) fn end(end_date: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    end_date.unwrap_or(FOREVER)
+}
+
+impl World {
+    pub(super) fn new(setup: &Setup, plant: Option<Plant>) -> Self {
+        let world = Self {
             store: MemoryStore::new(),
-            panels: [ModelPanel::default(), ModelPanel::default()],
-            clock: ManualClock::new(now()),
-            reads_cheaply,
+            panels: [Panel::default(), Panel::default()],
+            clock: ManualClock::new(BEGINNING),
+            setup: Arc::new(setup.clone()),
+            plant,
+            truth: Arc::new(Mutex::new(Truth {
+                now: BEGINNING,
+                promises: Vec::new(),
+                logins: Vec::new(),
+                verdict: None,
+                last_runs: BTreeMap::new(),
+                removed: 0,
+                counts: BTreeMap::new(),
+                epoch: 1,
+                last_looks: BTreeMap::new(),
+                runs: 0,
+                next_subscription: 1,
+            })),
         };
-        let mut number = 0;
-        for person in 0..PEOPLE {
-            model.store.insert_user(MemoryUser {
-                id: user_id(person),
-                telegram_id: Some(user_id(person).0),
+        for (customer, (kind, panel, days)) in setup.customers.iter().enumerate() {
+            world.store.insert_user(MemoryUser {
+                id: user_id(customer),
+                telegram_id: Some(user_id(customer).0),
             });
-            let ends: &[(&str, i64)] = match person {
-                3 => &[("expired", -40), ("active", 30)],
-                4 => &[("expired", -40)],
-                _ => &[("active", 30)],
-            };
-            for (status, days) in ends {
-                number += 1;
-                model.insert_subscription(number, person, (*status).into(), model.in_days(*days));
-            }
+            world.begin(customer, *kind, *panel, *days);
         }
-        for (login, (person, panel)) in LOGINS.into_iter().enumerate() {
-            let days = if person == 4 { -40 } else { 30 };
-            model.link(login, Some(name(login)), person != 4);
-            let user = model.panel_user(model.in_days(days));
-            model.panels[panel].with(|state| state.users.insert(name(login), user));
-        }
-        for panel in &model.panels {
-            let mut user = model.panel_user(model.in_days(-100));
-            user.status = PanelStatus::Expired;
-            panel.with(|state| state.users.insert(STRANGER.to_owned(), user));
-        }
-        for place in 0..PANELS.len() {
-            let guarded = model.clone();
-            // A panel that held itself through its guard would live for ever.
-            let others = Arc::new(guarded.without_panels());
-            model.panels[place].guard(move |name, user| others.forbids(place, name, user));
-        }
-        model
+        world
     }
 
-    fn without_panels(&self) -> Self {
-        Self {
-            panels: [ModelPanel::default(), ModelPanel::default()],
-            ..self.clone()
+    fn begin(&self, customer: usize, kind: Kind, panel: usize, days: i64) {
+        let minutes = i64::try_from(customer).unwrap_or(0) * 7;
+        let until = self.now() + TimeDelta::days(days) + TimeDelta::minutes(minutes);
+        let sharing = self.truth(|truth| {
+            let last = truth
+                .logins
+                .iter()
+                .rev()
+                .find(|login| login.customer + 1 == customer);
+            last.filter(|_| kind == Kind::Sharing)
+                .map(|login| (login.panel, login.name.clone()))
+        });
+        let own = |number: usize| format!("user{customer}_{number}");
+        let places: Vec<(usize, String)> = match (kind, sharing) {
+            (_, Some(of_another)) => vec![of_another],
+            (Kind::Twins | Kind::Named, _) => vec![(panel, own(0)), (panel, own(1))],
+            (Kind::Abroad, _) => vec![(0, own(0)), (1, own(1))],
+            _ => vec![(panel, own(0))],
+        };
+        if kind == Kind::Named {
+            for (number, place) in places.into_iter().enumerate() {
+                let apart = TimeDelta::days(i64::try_from(number).unwrap_or(0) * 4);
+                self.promise(customer, kind, until + apart, vec![place]);
+            }
+        } else {
+            self.promise(customer, kind, until, places);
         }
+    }
+
+    fn promise(&self, customer: usize, kind: Kind, until: DateTime<Utc>, places: Vec<(usize, String)>) {
+        let now = self.now();
+        let is_endless = matches!(kind, Kind::Held | Kind::Unlimited);
+        let owed = if is_endless { FOREVER } else { until };
+        let id = self.new_subscription();
+        let status = match kind {
+            _ if owed <= now => SubscriptionStatus::Expired,
+            Kind::Trial => SubscriptionStatus::Trial,
+            _ => SubscriptionStatus::Active,
+        };
+        let long_ago = self.setup.keeps_updated_at.then_some(now - TimeDelta::days(20));
+        let is_open = status.is_open();
+        self.store.insert_subscription(MemorySubscription {
+            id,
+            user_id: user_id(customer),
+            status,
+            start_date: None,
+            end_date: (!is_endless).then_some(until + TimeDelta::seconds(self.setup.row_lag)),
+            updated_at: long_ago,
+        });
+        let number = self.truth(|truth| truth.promises.len());
+        let mut marks = BTreeSet::new();
+        let mut logins = Vec::new();
+        for (panel, name) in places {
+            let login = self.truth(|truth| {
+                let others = truth
+                    .logins
+                    .iter()
+                    .filter(|login| login.panel == panel && login.name == name);
+                let shared: Vec<usize> = others.map(|login| login.promise).collect();
+                for other in &shared {
+                    truth.promises[*other].marks.insert(Mark::Shared);
+                }
+                marks.extend((!shared.is_empty()).then_some(Mark::Shared));
+                truth.logins.push(Login {
+                    customer,
+                    promise: number,
+                    panel,
+                    name: name.clone(),
+                    id: AccountId(i64::try_from(truth.logins.len()).unwrap_or(0) + 1),
+                });
+                truth.logins.len() - 1
+            });
+            logins.push(login);
+            let mut user = User::new((!is_endless).then_some(until), now);
+            user.created_at = now - TimeDelta::days(200);
+            if kind == Kind::Held {
+                user.hold();
+            }
+            self.panels[panel].with(|state| {
+                let user = state.users.entry(name.clone()).or_insert(user);
+                if user.expire.is_some_and(|expire| expire < until) {
+                    user.set_end(until, now);
+                }
+            });
+            self.store.insert_vpn_config(MemoryVpnConfig {
+                id: self.truth(|truth| truth.logins[login].id),
+                user_id: user_id(customer),
+                panel: (panel > 0).then(|| PANELS[panel].to_owned()),
+                subscription_id: (kind == Kind::Named).then_some(id),
+                marzban_user_id: Some(name),
+                is_active: Some(is_open),
+                traffic_used: Some(0),
+                last_connected_at: None,
+                updated_at: long_ago,
+            });
+        }
+        self.truth(|truth| {
+            truth.promises.push(Promise {
+                customer,
+                kind,
+                rows: vec![id],
+                logins,
+                owed,
+                marks,
+                shown: [DateTime::UNIX_EPOCH; 2],
+                latest: DateTime::UNIX_EPOCH,
+                seen: BTreeMap::new(),
+                copies: Vec::new(),
+                touched_at: None,
+                closed_since: (owed <= now).then_some(owed),
+                written: vec![(
+                    if is_endless { FOREVER } else { until },
+                    now - TimeDelta::days(20),
+                )],
+                has_invoice: false,
+                is_known: false,
+            });
+        });
+    }
+
+    pub(super) fn truth<T>(&self, look: impl FnOnce(&mut Truth) -> T) -> T {
+        look(&mut self.truth.lock().unwrap())
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        self.truth(|truth| truth.now)
     }
 
-    pub(super) fn in_days(&self, days: i64) -> DateTime<Utc> {
-        self.now() + TimeDelta::days(days)
+    /// How far the clock of the bot and its jobs is ahead.
+    pub(super) fn skew(&self) -> TimeDelta {
+        self.clock.now() - self.now()
     }
 
-    pub(super) fn rows(&self) -> Rows {
-        (self.store.subscriptions(), self.store.vpn_configs())
+    /// Time passes, on all clocks.
+    pub(super) fn pass(&self, time: TimeDelta) {
+        self.truth(|truth| truth.now += time);
+        self.clock.advance(time);
     }
 
-    pub(super) fn insert_subscription(
-        &self,
-        id: i64,
-        person: usize,
-        status: SubscriptionStatus,
-        end_date: DateTime<Utc>,
-    ) {
-        self.store.insert_subscription(MemorySubscription {
-            id: SubscriptionId(id),
-            user_id: user_id(person),
-            status,
-            start_date: None,
-            end_date: Some(end_date),
-            updated_at: None,
+    pub(super) fn new_subscription(&self) -> SubscriptionId {
+        self.truth(|truth| {
+            truth.next_subscription += 1;
+            SubscriptionId(truth.next_subscription)
+        })
+    }
+
+    /// Gives the first verdict; the later ones follow from it.
+    pub(super) fn accuse(&self, law: &str, what: impl FnOnce() -> String) {
+        if self.verdict().is_none() {
+            let verdict = format!("{law}: {}, on {}", what(), self.now());
+            self.truth(|truth| truth.verdict = Some(verdict));
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Option<String> {
+        self.truth(|truth| truth.verdict.clone())
+    }
+
+    pub(super) fn count(&self, what: &'static str) {
+        self.truth(|truth| *truth.counts.entry(what).or_default() += 1);
+    }
+
+    /// The rows of a promise.
+    pub(super) fn rows_of(&self, promise: usize) -> Vec<MemorySubscription> {
+        let ids = self.truth(|truth| truth.promises[promise].rows.clone());
+        ids.into_iter()
+            .filter_map(|id| self.store.subscription(id))
+            .collect()
+    }
+
+    pub(super) fn mark(&self, promise: usize, mark: Mark) {
+        self.truth(|truth| {
+            truth.promises[promise].marks.insert(mark);
         });
     }
 
-    /// Gives a login's row this name and access.
-    pub(super) fn link(&self, login: usize, name: Option<String>, is_active: bool) {
-        let (person, panel) = LOGINS[login];
-        let row = self.store.vpn_config(login_id(login));
-        self.store.insert_vpn_config(MemoryVpnConfig {
-            id: login_id(login),
-            user_id: user_id(person),
-            panel: Some(PANELS[panel].to_owned()),
-            marzban_user_id: name,
-            is_active: Some(is_active),
-            traffic_used: row.as_ref().map_or(Some(0), |row| row.traffic_used),
-            last_connected_at: row.and_then(|row| row.last_connected_at),
-            updated_at: None,
-        });
+    /// The promises whose rows name this panel user.
+    pub(super) fn promises_of(&self, panel: usize, name: &str) -> Vec<usize> {
+        self.truth(|truth| {
+            let named = truth
+                .logins
+                .iter()
+                .filter(|login| login.panel == panel && login.name == name);
+            named.map(|login| login.promise).collect()
+        })
     }
 
-    /// A user made now that works until then.
-    pub(super) fn panel_user(&self, expire: DateTime<Utc>) -> PanelUser {
-        PanelUser {
-            status: PanelStatus::Active,
-            expire: Some(expire),
-            used_traffic: 0,
-            online_at: None,
-            created_at: Some(self.now()),
+    pub(super) fn mark_user(&self, panel: usize, name: &str, mark: Mark) {
+        for promise in self.promises_of(panel, name) {
+            self.mark(promise, mark);
         }
     }
 
-    pub(super) fn take(&self, step: &Step) {
-        match step {
-            Step::Happens(happening) => self.happen(happening),
-            Step::Run(job, panel, meanwhile) => {
-                let start = Moment::of(self, *panel);
-                let between: Arc<Mutex<Option<(Moment, Moment)>>> = Arc::default();
-                if let Some((look, happening)) = meanwhile.clone() {
-                    let (model, between, panel) = (self.clone(), Arc::clone(&between), *panel);
-                    self.panels[panel].at_look(look, move || {
-                        let before = Moment::of(&model, panel);
-                        model.happen(&happening);
-                        *between.lock().unwrap() = Some((before, Moment::of(&model, panel)));
-                    });
-                }
-                self.run(*job, *panel, SafetyLimits::default());
-                self.panels[*panel].forget_hook();
-                let end = Moment::of(self, *panel);
-                let happened = between.lock().unwrap().take();
-                match (happened, meanwhile) {
-                    (Some((before, after)), Some((_, happening))) => {
-                        check(&start, &before, None);
-                        check(&after, &end, Some((happening, &before)));
-                    }
-                    _ => check(&start, &end, None),
-                }
-            }
-        }
+    /// The panel user of a login, as its own panel has it.
+    pub(super) fn user(&self, login: usize) -> Option<User> {
+        let (panel, name) = self.place(login);
+        self.panels[panel].with(|state| state.users.get(&name).cloned())
     }
 
-    fn run(&self, job: Job, panel: usize, limits: SafetyLimits) {
-        let context = Context::builder(self.panels[panel].clone(), self.store.clone())
-            .clock(self.clock.clone())
-            .panel_name(PANELS[panel])
-            .limits(limits)
-            .status_reads(self.status_reads())
-            .build();
-        // A run that fails because its panel is down is as it should be; what it has written is checked.
-        let result = at_once(jobs::run(job, &context));
-        let is_down = self.panels[panel].with(|state| state.is_down);
-        assert!(
-            result.is_ok() || is_down || job != Job::GetMarzbanSystemStats,
-            "{result:?}"
-        );
+    pub(super) fn place(&self, login: usize) -> (usize, String) {
+        self.truth(|truth| {
+            let login = &truth.logins[login];
+            (login.panel, login.name.clone())
+        })
     }
 
-    fn status_reads(&self) -> StatusReads {
-        if self.reads_cheaply {
-            StatusReads::cheap(TimeDelta::hours(6), self.store.clone())
-        } else {
-            StatusReads::Full
-        }
-    }
-
-    /// Everything answers again, and an operator allows what is to be done.
-    pub(super) fn stand_still(&self) {
-        for panel in &self.panels {
-            panel.with(|state| {
-                (state.is_down, state.is_another) = (false, false);
-                state.poisoned.clear();
-            });
-        }
-    }
-
-    /// How many rounds of all jobs bring everything in line: a run ends one subscription of a customer, and the cleanup
-    /// comes after the last.
-    pub(super) fn rounds_to_go(&self) -> usize {
-        let rows = self.store.subscriptions();
-        let open_of = |person| {
-            let of_person = rows.iter().filter(|row| row.user_id == user_id(person));
-            of_person.filter(|row| row.status.is_open()).count()
-        };
-        1 + (0..PEOPLE).map(open_of).max().unwrap_or(0).max(1)
-    }
-
-    pub(super) fn round(&self, order: &[(Job, usize)]) {
-        let mut limits = SafetyLimits::default();
-        limits.allow_mass_changes = true;
-        for (job, panel) in order {
-            self.run(*job, *panel, limits);
-        }
-    }
-
-    /// The rows, and the names that each panel has, of those who have one panel.
-    ///
-    /// What was last seen of a user that is gone depends on when it went; and where neither of two panels gives access,
-    /// each has its own word for when it ended.
-    pub(super) fn end_state(&self) -> (Rows, Vec<Vec<String>>) {
-        let (mut subscriptions, mut logins) = self.rows();
-        subscriptions.retain(|row| !is_in_two_panels(row.user_id));
-        logins.retain(|row| !is_in_two_panels(row.user_id));
-        for row in logins.iter_mut().filter(|row| row.marzban_user_id.is_none()) {
-            (row.traffic_used, row.last_connected_at, row.updated_at) = (None, None, None);
-        }
-        for row in &mut subscriptions {
-            let mut of_user = logins.iter().filter(|login| login.user_id == row.user_id);
-            if of_user.all(|login| login.marzban_user_id.is_none()) {
-                (row.end_date, row.updated_at) = (None, None);
-            }
-        }
-        let of_one = |name: &&String| {
-            let mut logins = (0..LOGINS.len()).filter(|login| is_in_two_panels(user_id(LOGINS[*login].0)));
-            !logins.any(|login| self::name(login) == **name)
-        };
-        let names =
-            |panel: &ModelPanel| panel.with(|state| state.users.keys().filter(of_one).cloned().collect());
-        ((subscriptions, logins), self.panels.iter().map(names).collect())
-    }
-
-    /// Why a panel user must not be deleted now, if so.
-    fn forbids(&self, panel: usize, name: &str, user: &PanelUser) -> Option<String> {
-        let cutoff = self.now() - TimeDelta::days(7);
-        let configs = self.store.vpn_configs();
-        let row = configs.iter().find(|row| {
-            row.marzban_user_id.as_deref() == Some(name) && row.panel.as_deref() == Some(PANELS[panel])
-        });
-        let Some(row) = row else {
-            return Some("no row names it".to_owned());
-        };
-        if user.works(self.now()) || user.expire.is_none_or(|expire| expire >= cutoff) {
-            return Some("the panel has it as paid for, or over only lately".to_owned());
-        }
-        let subscriptions = self.store.subscriptions();
-        let mut of_user = subscriptions
-            .iter()
-            .filter(|other| other.user_id == row.user_id)
-            .peekable();
-        if of_user.peek().is_none() {
-            return Some("the customer has no subscription".to_owned());
-        }
-        let holding = of_user.find(|row| {
-            let is_over = matches!(
-                row.status,
-                SubscriptionStatus::Expired | SubscriptionStatus::Cancelled
-            );
-            !is_over || row.end_date.is_none_or(|end_date| end_date >= cutoff)
-        });
-        holding.map(|row| format!("the customer has {row:?}"))
+    pub(super) fn stir(&self) {
+        self.truth(|truth| truth.epoch += 1);
     }
 }
 
-fn is_in_two_panels(user: UserId) -> bool {
-    let panels = (0..PANELS.len()).filter(|panel| {
-        let mut logins = LOGINS.iter();
-        logins.any(|(person, in_panel)| user_id(*person) == user && in_panel == panel)
-    });
-    panels.count() > 1
-}
-
-pub(super) fn user_id(person: usize) -> UserId {
-    UserId(number(person))
-}
-
-pub(super) fn login_id(login: usize) -> AccountId {
-    AccountId(number(login))
-}
-
-fn number(place: usize) -> i64 {
-    i64::try_from(place).expect("there are few") + 1
+pub(super) fn user_id(customer: usize) -> UserId {
+    UserId(i64::try_from(customer).unwrap_or(0) + 1)
 }

@@ -190,7 +190,9 @@ async fn another_panel_of_the_same_naming_scheme_moves_nothing() {
         }
     }
     // By their own ends they have no access any more.
-    [99, 100].into_iter().for_each(|id| world.switch(id, false));
+    for id in [99, 100] {
+        world.switch(id, false);
+    }
     let subscriptions = world.store.subscriptions();
 
     let synced = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
@@ -204,13 +206,12 @@ async fn another_panel_of_the_same_naming_scheme_moves_nothing() {
     assert_eq!((cleaned.cleaned, cleaned.run.stopped), (0, Some(Stopped::Safety)));
     assert_eq!(world.store.subscriptions(), subscriptions);
     let configs = world.store.vpn_configs();
-    // Access that is ahead does not go off; that a user of the name works is a fact.
     let off: Vec<i64> = configs
         .iter()
         .filter(|config| config.is_active == Some(false))
         .map(|config| config.id.0)
         .collect();
-    assert_eq!(off, [99]);
+    assert_eq!(off, [99, 100]);
     assert!(
         world.store.recorded_agreements().is_empty(),
         "strangers are not remembered"
@@ -459,4 +460,28 @@ async fn what_is_given_at_first_sight_is_given_although_a_brake_is_tripped() {
         format!("active until {}; user50 on 100 null", day(35))
     );
     assert_eq!(report.run.reasons[&ProblemReason::Withheld], 21);
+}
+
+#[tokio::test]
+async fn a_shortening_that_a_total_brake_withheld_stays_open() {
+    let world = World::new();
+    for id in 1..=40 {
+        world.in_line(id, day(20));
+        world.agreed(id, day(20));
+    }
+    world.panel.put("user1", user("active", day(5)));
+    for id in 31..=40 {
+        world.panel.remove(&format!("user{id}"));
+    }
+    let stopped = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+    assert_eq!(stopped.run.stopped, Some(Stopped::Safety));
+
+    (31..=40).for_each(|id| world.panel.put(&format!("user{id}"), user("active", day(20))));
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+    assert_eq!((report.run.stopped, report.errors), (None, 1));
+    assert!(
+        world.row(1).contains(&day(20).format("%Y-%m-%d").to_string()),
+        "{}",
+        world.row(1)
+    );
 }

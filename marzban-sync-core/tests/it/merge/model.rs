@@ -109,7 +109,10 @@ fn model(row: i64, user: User, known: Known, told: Told, now: i64) -> Outcome {
     // text: rule 1 comes before rule 2.
     if same(row, panel) || (row <= now && panel <= now && panel <= row) {
         let settled = agreed == Some(panel) && !other && known.open.is_none() && !known.hold;
-        return (None, None, None, if settled { known } else { agree(false) });
+        // decided: whose word the end was stays known while the end stays.
+        let us = known.us && known.end == Some(panel);
+        let agreed = Known { us, ..agree(false) };
+        return (None, None, None, if settled { known } else { agreed });
     }
     if implausible(user) {
         return (None, None, Some("implausible_end"), known);
