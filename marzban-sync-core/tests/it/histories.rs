@@ -19,8 +19,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use marzban_sync_core::report::Job;
 use ports::Plant;
-use steps::History;
+use steps::{History, Kind, Order, Setup, Step};
+use stop::Fault;
 use world::World;
 
 /// How many histories are tried unless `HISTORIES` says otherwise.
@@ -47,25 +49,79 @@ fn nobody_loses_what_was_paid_for_whatever_happens() {
     tell(&format!("{histories} histories are right: {counts:#?}"));
 }
 
+/// Whatever becomes of any call of any job, also of the calls of one that has much to do.
+#[test]
+fn a_run_may_end_at_every_call() {
+    for fault in Fault::ALL {
+        for number in 0..CALLS {
+            for history in at_call(number, fault) {
+                let verdict = live(&history, None).0;
+                assert_eq!(verdict, None, "{fault:?} at call {number}: {:?}", history.steps);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_judge_bites() {
+    let at_calls = || (0..CALLS).flat_map(|number| at_call(number, Fault::Pays(0)));
     for plant in [
         Plant::ForgetsAgreements,
         Plant::ForgetsPreviousEnds,
         Plant::ForgetsLatestEnds,
+        Plant::OverwritesPayments,
         Plant::SkipsBrakes,
         Plant::DeletesAtOnce,
         Plant::TakesStrangers,
         Plant::IgnoresClocks,
     ] {
-        let bites = (1..=500).find_map(|seed| {
-            let (verdict, _) = live(&History::of(seed), Some(plant));
-            verdict.map(|verdict| (seed, verdict))
+        let verdict = at_calls().chain((1..=400).map(History::of)).find_map(|history| {
+            let verdict = live(&history, Some(plant)).0?;
+            // What is wrong without the plant as well says nothing about it.
+            live(&history, None).0.is_none().then_some(verdict)
         });
-        let (seed, verdict) = bites.unwrap_or_else(|| panic!("no history finds {plant:?}"));
-        let law = verdict.split(':').next().unwrap_or_default();
-        tell(&format!("{plant:?} is found by history {seed}: {law}"));
+        let verdict = verdict.unwrap_or_else(|| panic!("no history finds {plant:?}"));
+        tell(&format!(
+            "{plant:?} breaks law {}",
+            verdict.split(':').next().unwrap_or_default()
+        ));
     }
+}
+
+/// No run of the small bot of [`at_call`] makes more calls.
+const CALLS: usize = 40;
+
+/// Small histories in which this becomes of the n-th call of a sync that finds an end passed, and of a cleanup that has
+/// somebody to delete.
+fn at_call(number: usize, fault: Fault) -> [History; 2] {
+    let single = |days| (Kind::Single, 0, days);
+    let setup = Setup {
+        customers: [1, 20, 30, 45, -40].map(single).to_vec(),
+        extend_after: Some(24),
+        disables: false,
+        keeps_updated_at: true,
+        touches_daily: false,
+        expires: false,
+        row_lag: 0,
+        has_dates: true,
+        is_full: false,
+    };
+    let sync = vec![
+        Step::Pay(1, 30, Order::RowOnly),
+        Step::Pay(2, 30, Order::PanelOnly),
+        Step::Wait(22),
+        Step::Arm(number, fault),
+        Step::Wait(6),
+    ];
+    let cleanup = vec![
+        Step::Run(Job::SyncUserStatusFromMarzban, 0, None),
+        Step::Run(Job::CleanupExpiredMarzbanUsers, 0, Some((number, fault))),
+        Step::Wait(3),
+    ];
+    [sync, cleanup].map(|steps| History {
+        setup: setup.clone(),
+        steps,
+    })
 }
 
 /// Tries these histories on all processors; returns those that fail, and what the judge has counted.

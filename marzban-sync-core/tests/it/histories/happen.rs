@@ -12,12 +12,14 @@ use marzban_sync_core::store::MemorySubscription;
 
 use super::panel::{User, Users};
 use super::steps::{Deed, Event, Kind, Order, Refund, Step};
+use super::stop::Fault;
 use super::world::{FOREVER, Mark, World, end, user_id};
 
 impl World {
     pub(super) fn take(&self, step: Step) {
         match step {
             Step::Wait(hours) => self.wait(hours),
+            Step::Arm(number, fault) => self.truth(|truth| truth.armed = Some((number, fault))),
             Step::Run(job, panel, fault) => self.run(job, panel, fault, Answers::default()),
             Step::Pay(who, days, order) => self.pay(self.promise_at(who), days, order),
             Step::Push(who) => self.push(self.promise_at(who)),
@@ -35,11 +37,13 @@ impl World {
             Step::User(who, deed) => self.suffer(self.login_at(who), deed),
             Step::Panel(panel, event) => self.befall(panel, event),
             Step::JobsClock(hours) => {
+                self.truth(|truth| truth.had_wrong_clock = true);
                 self.set_skew(0, 0);
                 self.set_skew(1, 0);
                 self.clock.set(self.now() + TimeDelta::hours(hours));
             }
             Step::PanelClock(panel, hours) => {
+                self.truth(|truth| truth.had_wrong_clock = true);
                 self.clock.set(self.now());
                 self.set_skew(1 - panel, 0);
                 self.set_skew(panel, hours);
@@ -53,16 +57,34 @@ impl World {
     }
 
     /// Something happens in the middle of a run.
-    pub(super) fn meanwhile(&self, fault: super::stop::Fault) {
+    pub(super) fn meanwhile(&self, fault: Fault) {
         match fault {
-            super::stop::Fault::Pays(who) => self.pay(self.promise_at(who), 30, Order::PanelFirst),
-            super::stop::Fault::IsRecreated(who) => self.recreate(self.login_at(who)),
+            Fault::Pays(who) => self.pay(self.who_pays_late(who), 30, Order::PanelFirst),
+            Fault::IsRecreated(who) => self.recreate(self.login_at(who)),
             _ => {}
         }
     }
 
     pub(super) fn promise_at(&self, who: usize) -> usize {
         self.truth(|truth| who % truth.promises.len())
+    }
+
+    /// Somebody whose time is up, if there is anybody: whoever pays late pays in the middle of a run.
+    pub(super) fn who_pays_late(&self, who: usize) -> usize {
+        let promises = self.truth(|truth| truth.promises.len());
+        let is_late = |promise: &usize| {
+            let rows = self.rows_of(*promise);
+            rows.iter()
+                .any(|row| row.status.is_open() && end(row.end_date) <= self.now())
+        };
+        let late: Vec<usize> = (0..promises).filter(is_late).collect();
+        let paying = if late.is_empty() {
+            who % promises
+        } else {
+            late[who % late.len()]
+        };
+        self.truth(|truth| truth.paying = Some(paying));
+        paying
     }
 
     pub(super) fn login_at(&self, who: usize) -> usize {
@@ -507,12 +529,11 @@ impl World {
     fn note_conceded(&self, panel: usize, name: &str, expire: DateTime<Utc>) {
         for promise in self.promises_of(panel, name) {
             let best = self.rows_of(promise).iter().map(|row| end(row.end_date)).max();
-            if best.is_some_and(|best| best <= expire + TimeDelta::hours(1)) {
-                self.truth(|truth| {
-                    let promise = &mut truth.promises[promise];
-                    promise.owed = promise.owed.min(expire);
-                });
-            }
+            let conceded = best.unwrap_or(FOREVER).max(expire);
+            self.truth(|truth| {
+                let promise = &mut truth.promises[promise];
+                promise.owed = promise.owed.min(conceded);
+            });
         }
     }
 
@@ -530,13 +551,23 @@ impl World {
 
     /// What the bot does by itself, every hour.
     pub(super) fn bot_acts(&self, is_midnight: bool) {
+        let (now, rows) = (self.clock.now(), self.store.subscriptions());
+        let has_prepaid = rows
+            .iter()
+            .any(|row| row.status.is_open() && row.start_date.is_some());
+        let has_ended = rows
+            .iter()
+            .any(|row| row.status.is_open() && end(row.end_date) <= now);
+        let touches = is_midnight && self.setup.touches_daily && self.setup.keeps_updated_at;
         let promises = self.truth(|truth| truth.promises.len());
         for promise in 0..promises {
-            self.begins_prepaid(promise);
-            if self.setup.expires {
+            if has_prepaid {
+                self.begins_prepaid(promise);
+            }
+            if has_ended && self.setup.expires {
                 self.bot_expires(promise);
             }
-            if is_midnight && self.setup.touches_daily && self.setup.keeps_updated_at {
+            if touches {
                 self.bot_touches(promise);
             }
         }

@@ -148,6 +148,7 @@ impl User {
                     self.set_end(expire - TimeDelta::days(days), now);
                 }
             }
+            // A length where a moment belongs.
             Deed::Mistype(0) => self.set_end(DateTime::UNIX_EPOCH + TimeDelta::days(30), now),
             Deed::Extend(days) | Deed::Mistype(days) => self.set_end(from + TimeDelta::days(days), now),
             Deed::Unlimit => (self.status, self.expire) = (PanelStatus::Active, None),

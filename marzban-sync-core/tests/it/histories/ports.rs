@@ -2,6 +2,7 @@
 //! where the judge is to be shown to bite.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -113,16 +114,12 @@ impl Line {
 impl Panel for Line {
     async fn users(&self, names: &[String]) -> Result<Vec<Observation>, PanelError> {
         let answer = async { self.ask(|| Ok(names.iter().map(|name| self.look(name, true)).collect())) };
-        self.gate
-            .through(answer, std::future::ready(()), |_| no_panel(false))
-            .await
+        self.gate.through(answer, ready(()), |_| no_panel(false)).await
     }
 
     async fn user(&self, name: &str) -> Result<Observation, PanelError> {
         let answer = async { self.ask(|| Ok(self.look(name, false))) };
-        self.gate
-            .through(answer, std::future::ready(()), |_| no_panel(false))
-            .await
+        self.gate.through(answer, ready(()), |_| no_panel(false)).await
     }
 
     async fn delete_user(&self, name: &str) -> Result<(), PanelError> {
@@ -135,7 +132,7 @@ impl Panel for Line {
                 Ok(())
             })
         };
-        self.gate.through(answer, std::future::ready(()), no_panel).await
+        self.gate.through(answer, ready(()), no_panel).await
     }
 
     async fn extend_user(
@@ -158,14 +155,16 @@ impl Panel for Line {
                 }))
             })
         };
-        self.gate.through(answer, std::future::ready(()), no_panel).await
+        self.gate.through(answer, ready(()), no_panel).await
     }
 
     async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
         let answer = async {
             self.ask(|| {
                 Ok(self.write(name, expected, || {
-                    self.world.judge_removal(self.place, name);
+                    if !self.gate.moves_on() {
+                        self.world.judge_removal(self.place, name);
+                    }
                     self.world.panels[self.place].with(|state| {
                         if let Some(user) = state.answering().get_mut(name) {
                             user.status = PanelStatus::Disabled;
@@ -174,7 +173,7 @@ impl Panel for Line {
                 }))
             })
         };
-        self.gate.through(answer, std::future::ready(()), no_panel).await
+        self.gate.through(answer, ready(()), no_panel).await
     }
 
     fn last_date(&self) -> Option<DateTime<Utc>> {
@@ -238,7 +237,7 @@ impl Desk {
 
 macro_rules! passes {
     ($self:ident, $call:expr) => {
-        $self.gate.through($call, std::future::ready(()), no_store).await
+        $self.gate.through($call, ready(()), no_store).await
     };
 }
 

@@ -34,14 +34,16 @@ impl World {
 
     fn pass_hour(&self) {
         self.pass(TimeDelta::hours(1));
-        let now = self.now();
+        let (now, epoch) = (self.now(), self.truth(|truth| truth.epoch));
         for panel in &self.panels {
             if panel.with(|state| state.review(now)) {
                 self.stir();
             }
         }
         self.bot_acts(now.hour() == 0);
-        self.note_closed();
+        if self.truth(|truth| truth.epoch) != epoch {
+            self.note_closed();
+        }
         if now.hour() == 0 {
             self.forget();
         }
@@ -64,14 +66,18 @@ impl World {
             if !self.truth(|truth| truth.logins.iter().any(|login| login.panel == panel)) {
                 continue;
             }
-            let every_two_hours = now.hour().is_multiple_of(2);
-            if (every_two_hours || is_cleanup)
-                && self.is_due(Job::SyncSubscriptionsFromMarzban, panel, is_cleanup)
-            {
-                self.run(Job::SyncSubscriptionsFromMarzban, panel, None, Answers::default());
-            }
-            if self.is_due(Job::SyncUserStatusFromMarzban, panel, is_cleanup) {
-                self.run(Job::SyncUserStatusFromMarzban, panel, None, Answers::default());
+            let syncs = [
+                (
+                    Job::SyncSubscriptionsFromMarzban,
+                    now.hour().is_multiple_of(2) || is_cleanup,
+                ),
+                (Job::SyncUserStatusFromMarzban, true),
+            ];
+            for (job, is_scheduled) in syncs {
+                if is_scheduled && self.is_due(job, panel, is_cleanup) {
+                    let fault = self.armed(job, panel);
+                    self.run(job, panel, fault, Answers::default());
+                }
             }
             if is_cleanup {
                 self.run(Job::CleanupExpiredMarzbanUsers, panel, None, Answers::default());
@@ -93,6 +99,17 @@ impl World {
             || epoch != epoch_then
             || now - at >= AT_LEAST_EVERY
             || self.passed_since(at)
+    }
+
+    /// What is to become of a call of this run, if it is the one that was waited for.
+    fn armed(&self, job: Job, panel: usize) -> Option<(usize, Fault)> {
+        let last = self.truth(|truth| truth.last_looks.get(&(panel, job)).copied());
+        let has_passed = last.is_none_or(|(at, _)| self.passed_since(at));
+        if has_passed {
+            self.truth(|truth| truth.armed.take())
+        } else {
+            None
+        }
     }
 
     /// Whether an end, or the day after it, lies between that moment and now.

@@ -14,10 +14,7 @@ pub(super) struct History {
 
 /// The bot, its customers and its rules.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a habit of its own, and all may come together"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Setup {
     /// Each customer, in which panel, and how many days are left.
     pub(super) customers: Vec<(Kind, usize, i64)>,
@@ -65,6 +62,8 @@ pub(super) enum Kind {
 pub(super) enum Step {
     /// So many hours pass, with all jobs by their schedule.
     Wait(i64),
+    /// Something becomes of the n-th call of the next run of the schedule that finds an end passed.
+    Arm(usize, Fault),
     /// A job runs out of turn, and something becomes of its n-th call.
     Run(Job, usize, Option<(usize, Fault)>),
     /// A customer pays for so many days.
@@ -340,6 +339,9 @@ fn of_a_panel(dice: &mut Dice, setup: &Setup) -> Step {
 }
 
 fn run(dice: &mut Dice) -> Step {
+    if dice.chance(50) {
+        return Step::Arm(dice.below(24), Fault::of(dice));
+    }
     let panel = usize::from(dice.chance(30));
     let fault = dice.chance(80).then(|| (dice.below(24), Fault::of(dice)));
     Step::Run(dice.pick(&JOBS), panel, fault)

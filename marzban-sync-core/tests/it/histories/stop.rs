@@ -27,6 +27,17 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// One of each.
+    pub(super) const ALL: [Self; 7] = [
+        Self::StopBefore,
+        Self::StopAfter,
+        Self::StopBetween,
+        Self::Fail,
+        Self::FailAfter,
+        Self::Pays(0),
+        Self::IsRecreated(0),
+    ];
+
     pub(super) fn of(dice: &mut Dice) -> Self {
         match dice.weigh(&[(3, 0), (3, 1), (3, 2), (2, 3), (2, 4), (5, 5), (1, 6)]) {
             0 => Self::StopBefore,

@@ -13,6 +13,7 @@ use marzban_sync_core::testing::ManualClock;
 use super::panel::{Panel, User};
 use super::ports::Plant;
 use super::steps::{Kind, Setup};
+use super::stop::Fault;
 
 pub(super) const PANELS: [&str; 2] = ["default", "de"];
 
@@ -50,6 +51,12 @@ pub(super) struct Truth {
     pub(super) epoch: u64,
     pub(super) last_looks: BTreeMap<(usize, Job), (DateTime<Utc>, u64)>,
     pub(super) runs: u64,
+    /// What becomes of a call of the next scheduled run that finds an end passed.
+    pub(super) armed: Option<(usize, Fault)>,
+    /// Whether a clock has been wrong.
+    pub(super) had_wrong_clock: bool,
+    /// Who has paid during the present run.
+    pub(super) paying: Option<usize>,
     next_subscription: i64,
 }
 
@@ -144,6 +151,9 @@ impl World {
                 epoch: 1,
                 last_looks: BTreeMap::new(),
                 runs: 0,
+                armed: None,
+                had_wrong_clock: false,
+                paying: None,
                 next_subscription: 1,
             })),
         };
