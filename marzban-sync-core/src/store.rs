@@ -17,6 +17,8 @@ use crate::report::{Job, SystemStats};
 use crate::trail::{Entry, EntryQuery, EntryRecord};
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod entries;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod figures;
 mod listed;
 pub use listed::{Customer, Customers, Decide, ListedStore, Login, Write};

@@ -11,12 +11,12 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::connection::{Lease, Pool, Transaction};
 use super::customers::understood;
 use super::errors::failed;
-use crate::account::{AccountId, UserId};
 use crate::agreement::Agreement;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::store::entries::{EntryColumns, telegram_id};
 use crate::store::listed::select::stored;
 use crate::store::{PanelUserKey, Remembered, RunId, Trail};
-use crate::trail::{Entry, EntryQuery, EntryRecord, EntryState, Target};
+use crate::trail::{Entry, EntryQuery, EntryRecord};
 
 /// An agreement to be written: of whom, the revision that it replaces, and what.
 pub(super) type Write<'a> = (&'a str, i64, &'a Agreement);
@@ -278,57 +278,10 @@ fn each<'a, T>(entries: &'a [Entry], value: impl Fn(&'a Entry) -> T) -> Vec<T> {
 
 #[derive(QueryableByName)]
 struct EntryRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    run_id: Option<i64>,
-    #[diesel(sql_type = Text)]
-    panel: String,
-    #[diesel(sql_type = BigInt)]
-    account_id: i64,
-    #[diesel(sql_type = BigInt)]
-    customer_id: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    telegram_id: Option<i64>,
-    #[diesel(sql_type = Text)]
-    username: String,
-    #[diesel(sql_type = Text)]
-    column_name: String,
-    #[diesel(sql_type = BigInt)]
-    row_id: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    old_value: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    new_value: Option<String>,
-    #[diesel(sql_type = Text)]
-    reason: String,
-    #[diesel(sql_type = Text)]
-    state: String,
+    #[diesel(embed)]
+    columns: EntryColumns,
     #[diesel(sql_type = Timestamptz)]
     changed_at: DateTime<Utc>,
-}
-
-impl EntryRow {
-    /// None for a column or a state of another version.
-    fn known(self) -> Option<EntryRecord> {
-        Some(EntryRecord {
-            id: self.id,
-            run: self.run_id.map(RunId),
-            panel: self.panel,
-            at: self.changed_at,
-            entry: Entry {
-                account: AccountId(self.account_id),
-                username: self.username,
-                customer: UserId(self.customer_id),
-                telegram_id: self.telegram_id,
-                target: Target::parse(&self.column_name, self.row_id)?,
-                old: self.old_value,
-                new: self.new_value,
-                reason: self.reason,
-                state: EntryState::parse(&self.state)?,
-            },
-        })
-    }
 }
 
 pub(super) async fn entries(pool: &Pool, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
@@ -342,18 +295,18 @@ pub(super) async fn entries(pool: &Pool, query: &EntryQuery) -> Result<Vec<Entry
                 .await
         }
         EntryQuery::Customer { name, limit } => {
-            let telegram_id = name.parse::<i64>().ok().filter(|id| id.to_string() == *name);
             sql_query(
                 "SELECT * FROM marzban_sync_changes WHERE username = $1 OR telegram_id = $2
                  ORDER BY id DESC LIMIT $3",
             )
             .bind::<Text, _>(name)
-            .bind::<Nullable<BigInt>, _>(telegram_id)
+            .bind::<Nullable<BigInt>, _>(telegram_id(name))
             .bind::<BigInt, _>(i64::from(*limit))
             .load(connection)
             .await
         }
     };
     let rows = lease.done(rows, "cannot read the trail").await?;
-    Ok(rows.into_iter().filter_map(EntryRow::known).collect())
+    let known = |row: EntryRow| row.columns.known(row.changed_at);
+    Ok(rows.into_iter().filter_map(known).collect())
 }

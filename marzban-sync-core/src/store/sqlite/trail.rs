@@ -1,6 +1,6 @@
 //! What is remembered of panel users, and the trail of changes.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
@@ -8,11 +8,11 @@ use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_qu
 use super::apply::Call;
 use super::connection::Connection;
 use super::time::{parse, zoned};
-use crate::account::{AccountId, UserId};
 use crate::agreement::Agreement;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::store::{PanelUserKey, Remembered, RunId, Trail};
-use crate::trail::{Entry, EntryQuery, EntryRecord, EntryState, Target};
+use crate::store::entries::{EntryColumns, telegram_id};
+use crate::store::{PanelUserKey, Remembered, Trail};
+use crate::trail::{Entry, EntryQuery, EntryRecord};
 
 /// Reads what is remembered of these panel users, in their order.
 pub(super) fn remembered(
@@ -130,64 +130,19 @@ fn write(connection: &mut SqliteConnection, call: &Call, entry: &Entry) -> Query
 
 #[derive(QueryableByName)]
 struct EntryRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    run_id: Option<i64>,
-    #[diesel(sql_type = Text)]
-    panel: String,
-    #[diesel(sql_type = BigInt)]
-    account_id: i64,
-    #[diesel(sql_type = BigInt)]
-    customer_id: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    telegram_id: Option<i64>,
-    #[diesel(sql_type = Text)]
-    username: String,
-    #[diesel(sql_type = Text)]
-    column_name: String,
-    #[diesel(sql_type = BigInt)]
-    row_id: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    old_value: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    new_value: Option<String>,
-    #[diesel(sql_type = Text)]
-    reason: String,
-    #[diesel(sql_type = Text)]
-    state: String,
+    #[diesel(embed)]
+    columns: EntryColumns,
     #[diesel(sql_type = Text)]
     changed_at: String,
 }
 
 impl EntryRow {
-    /// None for a column or a state of another version.
+    /// None for a column or a state of another version, whatever its time.
     fn known(self) -> Option<Result<EntryRecord, StoreError>> {
-        let target = Target::parse(&self.column_name, self.row_id)?;
-        let state = EntryState::parse(&self.state)?;
-        Some(self.record(target, state))
-    }
-
-    fn record(self, target: Target, state: EntryState) -> Result<EntryRecord, StoreError> {
-        let at: Option<DateTime<Utc>> = parse(&self.changed_at);
-        Ok(EntryRecord {
-            id: self.id,
-            run: self.run_id.map(RunId),
-            panel: self.panel,
-            at: at
-                .ok_or_else(|| StoreError::new(StoreErrorKind::Invalid, "a time of the trail is no time"))?,
-            entry: Entry {
-                account: AccountId(self.account_id),
-                username: self.username,
-                customer: UserId(self.customer_id),
-                telegram_id: self.telegram_id,
-                target,
-                old: self.old_value,
-                new: self.new_value,
-                reason: self.reason,
-                state,
-            },
-        })
+        let record = self.columns.known(DateTime::default())?;
+        let at = parse(&self.changed_at)
+            .ok_or_else(|| StoreError::new(StoreErrorKind::Invalid, "a time of the trail is no time"));
+        Some(at.map(|at| EntryRecord { at, ..record }))
     }
 }
 
@@ -215,9 +170,4 @@ pub(super) async fn entries(
         })
         .await?;
     rows.into_iter().filter_map(EntryRow::known).collect()
-}
-
-/// The telegram id that a text is; `+7` and `007` are names.
-fn telegram_id(name: &str) -> Option<i64> {
-    name.parse().ok().filter(|id: &i64| id.to_string() == name)
 }
