@@ -86,7 +86,7 @@ pub(crate) enum Order {
     Jobs(&'static [Job], Answers),
     /// To create what is missing.
     Migrate,
-    /// To tell what is known of whoever has this telegram id or name.
+    /// To explain the customer with this telegram id or name.
     Explain(String),
     /// To put back what this run changed.
     Undo(RunId),

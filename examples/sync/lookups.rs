@@ -17,7 +17,7 @@ use marzban_sync_examples::environment::{Database, Failure};
 
 use crate::output::Format;
 
-/// Prints what is known of whoever has this telegram id or name, in this panel or in all.
+/// Explains the customer with this telegram id or name, in this panel or in all.
 pub(crate) async fn explain(
     database: &Database,
     panel: Option<&str>,

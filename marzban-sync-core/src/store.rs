@@ -296,7 +296,7 @@ pub struct PanelUserKey {
 /// What is remembered of a panel user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
-    /// Of whom.
+    /// The panel user.
     pub user: PanelUserKey,
     /// Which write of the agreement this is; the first is 1.
     pub revision: i64,

@@ -141,7 +141,7 @@ impl Runner for JobRunner {
 /// How many runs are looked through for the one whose plan is to be applied.
 const LOOKED_THROUGH: u32 = 20;
 
-/// What somebody said about the accounts of a run, as long as the plan that they saw is still the last word.
+/// The operator's answers for a run, as long as the plan that was answered is still the last word.
 async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
     if !task.has_answers() || !is_last_word(history, job, task).await {
         return Answers::default();

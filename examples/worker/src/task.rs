@@ -26,10 +26,10 @@ pub(crate) struct SyncTask {
     /// The run whose plan somebody saw and allowed; once a later run says something else, nothing is allowed any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<i64>,
-    /// The panel users of whom somebody said that the panel's end is right.
+    /// The panel users for which an operator said that the panel's end is right.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) trust_panel: Vec<String>,
-    /// The panel users of whom somebody said that the bot's end is right.
+    /// The panel users for which an operator said that the bot's end is right.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) trust_bot: Vec<String>,
 }
@@ -91,12 +91,12 @@ impl SyncTask {
         }
     }
 
-    /// Whether somebody said more than that it is to run: what was withheld, or which end is right.
+    /// Whether an operator allowed what was withheld, or said which end is right.
     pub(crate) fn has_answers(&self) -> bool {
         self.allow_mass_changes || !self.trust_panel.is_empty() || !self.trust_bot.is_empty()
     }
 
-    /// The same run without what somebody said.
+    /// The same run without an operator's answers.
     pub(crate) fn without_answers(self) -> Self {
         Self {
             allow_mass_changes: false,

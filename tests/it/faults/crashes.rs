@@ -97,7 +97,7 @@ impl Crash {
         let outcomes = town.outcomes(self.work).await;
         assert_eq!(outcomes, self.expected_outcomes(), "{place}");
         if all_pay {
-            // What is remembered of whom depends on whether the payment came before or after the change.
+            // What is remembered depends on whether the payment came before or after the change.
             let state = town.state().await.without_agreements();
             state.assert_is(&self.expected_if_paid, &place);
             town.assert_traced(&place).await;

@@ -10,7 +10,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::error::{StoreError, StoreErrorKind};
 
-/// What to tell whoever connects through a pooler that gives each transaction another session.
+/// What to do about a pooler that gives each transaction another session.
 pub(super) const POOLER: &str = "a connection pooler in transaction mode, such as PgBouncer, stands before PostgreSQL, \
     and the lock of a run needs a session of its own: connect to the server itself, or set pool_mode = session";
 

@@ -18,7 +18,7 @@ use crate::store::listed::select::stored;
 use crate::store::{PanelUserKey, Remembered, RunId, Trail};
 use crate::trail::{Entry, EntryQuery, EntryRecord};
 
-/// An agreement to be written: of whom, the revision that it replaces, and what.
+/// An agreement to be written: its username, the revision that it replaces, and the agreement.
 pub(super) type Write<'a> = (&'a str, i64, &'a Agreement);
 
 #[derive(QueryableByName)]
@@ -81,7 +81,7 @@ struct NameRow {
     username: String,
 }
 
-/// Writes agreements, each of another user, where they still have the revision; returns of whom.
+/// Writes agreements, each of another user, where they still have the revision; returns the usernames.
 pub(super) async fn write_agreements(
     connection: &mut AsyncPgConnection,
     panel: &str,

@@ -45,7 +45,7 @@ enum Fault {
     CutsMicroseconds,
     /// Does not say when a user was made.
     ForgetsCreation,
-    /// Deletes whoever has a name that begins so.
+    /// Deletes every user whose name begins so.
     DeletesByPrefix,
     /// Takes a user that is gone for an error.
     GoneIsAnError,
@@ -65,7 +65,7 @@ enum Fault {
     ExtensionDropsPlan,
     /// Gives access to whose traffic is used up.
     UnlimitsExtended,
-    /// Extends whoever has this name.
+    /// Extends any user of this name.
     ExtendsAnother,
     /// Extends who is on hold.
     ExtendsHeld,
@@ -77,7 +77,7 @@ enum Fault {
     ForgetsExtension,
     /// Loses the next plan when it disables.
     DisablingDropsPlan,
-    /// Disables whoever has this name.
+    /// Disables any user of this name.
     DisablesAnother,
     /// Fails to disable who is gone.
     GoneIsNotDisabled,

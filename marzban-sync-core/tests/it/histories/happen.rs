@@ -69,7 +69,7 @@ impl World {
         self.truth(|truth| who % truth.promises.len())
     }
 
-    /// Somebody whose time is up, if there is anybody: whoever pays late pays in the middle of a run.
+    /// A customer whose time is up, if there is one: late payments come in the middle of a run.
     pub(super) fn who_pays_late(&self, who: usize) -> usize {
         let promises = self.truth(|truth| truth.promises.len());
         let is_late = |promise: &usize| {

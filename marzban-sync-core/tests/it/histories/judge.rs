@@ -27,8 +27,8 @@
 //!
 //! *When all has stood still for long enough:*
 //!
-//! 10. Whoever is over by both sides is `expired`, and its panel user gone and its row unlinked, unless a report asks an
-//!     operator, or counts it as skipped.
+//! 10. A customer that is over by both sides is `expired`, and its panel user gone and its row unlinked, unless a report
+//!     asks an operator, or counts it as skipped.
 
 use std::collections::BTreeMap;
 

@@ -115,7 +115,7 @@ fn tick(account: &str, form: &str) -> Markup {
     }
 }
 
-/// Accounts of which nothing would be changed, as nobody knows which end is right.
+/// The accounts that stay as they are until an operator says which end is right.
 fn disagreements(label: &str, problems: &[Problem], form: &str) -> Markup {
     let table = html! {
         thead {

@@ -199,7 +199,7 @@ pub async fn a_user_that_is_not_as_expected_is_not_disabled(fixture: &dyn Fixtur
     }
 }
 
-/// Whoever is disabled already, or is gone, is as good as disabled.
+/// A user that is disabled already, or gone, counts as disabled.
 pub async fn disabling_can_be_repeated(fixture: &dyn Fixture) {
     let (name, user) = made(fixture, "off", &working()).await;
     for _ in 0..2 {

@@ -53,8 +53,8 @@ async fn record(store: &dyn Store, panel: &str, username: &str, revision: i64, a
     recorded.expect("what is remembered is recorded");
 }
 
-/// An account says what is remembered of its user of its panel, all of it as it was recorded; so does a question for
-/// users, from which those are left out of whom nothing is remembered.
+/// An account says all that was recorded of its panel user. So does a question for several users; one without a record
+/// is left out of the answer.
 pub async fn what_is_remembered_is_read_with_the_account(fixture: &dyn Fixture) {
     fixture.insert(&Bot::with_one_account()).await;
     let store = fixture.store();

@@ -30,7 +30,7 @@ pub(in super::super) enum Fault {
     PartsUsers,
     /// Counts an account too many.
     Miscounts,
-    /// Gives a lock to whoever asks.
+    /// Gives a lock to every caller.
     SharesLocks,
     /// Has one lock for all jobs.
     LocksEverything,
@@ -118,7 +118,7 @@ pub(in super::super) enum Fault {
     LeavesTheOthersOpen,
     /// Takes what is to expire with it as it is now for what was expected.
     IgnoresOtherPayments,
-    /// Unlinks whoever has paid since.
+    /// Unlinks customers that have paid since.
     UnlinksPayers,
     /// Rehearses by doing it.
     RehearsesForReal,

@@ -116,7 +116,7 @@ impl Faulty {
         }
     }
 
-    /// Whoever names a user of that name in whatever panel and spelling.
+    /// The accounts that name a user so, in any panel and spelling.
     fn anybody_like(&self, account: &Account) -> Vec<Sharer> {
         let rows = self.inner.vpn_configs().into_iter();
         rows.filter(|row| row.user_id != account.user_id)
