@@ -101,6 +101,20 @@ impl Agreement {
         *self == Self::default()
     }
 
+    /// The same without any end or status that both sides agreed on: of a user that rows of several customers name, each
+    /// row would agree on one of its own.
+    #[must_use]
+    pub(crate) fn without_end(self) -> Self {
+        Self {
+            end: None,
+            previous_end: None,
+            is_ours: false,
+            open: None,
+            replaced: None,
+            ..self
+        }
+    }
+
     /// Whether this pair of ends was left open by an earlier run.
     #[must_use]
     pub fn has_open(&self, row_end: EndDate, panel_end: EndDate) -> bool {

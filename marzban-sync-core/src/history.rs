@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::account::Account;
 use crate::error::StoreError;
-use crate::report::{Job, SystemStats};
+use crate::report::{Job, Stopped, SystemStats};
 use crate::store::{Outcome, RunId};
 use crate::trail::{EntryQuery, EntryRecord};
 
@@ -32,6 +33,14 @@ pub struct RunRecord {
     pub outcome: Outcome,
     /// Its report, with at most 100 problems and 100 changes that were withheld.
     pub report: Option<Value>,
+}
+
+impl RunRecord {
+    /// Why the run was stopped, if it was; none for a reason of another version.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Stopped> {
+        Stopped::deserialize(self.report.as_ref()?.get("stopped")?).ok()
+    }
 }
 
 /// One collection of a panel's figures, as `marzban_system_stats` keeps it.
@@ -131,17 +140,15 @@ pub async fn last_ended(history: &dyn History) -> Result<BTreeMap<(String, Job),
     let mut last = BTreeMap::new();
     for outcome in [Outcome::Completed, Outcome::Stopped, Outcome::Failed] {
         let runs = history.latest_runs(Some(outcome)).await?;
-        for run in runs.into_iter().filter(|run| !was_cancelled(run)) {
+        for run in runs
+            .into_iter()
+            .filter(|run| run.stopped() != Some(Stopped::Cancelled))
+        {
             let began = last.entry((run.panel, run.job)).or_insert(run.started_at);
             *began = run.started_at.max(*began);
         }
     }
     Ok(last)
-}
-
-fn was_cancelled(run: &RunRecord) -> bool {
-    let stopped = run.report.as_ref().and_then(|report| report.get("stopped"));
-    stopped.and_then(Value::as_str) == Some("cancelled")
 }
 
 /// When an account was last found, or brought, in line with its panel: the age of what its row says.

@@ -238,6 +238,11 @@ impl Change {
         self.reasons.iter().any(|reason| reason.is_destructive())
     }
 
+    /// Whether the change moves the end earlier.
+    pub(crate) fn is_shortened(&self) -> bool {
+        self.reasons.contains(&Reason::Shortened)
+    }
+
     /// The account as it will be once the change is applied.
     #[must_use]
     pub fn applied(&self) -> Account {

@@ -327,12 +327,7 @@ impl<'a> Draft<'a> {
             .map_or(EndDate::Never, Subscription::end);
         let mut agreement = self.seen.clone();
         if self.is_shared_user() {
-            // Each row would agree on an end of its own.
-            agreement.end = None;
-            agreement.previous_end = None;
-            agreement.is_ours = false;
-            agreement.open = None;
-            agreement.replaced = None;
+            agreement = agreement.without_end();
         }
         let sides = Sides {
             row,
@@ -378,7 +373,7 @@ impl<'a> Draft<'a> {
             reasons,
             ..Change::of(account)
         };
-        let is_shortened = change.reasons.contains(&Reason::Shortened);
+        let is_shortened = change.is_shortened();
         let mut interim = seen.clone();
         let mut agreement = merged.unwrap_or(seen);
         if !is_shortened {
@@ -633,14 +628,7 @@ impl<'a> Group<'_, 'a, '_> {
             if !may_extend {
                 merged.row = None;
             }
-            merged.agreement = Agreement {
-                end: None,
-                previous_end: None,
-                is_ours: false,
-                open: None,
-                replaced: None,
-                ..merged.agreement
-            };
+            merged.agreement = merged.agreement.without_end();
         } else if let Some(conflict) = merged.conflict
             // The customer has access by another panel, whose end the row has.
             && !(has_access_elsewhere && matches!(conflict, Conflict::PanelBehind | Conflict::EndsDisagree(Doubt::RowIsLater)))

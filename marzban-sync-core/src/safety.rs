@@ -216,13 +216,9 @@ impl SafetyLimits {
             stale,
             clock_difference,
         } = *tally;
-        if let Some(difference) =
-            clock_difference.filter(|difference| difference.abs() > self.clock_difference)
-        {
-            return Some(Withheld::Clocks { difference });
-        }
-        if allow {
-            return None;
+        let clocks = self.check_clocks(clock_difference);
+        if clocks.is_some() || allow {
+            return clocks;
         }
         if absent > 0 && found == 0 {
             return Some(Withheld::NoUserReturned { total });
@@ -241,6 +237,13 @@ impl SafetyLimits {
         }
         self.is_too_many(cuts, self.promise_percent, can_lose)
             .then_some(Withheld::Promises { cuts, can_lose })
+    }
+
+    /// Whether the panel's clock is too far from the run's, as far as the panel returned a date.
+    #[must_use]
+    pub fn check_clocks(&self, difference: Option<TimeDelta>) -> Option<Withheld> {
+        let difference = difference.filter(|difference| difference.abs() > self.clock_difference)?;
+        Some(Withheld::Clocks { difference })
     }
 
     /// Whether so many panel users are more than one run may extend.

@@ -6,7 +6,7 @@ use super::Context;
 use super::session::{Interrupt, Session};
 use crate::account::Account;
 use crate::deletion::{KeptBecause, Verdict, is_believed, is_candidate, judge, judge_again, kept_by_rows};
-use crate::error::{PanelError, PanelErrorKind, SyncError, chain};
+use crate::error::{PanelError, SyncError, chain};
 use crate::event::Event;
 use crate::history::{RunQuery, RunRecord};
 use crate::merge::is_other_user;
@@ -15,7 +15,7 @@ use crate::panel::{ExpectedUser, MAX_NAMES, UpdateOutcome};
 use crate::plan::{Change, Reason, Shown};
 use crate::policy::CleanupAction;
 use crate::reconcile::{Facet, Observed, customers, reconcile};
-use crate::report::{CleanupReport, Deletion, Job, Problem, ProblemReason, Report};
+use crate::report::{CleanupReport, Deletion, Job, Problem, ProblemReason, Report, Stopped};
 use crate::safety::Withheld;
 use crate::store::{Outcome, Trail};
 use crate::trail::{Entry, EntryState, Target};
@@ -213,14 +213,9 @@ impl Cleanup {
     }
 
     fn check_clock(&mut self, session: &Session<'_>) {
-        let limit = session.context.limits.clock_difference;
-        if let Some(difference) = session
-            .inquiry
-            .clock_difference()
-            .filter(|difference| difference.abs() > limit)
-        {
-            self.blocked = Some(Withheld::Clocks { difference });
-        }
+        let limits = session.context.limits;
+        let clocks = limits.check_clocks(session.inquiry.clock_difference());
+        self.blocked = clocks.or(self.blocked);
     }
 
     /// A panel that returns none of the candidates may be the wrong one, where nobody is known and all would count as
@@ -399,8 +394,8 @@ impl Cleanup {
         Ok(None)
     }
 
-    /// Asks the panel, the database and the panel again: whoever pays while one of them is asked is seen by the next, and
-    /// the panel comes last. What is about to be done is recorded before the last question, so that nothing that may take
+    /// Asks the panel, the database and the panel again: a payment during one question is seen by the next, and the panel
+    /// comes last. What is about to be done is recorded before the last question, so that nothing that may take
     /// its time lies between the answer and the deletion.
     async fn last_look(
         &self,
@@ -599,13 +594,7 @@ impl Cleanup {
 
 /// Notes that a panel user was not deleted or disabled; returns whether that is certain, as the panel refused it.
 fn not_deleted(session: &mut Session<'_>, account: &Account, error: PanelError) -> Result<bool, Interrupt> {
-    let is_refused = error.kind() == PanelErrorKind::Invalid;
-    let why = if is_refused {
-        session.inquiry.note_answer();
-        chain(&error)
-    } else {
-        session.inquiry.note_failure(error)?
-    };
+    let (is_refused, why) = session.inquiry.note_unchanged(error)?;
     session.ledger.note_problem(
         account.id,
         Problem::of(account, ProblemReason::NotDeleted, Some(why)),
@@ -636,6 +625,7 @@ async fn blocked_by_syncs(session: &Session<'_>) -> Result<Option<Withheld>, Int
         };
         let runs = step!(cleanup.past_runs, context.store.runs(&query)).await?;
         let has_passed = |run: &&RunRecord| run.outcome == Outcome::Completed && run.started_at <= now;
+        let was_stopped_for_safety = |run: &RunRecord| run.stopped() == Some(Stopped::Safety);
         let last = runs
             .iter()
             .find(|run| was_stopped_for_safety(run) || has_passed(run));
@@ -650,11 +640,6 @@ async fn blocked_by_syncs(session: &Session<'_>) -> Result<Option<Withheld>, Int
     }
     // A dry run of all jobs leaves no run of a sync behind, and deletes nobody.
     Ok((!has_completed && !context.dry_run).then_some(Withheld::NoRecentSync))
-}
-
-fn was_stopped_for_safety(run: &RunRecord) -> bool {
-    let stopped = run.report.as_ref().and_then(|report| report.get("stopped"));
-    stopped.and_then(serde_json::Value::as_str) == Some("safety")
 }
 
 async fn record(session: &Session<'_>, entry: &Entry, state: EntryState) -> Result<(), Interrupt> {

@@ -182,6 +182,17 @@ impl<'a> Inquiry<'a> {
         }
     }
 
+    /// Notes an error of a change, and returns why the panel did not make it, and whether that is certain.
+    ///
+    /// It is certain when the panel refused this user alone; that is an answer, so the other users need not wait.
+    pub(super) fn note_unchanged(&mut self, error: PanelError) -> Result<(bool, String), Interrupt> {
+        if error.kind() == PanelErrorKind::Invalid {
+            self.note_answer();
+            return Ok((true, chain(&error)));
+        }
+        Ok((false, self.note_failure(error)?))
+    }
+
     /// Counts a question without an answer; the panel is given up when it refuses, or after a few in a row.
     pub(super) fn note_failure(&mut self, error: PanelError) -> Result<String, Interrupt> {
         self.unanswered += 1;

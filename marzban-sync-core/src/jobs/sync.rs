@@ -33,6 +33,9 @@ use push::Pushed;
 /// What a report says of an account that is gone, or that this job no longer looks at, before the run has ended.
 const GONE: &str = "the row was deleted or closed while the run looked at it";
 
+/// Accounts that are read again, or written, at once.
+const BATCH: usize = 1_000;
+
 /// Users a page: enough that a run takes few statements, and few enough that two pages are little memory.
 const PAGE_USERS: u32 = 2_500;
 
@@ -368,7 +371,7 @@ impl Sync {
                 if let Some(difference) = decision.first_difference {
                     self.differences.note(difference);
                 }
-                if decision.is_cut && !decision.change.as_ref().is_some_and(is_shortened) {
+                if decision.is_cut && !decision.change.as_ref().is_some_and(Change::is_shortened) {
                     self.kept_cuts.insert(decision.account.id);
                 }
                 let flag = Flags::of(&decision, now);
@@ -433,8 +436,8 @@ impl Sync {
             .any(|observed| self.waiting.contains_key(&observed.account.id))
     }
 
-    /// Rows that changed under the run are read and decided again, once, and only to the customer's good: whoever
-    /// changed them knew more than the panel did when it was asked. What would take away is reported as a conflict.
+    /// Rows that changed under the run are read and decided again, once, and only to the customer's good: the
+    /// writer that changed them knew more than the panel did when it was asked. What would take away is reported as a conflict.
     async fn decide_again(
         &mut self,
         ledger: &mut Ledger<'_>,
@@ -553,7 +556,7 @@ struct Flags {
 impl Flags {
     fn of(decision: &Decision<'_>, now: DateTime<Utc>) -> Self {
         let takes = decision.change.as_ref().is_some_and(Change::is_destructive);
-        let is_cut = decision.is_cut && decision.change.as_ref().is_some_and(is_shortened);
+        let is_cut = decision.is_cut && decision.change.as_ref().is_some_and(Change::is_shortened);
         // An end that is ahead can be taken from a subscription that the bot has closed, too.
         let is_end_ahead = decision
             .account
@@ -568,10 +571,6 @@ impl Flags {
             first_difference: decision.first_difference,
         }
     }
-}
-
-fn is_shortened(change: &Change) -> bool {
-    change.reasons.contains(&Reason::Shortened)
 }
 
 /// Parts the changes of one customer into what is written at once, and what waits.

@@ -64,7 +64,7 @@ async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
         return Ok(());
     };
     let difference = context.panel.last_date().map(|date| date - context.clock.now());
-    if difference.is_some_and(|difference| difference.abs() > context.limits.clock_difference) {
+    if context.limits.check_clocks(difference).is_some() {
         tracing::warn!(
             panel.name = run.panel,
             "the clocks disagree, so no history is forgotten"

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::history::RunRecord;
-use marzban_sync_core::report::Job;
+use marzban_sync_core::report::{Job, Stopped};
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::Outcome;
 use serde_json::Value;
@@ -302,10 +302,10 @@ fn outcome(record: &RunRecord, report: &Value, time_limit: TimeDelta, now: DateT
         Outcome::Running => State::new(Tone::Busy, "under way"),
         Outcome::Completed if errors > 0 => State::new(Tone::Warning, "completed, with errors"),
         Outcome::Completed => State::new(Tone::Good, "completed"),
-        Outcome::Stopped => match report.get("stopped").and_then(Value::as_str) {
-            Some("safety") => State::new(Tone::Bad, "stopped by a safety limit"),
-            Some("deadline") => State::new(Tone::Bad, "stopped: its time was up"),
-            Some("cancelled") => State::new(Tone::Warning, "stopped: it was cancelled"),
+        Outcome::Stopped => match record.stopped() {
+            Some(Stopped::Safety) => State::new(Tone::Bad, "stopped by a safety limit"),
+            Some(Stopped::Deadline) => State::new(Tone::Bad, "stopped: its time was up"),
+            Some(Stopped::Cancelled) => State::new(Tone::Warning, "stopped: it was cancelled"),
             _ => State::new(Tone::Bad, "stopped"),
         },
         Outcome::Failed => State::new(Tone::Bad, "failed"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use marzban_sync_core::history::RunRecord;
-use marzban_sync_core::report::Job;
+use marzban_sync_core::report::{Job, Stopped};
 use serde_json::Value;
 
 use super::load::Facts;
@@ -60,8 +60,7 @@ pub(crate) struct Change {
 
 /// Whether a safety limit stopped this run.
 pub(crate) fn is_withheld(run: &RunRecord) -> bool {
-    let stopped = run.report.as_ref().and_then(|report| report.get("stopped"));
-    stopped.and_then(Value::as_str) == Some("safety")
+    run.stopped() == Some(Stopped::Safety)
 }
 
 /// Whether a good run of the same job and panel came after this one.

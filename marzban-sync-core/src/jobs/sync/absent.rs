@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{GONE, Sync};
+use super::{BATCH, GONE, Sync};
 use crate::account::{AccountId, UserId};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
@@ -22,9 +22,6 @@ const MAX_CONFIRMATIONS_TO_REPORT: u32 = 25;
 /// Accounts of absent users that a run keeps in mind, to ask for them by themselves; the further ones are reported as
 /// unconfirmed, stay as they are, and are left to the next run. To ask for so many takes a run's whole time as it is.
 pub(super) const MAX_WAITING: usize = 10_000;
-
-/// Accounts that are read at once, when they are looked at again.
-const BATCH: usize = 1_000;
 
 /// An account of a user one of whose accounts a list lacked.
 pub(super) struct Waiting {

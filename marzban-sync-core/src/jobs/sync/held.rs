@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Flags, GONE, Sync, is_shortened, note_conflict};
+use super::{BATCH, Flags, GONE, Sync, note_conflict};
 use crate::account::{Account, AccountId, Subscription};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
@@ -22,9 +22,6 @@ const MAX_WITHHELD_SHOWN: usize = 1_000;
 
 /// How many disagreements that a brake withheld are remembered per run; the further ones are left to the next runs.
 const MAX_OPENED: usize = 10_000;
-
-/// Accounts that are read again, or written, at once.
-const BATCH: usize = 1_000;
 
 /// Accounts that are looked at again, in the panel too, before they are written: so few requests that the look is fresh.
 const LOOKED_AT: usize = 5 * MAX_NAMES;
@@ -401,7 +398,7 @@ fn note_zone(ledger: &mut Ledger<'_>, account: &Account, verdict: &Verdict) {
 /// The change that only remembers a shortening which was withheld.
 fn left_open(change: &Change, now: DateTime<Utc>) -> Option<Change> {
     let row = change.account.subscription.as_ref().map(Subscription::end)?;
-    let panel: EndDate = change.subscription.end_date.filter(|_| is_shortened(change))?;
+    let panel: EndDate = change.subscription.end_date.filter(|_| change.is_shortened())?;
     let mut agreement = change.account.agreement.clone();
     agreement.leave_open(row, panel, now);
     let mut opened = change.part(|_: Reason| false);

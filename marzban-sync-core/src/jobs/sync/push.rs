@@ -3,7 +3,6 @@
 use super::Sync;
 use crate::account::{Account, AccountId};
 use crate::agreement::PanelExtension;
-use crate::error::{PanelErrorKind, chain};
 use crate::jobs::Context;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
@@ -127,13 +126,7 @@ impl Sync {
                 ));
             }
             Err(error) => {
-                let why = chain(&error);
-                if error.kind() == PanelErrorKind::Invalid {
-                    // It did answer, and refused this user alone: the others are not to wait for it.
-                    session.inquiry.note_answer();
-                } else {
-                    session.inquiry.note_failure(error)?;
-                }
+                let (_, why) = session.inquiry.note_unchanged(error)?;
                 return Ok(Some(format!("it was not extended: {why}")));
             }
         }
