@@ -5,7 +5,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join;
 
 use super::Context;
-use super::inquiry::Inquiry;
 use super::ledger::Ledger;
 use super::session::{Interrupt, Session};
 use crate::account::{Account, AccountId};
@@ -15,19 +14,19 @@ use crate::merge::is_plausible;
 use crate::observation::Observation;
 use crate::plan::{Change, EndDate, Reason, split};
 use crate::reconcile::{Decision, Facet, Observed, customers, reconcile};
-use crate::report::{
-    Job, Problem, ProblemReason, Report, Stopped, SyncSubscriptionsReport, SyncUserStatusReport,
-};
+use crate::report::{Job, Problem, Report, Stopped, SyncSubscriptionsReport, SyncUserStatusReport};
 use crate::safety::{Tally, Withheld};
-use crate::store::Cursor;
 use crate::zone::Differences;
 
 mod absent;
+mod conflicts;
 mod held;
+mod look;
 mod push;
 
 use absent::{MAX_WAITING, Waiting};
 use held::Held;
+use look::{Look, is_in_scope};
 use push::Pushed;
 
 /// What a report says of an account that is gone, or that this job no longer looks at, before the run has ended.
@@ -137,71 +136,6 @@ struct Sync {
     differences: Differences,
     /// Panel users that are to be extended.
     pushed: Vec<Pushed>,
-}
-
-/// One page of accounts, as far as they are read, and what the panel returned for them.
-struct Look {
-    observed: Vec<Observed>,
-    /// Accounts that this job does not look at, by the bot's word for their status.
-    ignored: BTreeMap<String, u64>,
-    next: Option<Cursor>,
-    clock_difference: Option<TimeDelta>,
-    result: Result<(), Interrupt>,
-}
-
-impl Look {
-    /// Reads the next page, from the database and then from the panel, as far as it gets.
-    async fn at(facet: Facet, after: Option<Cursor>, context: &Context, inquiry: &mut Inquiry<'_>) -> Self {
-        let page = match inquiry.check() {
-            Ok(()) => {
-                let page =
-                    context
-                        .store
-                        .page_accounts(&context.panel_name, after, PAGE_USERS, context.clock.now());
-                step!(sync.page, page).await.map_err(Interrupt::from)
-            }
-            Err(interrupt) => Err(interrupt),
-        };
-        let mut look = Self {
-            observed: Vec::new(),
-            ignored: BTreeMap::new(),
-            next: None,
-            clock_difference: None,
-            result: Ok(()),
-        };
-        match page {
-            Ok(page) => {
-                let mut accounts = page.accounts;
-                accounts.retain(|account| {
-                    let is_in_scope = is_in_scope(facet, account);
-                    if !is_in_scope {
-                        *look.ignored.entry(word(account)).or_default() += 1;
-                    }
-                    is_in_scope
-                });
-                context.emit(Event::Observed(look.ignored.values().sum()));
-                (look.observed, look.result) = inquiry.observe(accounts).await;
-                look.next = page.next;
-            }
-            Err(interrupt) => look.result = Err(interrupt),
-        }
-        look.clock_difference = inquiry.clock_difference();
-        look
-    }
-}
-
-fn is_in_scope(facet: Facet, account: &Account) -> bool {
-    match facet {
-        Facet::Subscriptions => account.is_subscribed(),
-        Facet::UserStatus => true,
-    }
-}
-
-fn word(account: &Account) -> String {
-    account
-        .subscription
-        .as_ref()
-        .map_or_else(|| "none".to_owned(), |subscription| subscription.word.clone())
 }
 
 impl Sync {
@@ -436,66 +370,6 @@ impl Sync {
             .any(|observed| self.waiting.contains_key(&observed.account.id))
     }
 
-    /// Rows that changed under the run are read and decided again, once, and only to the customer's good: the
-    /// writer that changed them knew more than the panel did when it was asked. What would take away is reported as a conflict.
-    async fn decide_again(
-        &mut self,
-        ledger: &mut Ledger<'_>,
-        conflicts: &BTreeSet<AccountId>,
-        before: &[Observed],
-    ) -> Result<(), Interrupt> {
-        if conflicts.is_empty() {
-            return Ok(());
-        }
-        let now = ledger.now();
-        let ids: Vec<AccountId> = conflicts.iter().copied().collect();
-        let Context {
-            store, panel_name, ..
-        } = ledger.context;
-        let read = store.reload_accounts(panel_name, &ids, now);
-        let mut accounts = step!(sync.read_conflicts, read).await?;
-        accounts.retain(|account| is_in_scope(self.facet, account));
-        note_gone(ledger, conflicts, &accounts, before);
-        let fresh = with_observations(accounts, before);
-        let is_blocked = self.blocks(ledger.context).is_some();
-        let mut harmless = Vec::new();
-        for customer in customers(&fresh) {
-            for decision in self.decide(ledger, customer, now) {
-                if !conflicts.contains(&decision.account.id) {
-                    continue;
-                }
-                let is_doubtful = decision.problem.is_some();
-                if is_doubtful {
-                    // The panel was asked before the row changed, so the two ends are not to be compared.
-                    note_conflict(ledger, decision.account);
-                }
-                let is_first_sight = decision.is_first_sight;
-                let Some(change) = decision.change else { continue };
-                let (mut now_part, later) = change.split();
-                // Nor is it to be remembered how they differ.
-                now_part.agreement = now_part.agreement.filter(|_| !is_doubtful);
-                let mut is_whole = later.is_empty();
-                if is_first_sight || is_blocked {
-                    let facts = now_part.part(Reason::is_fact);
-                    is_whole &= facts.reasons == now_part.reasons;
-                    now_part = facts;
-                }
-                if !is_whole {
-                    note_conflict(ledger, &later.account);
-                }
-                if !now_part.is_empty() {
-                    harmless.push(now_part);
-                }
-            }
-        }
-        let accounts: Vec<Account> = harmless.iter().map(|change| change.account.clone()).collect();
-        let again = self.apply(ledger, harmless, conflicts).await?;
-        for account in accounts.iter().filter(|account| again.contains(&account.id)) {
-            note_conflict(ledger, account);
-        }
-        Ok(())
-    }
-
     /// Looks at whole customers once more: the accounts as they are now, and what the panel returns for them now, or
     /// has returned when it was asked for one individually; `believed` says how long ago that may be.
     async fn look_again(
@@ -592,45 +466,4 @@ fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> V
         (now_part, later)
     };
     changes.into_iter().map(waits).collect()
-}
-
-/// Accounts as they are now, with what the panel returned for the same names before.
-fn with_observations(accounts: Vec<Account>, before: &[Observed]) -> Vec<Observed> {
-    let before: BTreeMap<AccountId, &Observed> = before
-        .iter()
-        .map(|observed| (observed.account.id, observed))
-        .collect();
-    let observe = |account: Account| {
-        let known = before
-            .get(&account.id)
-            .filter(|observed| observed.account.name == account.name);
-        let observation = known.map_or_else(
-            || Observation::Unavailable("the account is new".to_owned()),
-            |observed| observed.observation.clone(),
-        );
-        Observed { account, observation }
-    };
-    accounts.into_iter().map(observe).collect()
-}
-
-fn note_conflict(ledger: &mut Ledger<'_>, account: &Account) {
-    ledger.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, None));
-}
-
-/// Notes accounts that were deleted, or left the scope of the job, while the run looked at them.
-fn note_gone(
-    ledger: &mut Ledger<'_>,
-    conflicts: &BTreeSet<AccountId>,
-    accounts: &[Account],
-    before: &[Observed],
-) {
-    let gone = before
-        .iter()
-        .map(|observed| &observed.account)
-        .filter(|account| conflicts.contains(&account.id))
-        .filter(|account| !accounts.iter().any(|current| current.id == account.id));
-    for account in gone {
-        let detail = Some(GONE.to_owned());
-        ledger.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));
-    }
 }

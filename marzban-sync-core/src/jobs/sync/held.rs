@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{BATCH, Flags, GONE, Sync, note_conflict};
+use super::conflicts::note_conflict;
+use super::{BATCH, Flags, GONE, Sync};
 use crate::account::{Account, AccountId, Subscription};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};

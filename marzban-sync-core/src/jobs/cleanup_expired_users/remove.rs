@@ -1,0 +1,310 @@
+//! The last looks at one account, and the deletion, the disabling and the unlinking.
+
+use chrono::{DateTime, Utc};
+
+use super::Cleanup;
+use crate::account::Account;
+use crate::deletion::{KeptBecause, Verdict, is_believed, is_candidate, judge_again, kept_by_rows};
+use crate::error::{PanelError, chain};
+use crate::event::Event;
+use crate::jobs::Context;
+use crate::jobs::session::{Interrupt, Session};
+use crate::observation::Observation;
+use crate::panel::{ExpectedUser, UpdateOutcome};
+use crate::plan::{Change, Reason, Shown};
+use crate::policy::CleanupAction;
+use crate::reconcile::Observed;
+use crate::report::{Problem, ProblemReason};
+use crate::store::Trail;
+use crate::trail::{Entry, EntryState, Target};
+
+/// What the panel said of a user right before the deletion.
+struct LastLook {
+    at: DateTime<Utc>,
+    observation: Observation,
+    verdict: Verdict,
+}
+
+impl Cleanup {
+    /// The second look, in the database and then in the panel, and the deletion if both agree; returns what the panel
+    /// returned for a user that is kept.
+    pub(super) async fn look_again(
+        &mut self,
+        session: &mut Session<'_>,
+        first: &Observed,
+    ) -> Result<Option<Observation>, Interrupt> {
+        let Some(account) = self.still_ended(session, &first.account).await? else {
+            self.skip(KeptBecause::OtherSubscription);
+            return Ok(Some(first.observation.clone()));
+        };
+        let action = session.context.policy.cleanup;
+        if action == CleanupAction::Delete && !self.rehearse(session, &account).await? {
+            return Ok(None);
+        }
+        let becomes = match action {
+            CleanupAction::Delete => None,
+            CleanupAction::Disable => Some("disabled".to_owned()),
+        };
+        let entry =
+            Entry::of(&account, Target::PanelUser, "cleaned").values(Some("exists".to_owned()), becomes);
+        session.verify_lock().await?;
+        let LastLook {
+            at: looked_at,
+            observation: second,
+            verdict,
+        } = self.last_look(session, &account, first, &entry).await?;
+        let is_gone = match verdict {
+            Verdict::Keep(because) => {
+                self.skip(because);
+                return Ok(Some(second));
+            }
+            Verdict::Problem(reason, detail) => {
+                session
+                    .ledger
+                    .note_problem(account.id, Problem::of(&account, reason, detail));
+                return Ok(None);
+            }
+            Verdict::Delete => false,
+            Verdict::AlreadyGone => true,
+        };
+        if !is_believed(looked_at, session.ledger.now()) {
+            let why = Some("the second look took too long to count".to_owned());
+            session
+                .ledger
+                .note_problem(account.id, Problem::of(&account, ProblemReason::NotDeleted, why));
+            return Ok(None);
+        }
+        self.budget -= 1;
+        match action {
+            CleanupAction::Disable if !is_gone => self.disable(session, &account, &second, entry).await?,
+            CleanupAction::Disable | CleanupAction::Delete => {
+                if is_gone || self.delete(session, &account, entry).await? {
+                    self.unlink(session, &account).await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks the panel, the database and the panel again: a payment during one question is seen by the next, and the panel
+    /// comes last. What is about to be done is recorded before the last question, so that nothing that may take
+    /// its time lies between the answer and the deletion.
+    async fn last_look(
+        &self,
+        session: &mut Session<'_>,
+        account: &Account,
+        first: &Observed,
+        entry: &Entry,
+    ) -> Result<LastLook, Interrupt> {
+        let look = self.ask_again(session, account, first).await?;
+        // A user that is gone is only unlinked, which compares the row.
+        if look.verdict != Verdict::Delete {
+            return Ok(look);
+        }
+        session.inquiry.check()?;
+        record(session, entry, EntryState::Intended).await?;
+        if self.still_ended(session, account).await?.is_none() {
+            return Ok(LastLook {
+                verdict: Verdict::Keep(KeptBecause::OtherSubscription),
+                ..look
+            });
+        }
+        // A run that was overtaken knows nothing of what the next one did.
+        session.verify_lock().await?;
+        self.ask_again(session, account, first).await
+    }
+
+    async fn ask_again(
+        &self,
+        session: &mut Session<'_>,
+        account: &Account,
+        first: &Observed,
+    ) -> Result<LastLook, Interrupt> {
+        let at = session.ledger.now();
+        let observation = session.inquiry.ask_for(&account.name).await?;
+        let now = session.ledger.now();
+        let verdict = judge_again(account, &first.observation, &observation, self.cutoff, now);
+        Ok(LastLook {
+            at,
+            observation,
+            verdict,
+        })
+    }
+
+    /// The account as the database has it now, if nothing of it speaks against the deletion.
+    async fn still_ended(
+        &self,
+        session: &Session<'_>,
+        account: &Account,
+    ) -> Result<Option<Account>, Interrupt> {
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let (ids, now) = ([account.id], session.ledger.now());
+        let fresh = step!(cleanup.read_again, store.reload_accounts(panel_name, &ids, now)).await?;
+        Ok(fresh.into_iter().find(|fresh| {
+            fresh.id == account.id
+                && fresh.name == account.name
+                && is_candidate(fresh, self.cutoff)
+                && kept_by_rows(fresh, self.cutoff, now).is_none()
+        }))
+    }
+
+    /// Whether the row could be written after the deletion; if not, that is a problem of this account.
+    async fn rehearse(&self, session: &mut Session<'_>, account: &Account) -> Result<bool, Interrupt> {
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let rehearsal = store.rehearse_unlink(panel_name, account, session.ledger.now());
+        let (reason, detail) = match step!(cleanup.rehearse, rehearsal).await {
+            Ok(true) => return Ok(true),
+            Ok(false) => (
+                ProblemReason::Conflict,
+                "the row has changed, or somebody paid, so nothing was deleted".to_owned(),
+            ),
+            Err(error) if error.kind().is_of_one_row() => (
+                ProblemReason::Rejected,
+                format!(
+                    "the row cannot be unlinked, so nothing was deleted: {}",
+                    chain(&error)
+                ),
+            ),
+            Err(error) => return Err(error.into()),
+        };
+        session
+            .ledger
+            .note_problem(account.id, Problem::of(account, reason, Some(detail)));
+        Ok(false)
+    }
+
+    /// Deletes the panel user; returns whether it is gone.
+    async fn delete(
+        &mut self,
+        session: &mut Session<'_>,
+        account: &Account,
+        entry: Entry,
+    ) -> Result<bool, Interrupt> {
+        if let Err(error) = step!(cleanup.delete, session.context.panel.delete_user(&account.name)).await {
+            // Users that another administrator owns must not use up the budget, week after week.
+            self.budget += u64::from(not_deleted(session, account, error)?);
+            return Ok(false);
+        }
+        record(session, &entry, EntryState::Done).await?;
+        session.ledger.note_changed(entry);
+        Ok(true)
+    }
+
+    /// Disables the panel user, and marks its access off.
+    async fn disable(
+        &mut self,
+        session: &mut Session<'_>,
+        account: &Account,
+        seen: &Observation,
+        entry: Entry,
+    ) -> Result<(), Interrupt> {
+        let Observation::Found(user) = seen else {
+            return Ok(());
+        };
+        let expected = ExpectedUser {
+            expire: user.expire,
+            created_at: user.created_at,
+        };
+        let disable = session.context.panel.disable_user(&account.name, &expected);
+        match step!(cleanup.disable, disable).await {
+            Ok(UpdateOutcome::Done) => {}
+            Ok(UpdateOutcome::Changed(_)) => {
+                self.skip(KeptBecause::InUse);
+                return Ok(());
+            }
+            Err(error) => {
+                self.budget += u64::from(not_deleted(session, account, error)?);
+                return Ok(());
+            }
+        }
+        record(session, &entry, EntryState::Done).await?;
+        session.ledger.note_changed(entry);
+        if account.is_active != Some(false) {
+            let mut change = Change::of(account);
+            change.vpn_config.is_active = Some(false);
+            change.reasons.push(Reason::Disabled);
+            // The row's rest goes on: this write is the library's own.
+            let mut agreement = account.agreement.clone();
+            agreement.own_write_at = Some(session.ledger.now());
+            change.agreement = Some(agreement);
+            let written = session.ledger.apply(vec![change]).await?;
+            if !written.applied.contains(&account.id) {
+                let detail = Some("the panel user is disabled, but its row has changed".to_owned());
+                let problem = Problem::of(account, ProblemReason::Conflict, detail);
+                session.ledger.note_problem(account.id, problem);
+                return Ok(());
+            }
+        }
+        self.note_cleaned(session, account);
+        Ok(())
+    }
+
+    fn note_cleaned(&mut self, session: &Session<'_>, account: &Account) {
+        self.cleaned += 1;
+        let user = Shown(account.telegram_id);
+        tracing::info!(
+            user.name = account.name,
+            "Cleaned up expired Marzban user for {user}"
+        );
+        session.context.emit(Event::Cleaned(account));
+    }
+
+    /// Writes the row of a panel user that is gone; a row that cannot be written is a problem of that account.
+    async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
+        let Context {
+            store, panel_name, ..
+        } = session.context;
+        let unlink = store.unlink(panel_name, session.ledger.run_id, account, session.ledger.now());
+        let (reason, detail) = match step!(cleanup.unlink, unlink).await {
+            Ok(true) => {
+                self.note_cleaned(session, account);
+                return Ok(());
+            }
+            Ok(false) => (
+                ProblemReason::Conflict,
+                "the panel user is gone, but its row names another by now, or somebody paid".to_owned(),
+            ),
+            Err(error) if error.kind().is_of_one_row() => (
+                ProblemReason::Rejected,
+                format!(
+                    "the panel user is gone, but its row was not written: {}",
+                    chain(&error)
+                ),
+            ),
+            Err(error) => return Err(error.into()),
+        };
+        session
+            .ledger
+            .note_problem(account.id, Problem::of(account, reason, Some(detail)));
+        Ok(())
+    }
+}
+
+/// Notes that a panel user was not deleted or disabled; returns whether that is certain, as the panel refused it.
+fn not_deleted(session: &mut Session<'_>, account: &Account, error: PanelError) -> Result<bool, Interrupt> {
+    let (is_refused, why) = session.inquiry.note_unchanged(error)?;
+    session.ledger.note_problem(
+        account.id,
+        Problem::of(account, ProblemReason::NotDeleted, Some(why)),
+    );
+    Ok(is_refused)
+}
+
+async fn record(session: &Session<'_>, entry: &Entry, state: EntryState) -> Result<(), Interrupt> {
+    let Context {
+        store, panel_name, ..
+    } = session.context;
+    let trail = Trail {
+        entries: vec![Entry {
+            state,
+            ..entry.clone()
+        }],
+        ..Trail::default()
+    };
+    let record = store.record(panel_name, session.ledger.run_id, &trail, session.ledger.now());
+    Ok(step!(cleanup.record, record).await?)
+}
