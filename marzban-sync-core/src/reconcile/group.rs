@@ -253,7 +253,7 @@ impl<'a> Group<'_, 'a, '_> {
         }
         // Any account of the subscription will do: the one that leads may be disabled.
         let works = self.members().any(|draft| {
-            let agreement = draft.merged.as_ref().unwrap_or(&draft.account.agreement);
+            let agreement = draft.merged.as_ref().unwrap_or(&draft.seen);
             draft
                 .found()
                 .is_some_and(|user| user.works(rules.now) && !is_other_user(user, agreement))

@@ -1,6 +1,7 @@
 //! Several accounts of one customer, who has one subscription or one for each.
 
 use marzban_sync_core::account::{AccountId, Elsewhere, Subscription, SubscriptionId};
+use marzban_sync_core::agreement::{Agreement, Replaced};
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::plan::{EndDate, split};
 use marzban_sync_core::policy::{Answers, PanelBehind, Policy};
@@ -144,6 +145,30 @@ fn another_user_of_a_name_never_leads() {
         &customer,
         "2: ! OtherUser: the bot has 2025-09-25 00:00:00 UTC, the panel 2035-01-01 00:00:00 UTC, but this user was \
          created at another time: another user has the name now",
+    );
+}
+
+#[test]
+fn a_held_user_made_anew_beside_another_account_reopens_at_once() {
+    let ended = subscription("expired", day(30));
+    let held = Observation::Found(PanelUser {
+        created_at: Some(day(-1)),
+        ..user("on_hold", None)
+    });
+    let mut customer = customer(Some(&ended), [held, found("disabled", day(0))]);
+    let account = &mut customer[0].account;
+    account.agreement = Agreement {
+        end: None,
+        replaced: Some(Replaced {
+            status: "trial".to_owned(),
+            end: EndDate::At(day(30)),
+        }),
+        ..agreed(None)
+    };
+    check_customer(
+        &customer,
+        "2: status expired -> trial is_active true -> false [Disabled, Reactivated] ! EndsDisagree: the bot has \
+         2025-10-15 12:00:00 UTC, the panel 2025-09-15 12:00:00 UTC: nothing was agreed before, so the later end stands",
     );
 }
 
