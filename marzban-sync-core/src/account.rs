@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::Agreement;
+use crate::agreement::{Agreement, Replaced};
 use crate::plan::EndDate;
 
 macro_rules! id {
@@ -114,6 +114,9 @@ pub struct Elsewhere {
     pub is_active: bool,
     /// The ends that the library wrote into the subscription from those panels.
     pub written_ends: Vec<EndDate>,
+    /// The statuses that the library replaced by `expired` because of those panels, or that it owes the subscription
+    /// since one of them extended it.
+    pub replaced: Vec<Replaced>,
 }
 
 /// An account of another customer that names the same panel user.

@@ -33,6 +33,10 @@ pub struct Agreement {
     /// Whether the library wrote [`end`](Self::end) into the row.
     #[serde(skip_serializing_if = "is_false")]
     pub is_ours: bool,
+    /// The last end that the library wrote into the row from this user, whatever has become of it: no other account of the
+    /// customer is extended to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_end: Option<EndDate>,
     /// The latest finite end that either side ever had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_end: Option<DateTime<Utc>>,

@@ -290,6 +290,7 @@ impl<'a> Merge<'a> {
 
     fn row_gets(&self, reason: Reason) -> Merged {
         let mut agreement = self.agreement_on_panel();
+        agreement.written_end = Some(self.panel);
         if reason == Reason::Extended {
             agreement.is_ours = true;
             agreement.previous_end = Some(self.row);

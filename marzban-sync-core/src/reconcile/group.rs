@@ -105,8 +105,7 @@ impl<'a> Group<'_, 'a, '_> {
     /// Whether the library wrote the row's end from another account.
     fn is_written_elsewhere(&self, place: usize, row: EndDate) -> bool {
         self.members().enumerate().any(|(other, draft)| {
-            let agreement = &draft.account.agreement;
-            let here = other != place && agreement.is_ours && agreement.end == Some(row);
+            let here = other != place && draft.account.agreement.written_end == Some(row);
             here || draft.account.elsewhere.written_ends.contains(&row)
         })
     }
@@ -235,12 +234,17 @@ impl<'a> Group<'_, 'a, '_> {
     fn settle_expired(&mut self, carrier: usize, subscription: &Subscription, end: EndDate, moved: bool) {
         let rules = self.rules;
         let (before, now) = (subscription.end(), EndDate::At(rules.now));
-        let replaced = self
+        let here = self
             .members()
             .filter_map(|draft| Some((draft.account.id, draft.account.agreement.replaced.as_ref()?)))
             .filter(|(_, replaced)| replaced.end == before)
             .min_by_key(|(id, _)| *id)
-            .map(|(_, replaced)| replaced.clone());
+            .map(|(_, replaced)| replaced);
+        let elsewhere = self
+            .members()
+            .flat_map(|draft| &draft.account.elsewhere.replaced)
+            .find(|replaced| replaced.end == before);
+        let replaced = here.or(elsewhere).cloned();
         if self.member(carrier).is_none_or(|draft| draft.is_shared_user()) {
             return;
         }

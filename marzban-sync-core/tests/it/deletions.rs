@@ -208,6 +208,7 @@ fn a_customer_who_is_active_in_another_panel_keeps_the_user() {
                 accounts: 1,
                 is_active,
                 written_ends: Vec::new(),
+                replaced: Vec::new(),
             },
             ..ended()
         };

@@ -211,11 +211,10 @@ impl<'a> View<'a> {
             }
             elsewhere.accounts += 1;
             elsewhere.is_active |= login.is_active == Some(true);
-            let written = self
-                .remembered(login)
-                .filter(|(_, agreement)| agreement.is_ours)
-                .and_then(|(_, agreement)| agreement.end);
-            elsewhere.written_ends.extend(written);
+            if let Some((_, agreement)) = self.remembered(login) {
+                elsewhere.written_ends.extend(agreement.written_end);
+                elsewhere.replaced.extend(agreement.replaced);
+            }
         }
         elsewhere
     }

@@ -409,7 +409,7 @@ macro_rules! store_conformance {
             a_call_sees_the_accounts_of_its_panel_alone
             accounts_elsewhere_are_counted_by_panel
             what_a_customer_has_elsewhere_is_said
-            ends_that_were_written_from_elsewhere_are_said
+            what_was_written_from_elsewhere_is_said
             an_account_that_moved_to_another_panel_is_a_conflict
             any_name_survives
             times_survive_to_the_microsecond

@@ -28,7 +28,8 @@ bites! {
     accounts_of_another_panel_are_seen: IgnoresPanels breaks a_call_sees_the_accounts_of_its_panel_alone;
     a_write_to_a_moved_account_is_seen: IgnoresMoves breaks an_account_that_moved_to_another_panel_is_a_conflict;
     a_forgotten_other_panel_is_seen: ForgetsOtherPanels breaks what_a_customer_has_elsewhere_is_said;
-    a_forgotten_end_from_elsewhere_is_seen: ForgetsWrittenEnds breaks ends_that_were_written_from_elsewhere_are_said;
+    a_forgotten_end_from_elsewhere_is_seen: ForgetsWrittenEnds breaks what_was_written_from_elsewhere_is_said;
+    a_forgotten_status_from_elsewhere_is_seen: ForgetsReplacedStatuses breaks what_was_written_from_elsewhere_is_said;
     this_panel_counted_elsewhere_is_seen: CountsThisPanelToo breaks accounts_elsewhere_are_counted_by_panel;
     a_forgotten_sharer_is_seen: ForgetsSharers breaks accounts_of_others_that_name_the_user_are_sharers;
     a_stranger_taken_for_a_sharer_is_seen: SharesAnything breaks sharers_are_of_one_panel_and_one_spelling;

@@ -544,6 +544,7 @@ fn a_panel_user_is_never_extended_to_what_was_not_paid_for_it_alone() {
             accounts: 1,
             is_active: false,
             written_ends: vec![EndDate::At(day(30))],
+            replaced: Vec::new(),
         };
     });
     for account in [unlimited, ended, not_agreed, other, shared, from_elsewhere] {

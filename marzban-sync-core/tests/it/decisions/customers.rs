@@ -288,7 +288,7 @@ fn an_end_that_was_written_from_one_account_is_never_given_to_another() {
             .find_map(|decision| decision.push)
     };
     assert!(push(&customer).is_some(), "the bot wrote it");
-    customer[0].account.agreement.is_ours = true;
+    customer[0].account.agreement.written_end = Some(EndDate::At(day(3_650)));
     assert_eq!(push(&customer), None);
 }
 
@@ -384,6 +384,7 @@ fn also_elsewhere(mut customer: Vec<Observed>, is_active: bool, written_ends: &[
             accounts: 1,
             is_active,
             written_ends: written_ends.to_vec(),
+            replaced: Vec::new(),
         };
     }
     customer
@@ -438,6 +439,33 @@ fn a_user_active_in_another_panel_is_extended_and_reactivated_all_the_same() {
         ),
         "1: status expired -> active end_date 2025-09-10 00:00:00 UTC -> 2025-09-30 00:00:00 UTC [Extended, Reactivated]",
     );
+}
+
+#[test]
+fn an_extension_that_another_panel_brought_reopens_what_the_library_ended() {
+    let renewed = at("2025-09-30 00:00:00");
+    let ended = |end: &str| {
+        let mut customer = customer(
+            Some(&subscription("expired", renewed)),
+            [found("active", at("2025-09-30 00:00:00"))],
+        );
+        customer[0].account.agreement = agreed(renewed);
+        customer[0].account.elsewhere = Elsewhere {
+            accounts: 1,
+            replaced: vec![Replaced {
+                status: "trial".to_owned(),
+                end: EndDate::At(at(end)),
+            }],
+            ..Elsewhere::default()
+        };
+        customer
+    };
+    check_customer(
+        &ended("2025-09-30 00:00:00"),
+        "1: status expired -> trial [Reactivated]",
+    );
+    // The row is not as the library left it: ending it is the bot's own word.
+    check_customer(&ended("2025-09-29 00:00:00"), "");
 }
 
 // A subscription for each account.

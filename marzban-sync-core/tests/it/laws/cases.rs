@@ -221,6 +221,13 @@ fn end() -> impl Strategy<Value = EndDate> {
     proptest::option::weighted(0.9, expire()).prop_map(EndDate::from)
 }
 
+fn replaced() -> impl Strategy<Value = Replaced> {
+    (select(vec!["trial", "ACTIVE"]), end()).prop_map(|(status, end)| Replaced {
+        status: status.to_owned(),
+        end,
+    })
+}
+
 /// Anything that runs may have left, whatever the bot and the panel have done since.
 pub(super) fn agreement() -> impl Strategy<Value = Agreement> {
     let ends = (
@@ -228,24 +235,23 @@ pub(super) fn agreement() -> impl Strategy<Value = Agreement> {
         proptest::option::weighted(0.4, end()),
         proptest::option::of(moment()),
         proptest::option::weighted(0.3, (end(), end())),
+        proptest::option::weighted(0.3, end()),
     );
-    let replaced = proptest::option::weighted(0.3, (select(vec!["trial", "ACTIVE"]), end()));
+    let replaced = proptest::option::weighted(0.3, replaced());
     let since = (proptest::option::of(moment()), proptest::option::of(moment()));
     let flags = (any::<bool>(), proptest::bool::weighted(0.1), any::<bool>());
     (ends, created_at(), replaced, since, flags).prop_map(
-        |((end, previous_end, latest_end, open), created_at, replaced, since, flags)| {
+        |((end, previous_end, latest_end, open, written_end), created_at, replaced, since, flags)| {
             let (is_ours, on_hold, is_missing) = flags;
             Agreement {
                 end: end.filter(|_| !on_hold),
                 previous_end,
                 is_ours: is_ours && !on_hold,
+                written_end,
                 latest_end,
                 created_at,
                 on_hold,
-                replaced: replaced.map(|(status, end)| Replaced {
-                    status: status.to_owned(),
-                    end,
-                }),
+                replaced,
                 over_since: since.0,
                 own_write_at: since.1,
                 open: open
@@ -304,14 +310,20 @@ pub(super) fn customer_of(
         proptest::option::weighted(0.9, subscription(10)),
         proptest::collection::vec(subscription(11), 0..=1),
     );
-    let elsewhere = (proptest::bool::weighted(0.15), any::<bool>(), end());
+    let elsewhere = (
+        proptest::bool::weighted(0.15),
+        any::<bool>(),
+        end(),
+        proptest::option::of(replaced()),
+    );
     let is_each_its_own = proptest::bool::weighted(0.25);
     (accounts, subscriptions, elsewhere, is_each_its_own, any::<bool>()).prop_map(
-        |(accounts, (own, others), (is_elsewhere, is_active, written), is_each_its_own, agrees)| {
+        |(accounts, (own, others), (is_elsewhere, is_active, written, replaced), is_each_its_own, agrees)| {
             let elsewhere = Elsewhere {
                 accounts: u64::from(is_elsewhere),
                 is_active: is_elsewhere && is_active,
                 written_ends: if is_elsewhere { vec![written] } else { Vec::new() },
+                replaced: replaced.filter(|_| is_elsewhere).into_iter().collect(),
             };
             let ids: Vec<i64> = (1..).take(accounts.len()).collect();
             // With `subscription_id` each account names a subscription of its own, else all share the governing one.

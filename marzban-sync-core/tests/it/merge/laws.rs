@@ -78,8 +78,12 @@ proptest! {
     #[test]
     fn the_row_gets_the_panels_end_or_none(world in a_world(), say in a_say(), policy in a_policy()) {
         let merged = world.merged_by(policy, say);
-        let Some((end, reason)) = merged.row else { return Ok(()) };
+        let Some((end, reason)) = merged.row else {
+            prop_assert_eq!(merged.agreement.written_end, world.agreement.written_end);
+            return Ok(());
+        };
         prop_assert_eq!(end, world.panel());
+        prop_assert_eq!(merged.agreement.written_end, Some(end));
         prop_assert_eq!(merged.agreement.end, Some(end));
         prop_assert_eq!(merged.conflict, None);
         match reason {

@@ -12,6 +12,7 @@ fn full() -> Agreement {
         end: Some(EndDate::At(days(10))),
         previous_end: Some(EndDate::Never),
         is_ours: true,
+        written_end: Some(EndDate::At(days(9))),
         latest_end: Some(days(400)),
         created_at: Some(days(-500) + chrono::TimeDelta::microseconds(7)),
         on_hold: true,

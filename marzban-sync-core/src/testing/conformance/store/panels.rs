@@ -2,7 +2,7 @@
 
 use super::{Bot, Fixture, account, account_in, days, ids, now};
 use crate::account::{Account, AccountId, UserId};
-use crate::agreement::Agreement;
+use crate::agreement::{Agreement, Replaced};
 use crate::plan::{Change, EndDate};
 use crate::store::{DEFAULT_PANEL, Store, Trail};
 
@@ -111,15 +111,21 @@ pub async fn what_a_customer_has_elsewhere_is_said(fixture: &dyn Fixture) {
     }
 }
 
-/// An account says which ends the library wrote into its subscription from other panels.
-pub async fn ends_that_were_written_from_elsewhere_are_said(fixture: &dyn Fixture) {
+/// An account says which ends the library wrote into its subscription from other panels, and which statuses it replaced
+/// because of them.
+pub async fn what_was_written_from_elsewhere_is_said(fixture: &dyn Fixture) {
     fixture.insert(&in_two_panels()).await;
     let store = fixture.store();
     let end = EndDate::At(days(10));
-    for (revision, is_ours, expected) in [(0, true, vec![end]), (1, false, vec![])] {
+    let replaced = Replaced {
+        status: "trial".to_owned(),
+        end,
+    };
+    for (revision, expected, replaced) in [(0, vec![end], vec![replaced]), (1, vec![], vec![])] {
         let agreement = Agreement {
             end: Some(end),
-            is_ours,
+            written_end: expected.first().copied(),
+            replaced: replaced.first().cloned(),
             ..Agreement::default()
         };
         let trail = Trail {
@@ -130,14 +136,10 @@ pub async fn ends_that_were_written_from_elsewhere_are_said(fixture: &dyn Fixtur
         recorded.expect("what is remembered is recorded");
         for account in of_panel(&*store, DEFAULT_PANEL).await {
             assert_eq!(account.elsewhere.written_ends, expected, "{account:?}");
+            assert_eq!(account.elsewhere.replaced, replaced, "{account:?}");
         }
-        assert_eq!(
-            account_in(&*store, "de", AccountId(2))
-                .await
-                .elsewhere
-                .written_ends,
-            []
-        );
+        let own = account_in(&*store, "de", AccountId(2)).await.elsewhere;
+        assert_eq!((own.written_ends, own.replaced), (vec![], vec![]));
     }
 }
 

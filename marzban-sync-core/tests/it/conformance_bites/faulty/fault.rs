@@ -12,6 +12,7 @@ pub(in super::super) enum Fault {
     ForgetsOtherPanels,
     /// Says nothing of the ends that were written from other panels.
     ForgetsWrittenEnds,
+    ForgetsReplacedStatuses,
     /// Counts the accounts of this panel among those of the others.
     CountsThisPanelToo,
     /// Says nothing of other customers who name a user.

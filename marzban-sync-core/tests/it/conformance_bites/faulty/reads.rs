@@ -98,6 +98,7 @@ impl Faulty {
         match self.fault {
             Fault::ForgetsOtherPanels => account.elsewhere = Elsewhere::default(),
             Fault::ForgetsWrittenEnds => account.elsewhere.written_ends.clear(),
+            Fault::ForgetsReplacedStatuses => account.elsewhere.replaced.clear(),
             Fault::ForgetsSharers => account.sharers = [].into(),
             Fault::SharesAnything => account.sharers = self.anybody_like(account).into(),
             Fault::ForgetsAgreements => (account.revision, account.agreement) = (0, Agreement::default()),

@@ -10,7 +10,6 @@ use marzban_sync_core::store::MemorySubscription;
 
 use super::{Run, SLACK, brakes::governing, row_end};
 use crate::histories::panel::User;
-use crate::histories::steps::Kind;
 use crate::histories::world::{FOREVER, Mark, World, end};
 
 impl World {
@@ -56,8 +55,7 @@ impl World {
             // A user that was put on hold again says nothing about the end.
             let is_held = user.status == PanelStatus::OnHold && !marks.is_empty();
             let is_paid = owed > now + SLACK && panel_end > now + SLACK;
-            if is_paid && !is_held && user.works(now) && !is_open && is_expired && !self.is_known_gap(promise)
-            {
+            if is_paid && !is_held && user.works(now) && !is_open && is_expired {
                 self.judge_doubt(
                     &marks,
                     is_named,
@@ -104,16 +102,6 @@ impl World {
             let logins = truth.promises[promise].logins.iter();
             logins.map(|login| truth.logins[*login].name.clone()).collect()
         })
-    }
-
-    /// What the code does not keep yet, and the judge overlooks until it does: an extension that one panel brought while
-    /// its own user did not work is not known to the other panel, whose user works.
-    fn is_known_gap(&self, promise: usize) -> bool {
-        let is_abroad = self.truth(|truth| truth.promises[promise].kind == Kind::Abroad);
-        if is_abroad {
-            self.count("known gap: a renewal of two panels");
-        }
-        is_abroad
     }
 
     /// Both sides were seen as they are; where they agree, nothing of the past leaves a doubt any more.

@@ -153,7 +153,7 @@ impl World {
                 .rev()
                 .find(|(end, _)| is_to(end))
                 .map(|(_, at)| *at);
-            if at.is_none() && !self.may_copy(promise) {
+            if at.is_none() {
                 self.accuse("7, a user is extended to what the bot wrote", || {
                     format!(
                         "{name} to {to}, the bot wrote {written:?}; {:?}",
@@ -167,18 +167,5 @@ impl World {
                 });
             }
         }
-    }
-
-    /// The same for an end that the library wrote from another account and no longer knows to be its own, once something
-    /// has befallen the customer: a hold, a new user, a stale save, a refund.
-    fn may_copy(&self, promise: usize) -> bool {
-        let may_copy = self.truth(|truth| {
-            let promise = &truth.promises[promise];
-            promise.logins.len() > 1 && !promise.marks.is_empty()
-        });
-        if may_copy {
-            self.count("known gap: an end copied between accounts");
-        }
-        may_copy
     }
 }
