@@ -47,6 +47,7 @@ fn observed(number: i64) -> Observed {
         used_traffic: if in_line { number } else { number + 1 },
         online_at: Some(NOW),
         created_at: Some(NOW),
+        spelling: None,
     };
     Observed {
         account,

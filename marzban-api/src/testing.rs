@@ -208,6 +208,7 @@ impl fmt::Debug for FakePanel {
 ///     .environment_admin("root", "pass-w0rd")
 ///     .admin(FakeAdmin::new("seller", "pass"))
 ///     .users([FakeUser::new("alice").owner(Some("seller"))])
+///     .ignore_case()
 ///     .system(FakeSystem::default())
 ///     .token_lifetime(Some(Duration::from_secs(600)))
 ///     .webhook("http://127.0.0.1:9/hook")
@@ -229,6 +230,7 @@ pub struct FakePanelBuilder {
     system: FakeSystem,
     token_lifetime: Option<Duration>,
     webhooks: Webhooks,
+    ignores_case: bool,
 }
 
 impl Default for FakePanelBuilder {
@@ -243,6 +245,7 @@ impl Default for FakePanelBuilder {
             system: FakeSystem::default(),
             token_lifetime: Some(Duration::from_hours(24)),
             webhooks: Webhooks::default(),
+            ignores_case: false,
         }
     }
 }
@@ -331,6 +334,16 @@ impl FakePanelBuilder {
         self
     }
 
+    /// Finds a user whatever the case of its name, as a panel on MySQL does; on SQLite names that differ in
+    /// case are two users.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn ignore_case(mut self) -> Self {
+        self.ignores_case = true;
+        self
+    }
+
     /// Starts the panel on the current Tokio runtime.
     ///
     /// See [`FakePanelBuilder`] for an example.
@@ -350,6 +363,7 @@ impl FakePanelBuilder {
         world.origin = format!("http://{address}");
         world.system = self.system;
         world.webhooks = self.webhooks;
+        world.ignores_case = self.ignores_case;
         for user in self.users {
             world.insert(user);
         }

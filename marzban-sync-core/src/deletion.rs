@@ -63,6 +63,8 @@ pub enum KeptBecause {
     PanelEnd,
     /// Another user has the name now.
     OtherUser,
+    /// The panel spells the name in another case, or another row does and the panel does not tell the two apart.
+    OtherSpelling,
     /// Its name is exempt.
     Exempt,
     /// A safety limit withheld the deletion.
@@ -83,6 +85,7 @@ impl KeptBecause {
             Self::InUse => "in_use",
             Self::PanelEnd => "panel_end",
             Self::OtherUser => "other_user",
+            Self::OtherSpelling => "other_spelling",
             Self::Exempt => "exempt",
             Self::Withheld => "withheld",
         }
@@ -172,6 +175,9 @@ pub(crate) fn is_own_write(account: &Account, updated_at: DateTime<Utc>) -> bool
 fn kept_by_panel(account: &Account, user: &PanelUser, cutoff: DateTime<Utc>) -> Option<KeptBecause> {
     if is_other_user(user, &account.agreement) {
         return Some(KeptBecause::OtherUser);
+    }
+    if user.spelling.is_some() {
+        return Some(KeptBecause::OtherSpelling);
     }
     match user.status {
         PanelStatus::Active | PanelStatus::OnHold | PanelStatus::Unknown(_) => {

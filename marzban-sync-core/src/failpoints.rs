@@ -36,6 +36,7 @@ failpoints![
     cleanup.past_runs,
     cleanup.page,
     cleanup.page_others,
+    cleanup.page_names,
     cleanup.read_again,
     cleanup.rehearse,
     cleanup.record,

@@ -35,6 +35,8 @@ pub struct PanelUser {
     pub online_at: Option<DateTime<Utc>>,
     /// When the user was made: the only mark that tells it from a later user of the same name.
     pub created_at: Option<DateTime<Utc>>,
+    /// How the panel spells the name, where that differs in case from the name that was asked for.
+    pub spelling: Option<String>,
 }
 
 /// The status that the panel gives a user.

@@ -28,7 +28,8 @@ pub trait Panel: Send + Sync {
     /// Asks for up to [`MAX_NAMES`] users at once; the answer has one observation for each name, in the same order.
     ///
     /// A name that the answer lacks is [`Observation::Absent`], never [`Observation::Missing`]: an absence in a list
-    /// is no proof. Names are matched to the letter, case included.
+    /// is no proof. A user whose name differs only in case is the one asked for if it is the only such one, and says so by
+    /// its [`spelling`](crate::observation::PanelUser::spelling).
     ///
     /// # Errors
     /// When the question as a whole was not answered; a single user that cannot be read is

@@ -108,6 +108,7 @@ pub struct Push {
 ///     used_traffic: 0,
 ///     online_at: None,
 ///     created_at: None,
+///     spelling: None,
 /// });
 /// let observed = [Observed { account, observation }];
 /// let decisions = reconcile(&observed, Facet::Subscriptions, Policy::default(), &Answers::default(), now);

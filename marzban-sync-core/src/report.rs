@@ -276,6 +276,9 @@ pub enum ProblemReason {
     SharedUser,
     /// Another user has the name in the panel now.
     OtherUser,
+    /// The panel spells the user's name in another case, and its database does not tell the two apart; the account is
+    /// brought in line all the same.
+    OtherSpelling,
 }
 
 impl ProblemReason {
@@ -298,6 +301,7 @@ impl ProblemReason {
             Self::ImplausibleEnd => "implausible_end",
             Self::SharedUser => "shared_user",
             Self::OtherUser => "other_user",
+            Self::OtherSpelling => "other_spelling",
         }
     }
 }

@@ -39,6 +39,7 @@ impl Panel for Gatekeeper {
             used_traffic: 500,
             online_at: None,
             created_at: None,
+            spelling: None,
         };
         Ok(vec![Observation::Found(user); names.len()])
     }

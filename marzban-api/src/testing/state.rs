@@ -1,5 +1,6 @@
 //! Everything that the fake panel remembers, without a thought of HTTP.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
@@ -206,6 +207,8 @@ impl PanelState {
 pub(super) struct World {
     pub(super) users: BTreeMap<u64, FakeUser>,
     by_name: HashMap<String, u64>,
+    /// Whether names that differ only in case are one.
+    pub(super) ignores_case: bool,
     next_id: u64,
     pub(super) admins: Vec<FakeAdmin>,
     pub(super) system: FakeSystem,
@@ -248,6 +251,7 @@ impl World {
             legacy_tokens: HashMap::new(),
             users: BTreeMap::new(),
             by_name: HashMap::new(),
+            ignores_case: false,
             next_id: 1,
             admins,
             system: FakeSystem::default(),
@@ -282,8 +286,17 @@ impl World {
         self.seed
     }
 
+    /// How the database compares a name.
+    fn key<'n>(&self, username: &'n str) -> Cow<'n, str> {
+        if self.ignores_case {
+            Cow::Owned(username.to_lowercase())
+        } else {
+            Cow::Borrowed(username)
+        }
+    }
+
     pub(super) fn id_of(&self, username: &str) -> Option<u64> {
-        self.by_name.get(username).copied()
+        self.by_name.get(&*self.key(username)).copied()
     }
 
     pub(super) fn user(&self, username: &str) -> Option<&FakeUser> {
@@ -309,12 +322,13 @@ impl World {
         }
         let id = self.id_of(&user.username).unwrap_or(self.next_id);
         self.next_id = self.next_id.max(id + 1);
-        self.by_name.insert(user.username.clone(), id);
+        self.by_name.insert(self.key(&user.username).into_owned(), id);
         self.users.insert(id, user);
     }
 
     pub(super) fn remove(&mut self, username: &str) -> Option<FakeUser> {
-        let id = self.by_name.remove(username)?;
+        let key = self.key(username).into_owned();
+        let id = self.by_name.remove(&key)?;
         self.users.remove(&id)
     }
 

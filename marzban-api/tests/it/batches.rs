@@ -56,20 +56,45 @@ async fn every_name_is_found_unreadable_or_absent() {
         {"username":"broken","status":"active","used_traffic":-1},
         {"username":"double","status":"active","used_traffic":1},
         {"username":"double","status":"active","used_traffic":2},
-        {"username":"casey","status":"active","used_traffic":1},
-        {"username":"stranger","status":"active","used_traffic":1}],"total":6}"#;
+        {"username":"stranger","status":"active","used_traffic":1}],"total":5}"#;
     let wire = Wire::script([json(200, answer)]).await;
-    let asked = ["alice", "broken", "double", "Casey", "missing"];
+    let asked = ["alice", "broken", "double", "missing"];
     let result = wire.client().users().by_names(&asked).await.unwrap();
     assert_eq!(
         names_of(&result),
-        (vec!["alice"], vec!["broken", "double"], vec!["Casey", "missing"])
+        (vec!["alice"], vec!["broken", "double"], vec!["missing"])
     );
     assert!(
         result.unreadable["double"]
             .to_string()
             .contains("the answer has this user twice")
     );
+}
+
+#[tokio::test]
+async fn a_user_that_differs_in_case_is_the_only_such_one_that_was_asked_for() {
+    for (asked, found, absent) in [
+        (&["Casey"][..], vec![("Casey", "casey")], vec![]),
+        (&["Casey", "casey"], vec![("casey", "casey")], vec!["Casey"]),
+        (&["Casey", "CASEY"], vec![], vec!["CASEY", "Casey"]),
+        (&["Casey_"], vec![], vec!["Casey_"]),
+    ] {
+        let answer = r#"{"users":[{"username":"casey","status":"active","used_traffic":1}],"total":1}"#;
+        let wire = Wire::script([json(200, answer)]).await;
+        let result = wire.client().users().by_names(asked).await.unwrap();
+        let spelled = result
+            .found
+            .iter()
+            .map(|(name, user)| (name.as_str(), user.username.as_str()));
+        assert_eq!(spelled.collect::<Vec<_>>(), found, "{asked:?}");
+        assert_eq!(result.absent.iter().collect::<Vec<_>>(), absent, "{asked:?}");
+    }
+    let twice = r#"{"users":[
+        {"username":"casey","status":"active","used_traffic":1},
+        {"username":"CASEY","status":"active","used_traffic":1}],"total":2}"#;
+    let wire = Wire::script([json(200, twice)]).await;
+    let result = wire.client().users().by_names(&["Casey"]).await.unwrap();
+    assert_eq!(names_of(&result), (vec![], vec!["Casey"], vec![]));
 }
 
 #[tokio::test]

@@ -18,8 +18,10 @@ use crate::safety::Withheld;
 
 mod doubts;
 mod remove;
+mod spellings;
 
 use doubts::blocked_by_syncs;
+use spellings::Spellings;
 
 /// Customers per page of candidates.
 const PAGE_USERS: u32 = 5_000;
@@ -76,6 +78,8 @@ struct Cleanup {
     is_known_panel: bool,
     /// Why nothing may be deleted at all.
     blocked: Option<Withheld>,
+    /// The names that differ only in case, once somebody is to be deleted.
+    spellings: Option<Spellings>,
     deletions: Vec<Deletion>,
 }
 
@@ -91,6 +95,7 @@ impl Cleanup {
             whole_budget: 0,
             is_known_panel: false,
             blocked: None,
+            spellings: None,
             deletions: Vec::new(),
         }
     }
@@ -236,7 +241,11 @@ impl Cleanup {
             }
             // What a second look has shown of one account counts for the others.
             let others = seen.as_deref().unwrap_or(customer);
-            match judge(observed, others, self.cutoff, now) {
+            let mut verdict = judge(observed, others, self.cutoff, now);
+            if verdict == Verdict::Delete && self.has_another_spelling(session, account).await? {
+                verdict = Verdict::Keep(KeptBecause::OtherSpelling);
+            }
+            match verdict {
                 Verdict::Delete | Verdict::AlreadyGone if is_disabled_already(session, observed) => {}
                 Verdict::Delete | Verdict::AlreadyGone => {
                     if let Some(withheld) = self.withheld() {

@@ -162,8 +162,7 @@ fn failed(attempt: &str, error: Error) -> PanelError {
 }
 
 fn observe(name: &str, user: &UserState) -> Observation {
-    // A database that ignores case may answer with another spelling, which may be another user.
-    if user.username != name {
+    if !user.username.eq_ignore_ascii_case(name) {
         return Observation::Unreadable("the panel answered with a user of another name".to_owned());
     }
     let Ok(used_traffic) = i64::try_from(user.used_traffic) else {
@@ -175,6 +174,8 @@ fn observe(name: &str, user: &UserState) -> Observation {
         used_traffic,
         online_at: user.online_at.map(to_microsecond),
         created_at: user.created_at.map(to_microsecond),
+        // A database that ignores case answers with a spelling of its own.
+        spelling: (user.username != name).then(|| user.username.clone()),
     })
 }
 

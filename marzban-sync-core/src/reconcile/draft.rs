@@ -89,6 +89,10 @@ impl<'a> Draft<'a> {
             Observation::Found(user) => {
                 self.mirror_user(user, rules);
                 self.remember(user, rules);
+                if let Some(spelling) = &user.spelling {
+                    let detail = format!("the panel spells it {spelling:?}: write it so in the bot's row");
+                    self.problem = Some((ProblemReason::OtherSpelling, Some(detail)));
+                }
                 if let PanelStatus::Unknown(status) = &user.status {
                     self.problem = Some((ProblemReason::UnknownStatus, Some(status.clone())));
                 }

@@ -342,6 +342,7 @@ fn push(
     };
     let is_due = rules.policy.panel_behind == PanelBehind::Extend
         && can_be_extended
+        && user.spelling.is_none()
         && agreement.end == Some(EndDate::At(from))
         && rules.now - open.since >= rules.policy.extend_after;
     is_due.then_some(Push {

@@ -275,6 +275,16 @@ fn a_user_whose_end_cannot_be_one_is_kept_unless_the_row_has_it_too() {
 }
 
 #[test]
+fn a_user_that_the_panel_spells_in_another_case_is_kept() {
+    let spelled = Observation::Found(PanelUser {
+        spelling: Some("ANNA".to_owned()),
+        ..user("expired", day(-30))
+    });
+    check_account(ended(), spelled.clone(), &Keep(OtherSpelling));
+    check_again(&found("expired", day(-30)), &spelled, &Keep(OtherSpelling));
+}
+
+#[test]
 fn a_user_that_was_created_at_another_moment_than_agreed_is_kept() {
     let made = |seconds| {
         Observation::Found(PanelUser {

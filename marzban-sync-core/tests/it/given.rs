@@ -85,6 +85,7 @@ pub(crate) fn user(status: &str, expire: impl Into<Option<DateTime<Utc>>>) -> Pa
         used_traffic: 100,
         online_at: None,
         created_at: Some(created()),
+        spelling: None,
     }
 }
 

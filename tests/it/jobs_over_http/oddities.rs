@@ -1,12 +1,13 @@
 //! What a bot's own tables and names may hold that nobody thought of.
 
-use marzban_api::testing::{FakeStatus, FakeUser};
+use marzban_api::testing::{FakePanel, FakeStatus, FakeUser};
+use marzban_sync_core::deletion::KeptBecause;
 use marzban_sync_core::report::{Problem, ProblemReason};
 use marzban_sync_core::{
     cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };
 
-use crate::bot::{Bot, epoch};
+use crate::bot::{Bot, at, epoch, now};
 
 fn reasons(problems: &[Problem]) -> Vec<(&str, ProblemReason)> {
     problems
@@ -82,6 +83,83 @@ async fn names_that_make_another_path_are_unreadable_and_stop_no_other() {
     );
 }
 
+/// A bot whose panel's database ignores case and spells the user `anna`.
+async fn bot_of_anna(user: FakeUser) -> Option<Bot> {
+    let panel = FakePanel::builder().now(now()).ignore_case();
+    let bot = Bot {
+        panel: panel.start().await.unwrap(),
+        ..Bot::new().await?
+    };
+    bot.panel.insert_user(user);
+    Some(bot)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_whose_name_differs_only_in_case_is_synced_and_reported() {
+    let end = "2025-10-31 00:00:00";
+    let anna = FakeUser::new("anna").used_traffic(70).expire(epoch(end));
+    let Some(bot) = bot_of_anna(anna).await else {
+        return;
+    };
+    bot.add(1, "Anna", "active", "2025-09-30 00:00:00", true).await;
+
+    for row in ["2025-10-31 00:00:00 70", "2025-10-31 00:00:00 70"] {
+        let report = sync_subscriptions_from_marzban(&bot.context().await)
+            .await
+            .unwrap();
+        assert_eq!(
+            reasons(&report.run.problems),
+            [("Anna", ProblemReason::OtherSpelling)]
+        );
+        let detail = report.run.problems[0].detail.clone();
+        assert_eq!(
+            detail.as_deref(),
+            Some("the panel spells it \"anna\": write it so in the bot's row")
+        );
+        let sql = "SELECT end_date || ' ' || traffic_used FROM subscriptions, vpn_configs";
+        assert_eq!(bot.text(sql).await, row);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_deleted_whose_panel_user_another_row_names_in_another_case() {
+    let over = "2025-08-01 00:00:00";
+    let anna = FakeUser::new("anna")
+        .created_at(at("2025-01-01 00:00:00"))
+        .expire(epoch(over))
+        .status(FakeStatus::Expired);
+    let Some(bot) = bot_of_anna(anna).await else {
+        return;
+    };
+    // Paid in the bot alone: the panel user is all that this customer has.
+    bot.add(1, "Anna", "active", "2025-10-31 00:00:00", true).await;
+    bot.add(2, "anna", "expired", over, false).await;
+    bot.has_synced().await;
+
+    let report = cleanup_expired_marzban_users(&bot.context().await).await.unwrap();
+
+    assert_eq!((report.cleaned, report.skipped), (0, 1));
+    assert_eq!(report.skipped_because[&KeptBecause::OtherSpelling], 1);
+    assert!(bot.panel.user("anna").is_some());
+
+    // A panel that tells the two names apart has two users.
+    let apart = Bot {
+        panel: FakePanel::start().await,
+        ..bot
+    };
+    apart.panel.set_now(now());
+    for name in ["anna", "Anna"] {
+        let user = FakeUser::new(name).created_at(at("2025-01-01 00:00:00"));
+        let user = user.expire(epoch(over)).status(FakeStatus::Expired);
+        apart.panel.insert_user(user);
+    }
+    let report = cleanup_expired_marzban_users(&apart.context().await)
+        .await
+        .unwrap();
+    assert_eq!((report.cleaned, report.skipped), (1, 0));
+    assert!(apart.panel.user("anna").is_none() && apart.panel.user("Anna").is_some());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn updated_at_with_a_time_zone_holds_the_moment_of_the_run() {
     let Some(bot) = Bot::new().await else { return };
@@ -106,6 +184,6 @@ async fn updated_at_with_a_time_zone_holds_the_moment_of_the_run() {
         "SELECT updated_at AT TIME ZONE 'UTC' FROM vpn_configs WHERE id = 2",
     ] {
         let updated_at: chrono::NaiveDateTime = bot.client.query_one(sql, &[]).await.unwrap().get(0);
-        assert_eq!(updated_at.and_utc(), crate::bot::now(), "{sql}");
+        assert_eq!(updated_at.and_utc(), now(), "{sql}");
     }
 }

@@ -128,6 +128,7 @@ pub(crate) fn reason(name: &str) -> String {
         "implausible_end" => "the panel's end cannot be one",
         "shared_user" => "several customers have the panel user",
         "other_user" => "another user has the name now",
+        "other_spelling" => "the panel spells the name in another case",
         other => other,
     };
     words.to_owned()

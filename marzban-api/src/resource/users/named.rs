@@ -19,7 +19,8 @@ use crate::model::{UnreadableUser, User};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NamedUsers<T = User> {
-    /// The users that the panel showed, by the names that it showed.
+    /// The users that the panel showed, by the names that were asked for. `username` is as the panel spells it: a
+    /// database that does not tell upper from lower case answers with its own spelling.
     pub found: BTreeMap<String, T>,
     /// The names about which nothing can be said: the panel fails to show the user, shows it twice, or shows what this
     /// crate cannot read.
@@ -39,8 +40,10 @@ impl<T> Default for NamedUsers<T> {
 }
 
 impl<T> NamedUsers<T> {
-    /// Assigns each of the `asked` names by the `answer` to them. Users that were not asked for are passed over: some
-    /// databases behind the panel do not tell upper from lower case.
+    /// Assigns each of the `asked` names by the `answer` to them. Users that were not asked for are passed over.
+    ///
+    /// A user whose name differs only in case is the one asked for, if it is the only such one and nobody asked for its
+    /// own spelling: some databases behind the panel do not tell upper from lower case.
     ///
     /// `error` makes an error about this answer.
     pub(super) fn assign(
@@ -62,10 +65,12 @@ impl<T> NamedUsers<T> {
                 nameless = entry.err().map(|user| user.error);
                 continue;
             };
-            let Some(is_answered) = asked.get_mut(name) else {
+            let Some(name) = asked_as(&asked, name) else {
                 continue;
             };
-            let name = name.to_owned();
+            let Some(is_answered) = asked.get_mut(&name) else {
+                continue;
+            };
             if std::mem::replace(is_answered, true) {
                 self.found.remove(&name);
                 self.unreadable
@@ -86,4 +91,14 @@ impl<T> NamedUsers<T> {
             None => self.absent.extend(open),
         }
     }
+}
+
+/// The name that this answer is to: the same, or the only one that differs in nothing but case.
+fn asked_as(asked: &BTreeMap<String, bool>, name: &str) -> Option<String> {
+    if asked.contains_key(name) {
+        return Some(name.to_owned());
+    }
+    let mut alike = asked.keys().filter(|asked| asked.eq_ignore_ascii_case(name));
+    let first = alike.next()?;
+    alike.next().is_none().then(|| first.clone())
 }

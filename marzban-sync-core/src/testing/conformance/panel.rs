@@ -184,6 +184,7 @@ fn working() -> PanelUser {
         used_traffic: 0,
         online_at: None,
         created_at: None,
+        spelling: None,
     }
 }
 

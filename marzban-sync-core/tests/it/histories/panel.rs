@@ -136,6 +136,7 @@ impl User {
             used_traffic: self.used_traffic,
             online_at: self.online_at,
             created_at: Some(self.created_at),
+            spelling: None,
         }
     }
 

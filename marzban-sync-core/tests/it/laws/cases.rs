@@ -199,6 +199,7 @@ pub(super) fn panel_user() -> impl Strategy<Value = Observation> {
                 used_traffic,
                 online_at,
                 created_at,
+                spelling: None,
             })
         },
     )
@@ -454,6 +455,7 @@ pub(super) fn working_user() -> impl Strategy<Value = Observation> {
             used_traffic: 0,
             online_at: None,
             created_at: Some(created()),
+            spelling: None,
         })
     })
 }

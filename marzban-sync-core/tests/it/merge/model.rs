@@ -340,6 +340,7 @@ pub(super) fn a_world() -> impl Strategy<Value = World> {
                     used_traffic: 0,
                     online_at: None,
                     created_at: Some(created()),
+                    spelling: None,
                 };
                 World {
                     last_connected_at,
