@@ -63,6 +63,14 @@ pub(super) fn problem_of(
     (reason, Some(detail))
 }
 
+/// The bot itself ended a subscription whose end is ahead.
+pub(super) fn ended_early_detail(end: EndDate) -> String {
+    format!(
+        "the bot has ended the subscription before its own end, {end}, and the user still works: open it in the bot, or \
+         disable the user"
+    )
+}
+
 /// How many other rows name the panel user, and whether it works although all of them are over.
 pub(super) fn shared_detail(account: &Account, user: &PanelUser, now: DateTime<Utc>) -> String {
     let others = account.sharers.len();

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::details::{problem_of, shared_detail};
+use super::details::{ended_early_detail, problem_of, shared_detail};
 use super::draft::Draft;
 use super::{Push, Rules};
 use crate::account::{Subscription, SubscriptionId, SubscriptionStatus};
@@ -120,10 +120,13 @@ impl<'a> Group<'_, 'a, '_> {
         let Some(user) = draft.found() else { return };
         let is_first_sight = draft.account.agreement.end.is_none() && !draft.account.agreement.on_hold;
         if draft.is_shared_user() {
-            draft.problem = Some((
-                ProblemReason::SharedUser,
-                Some(shared_detail(draft.account, user, rules.now)),
-            ));
+            let mut detail = shared_detail(draft.account, user, rules.now);
+            if let Some(doubt @ (Conflict::OtherUser | Conflict::ImplausibleEnd)) = merged.conflict
+                && let (_, Some(doubt)) = problem_of(doubt, subscription, user, rules.now)
+            {
+                detail = format!("{detail}; {doubt}");
+            }
+            draft.problem = Some((ProblemReason::SharedUser, Some(detail)));
         }
         if !leads && !speaks_beside_a_leader(&merged, user) {
             return;
@@ -148,8 +151,9 @@ impl<'a> Group<'_, 'a, '_> {
         if draft.is_shared_user() {
             let may_extend =
                 subscription.status.is_open() && matches!(merged.row, Some((_, Reason::Extended)));
-            if !may_extend {
-                merged.row = None;
+            if merged.row.is_some() && !may_extend {
+                (merged.row, merged.is_in_step) = (None, false);
+                merged.agreement = draft.seen.clone();
             }
             merged.agreement = merged.agreement.without_end();
         } else if let Some(conflict) = merged.conflict
@@ -252,16 +256,29 @@ impl<'a> Group<'_, 'a, '_> {
         if moved || replaced.is_none() {
             self.forget_replaced();
         }
-        if !had_passed && replaced.is_none() {
-            return;
-        }
         // Any account of the subscription will do: the one that leads may be disabled.
-        let works = self.members().any(|draft| {
+        let works = |draft: &Draft<'_>| {
             let agreement = draft.merged.as_ref().unwrap_or(&draft.seen);
             draft
                 .found()
                 .is_some_and(|user| user.works(rules.now) && !is_other_user(user, agreement))
-        });
+        };
+        let working = self
+            .members()
+            .enumerate()
+            .filter(|(_, draft)| works(draft))
+            .min_by_key(|(_, draft)| draft.account.id)
+            .map(|(place, _)| place);
+        let works = working.is_some();
+        if !had_passed && replaced.is_none() {
+            if let Some(draft) = working.and_then(|place| self.member(place))
+                && end > now
+                && draft.problem.is_none()
+            {
+                draft.problem = Some((ProblemReason::PanelAhead, Some(ended_early_detail(end))));
+            }
+            return;
+        }
         let Some(draft) = self.member(carrier) else { return };
         let status = replaced.map_or_else(
             || subscription.spell(&SubscriptionStatus::Active),

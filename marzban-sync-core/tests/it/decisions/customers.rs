@@ -465,7 +465,11 @@ fn an_extension_that_another_panel_brought_reopens_what_the_library_ended() {
         "1: status expired -> trial [Reactivated]",
     );
     // The row is not as the library left it: ending it is the bot's own word.
-    check_customer(&ended("2025-09-29 00:00:00"), "");
+    check_customer(
+        &ended("2025-09-29 00:00:00"),
+        "1: ! PanelAhead: the bot has ended the subscription before its own end, 2025-09-30 00:00:00 UTC, and the user \
+         still works: open it in the bot, or disable the user",
+    );
 }
 
 // A subscription for each account.

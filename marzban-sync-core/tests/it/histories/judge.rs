@@ -139,11 +139,13 @@ impl Run {
     fn doubts(&self, name: &str) -> bool {
         let run = self.report().and_then(Report::run);
         let is_doubted = |problem: &Problem| {
+            let doubts_shared = |detail: &String| detail.contains("another user has the name");
             problem.name == name
-                && matches!(
-                    problem.reason,
-                    ProblemReason::OtherUser | ProblemReason::ImplausibleEnd
-                )
+                && match problem.reason {
+                    ProblemReason::OtherUser | ProblemReason::ImplausibleEnd => true,
+                    ProblemReason::SharedUser => problem.detail.as_ref().is_some_and(doubts_shared),
+                    _ => false,
+                }
         };
         run.is_some_and(|run| run.problems.iter().any(is_doubted))
     }

@@ -40,11 +40,7 @@ impl World {
             let is_open = rows.iter().any(|row| row.status.is_open());
             let config = run.after.configs.iter().find(|config| config.id == id);
             let governing = config.and_then(|config| governing(&run.after, config, now));
-            // That the bot ended what has not ended is its own word.
-            let is_expired = governing.is_some_and(|row| {
-                row.status == SubscriptionStatus::Expired
-                    && !(marks.contains(&Mark::BotSlipped) && row_end(&row) > now)
-            });
+            let is_expired = governing.is_some_and(|row| row.status == SubscriptionStatus::Expired);
             let panel_end = if user.status == PanelStatus::OnHold {
                 FOREVER
             } else {
