@@ -148,13 +148,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Remembers when the user was created and the latest end that either side had, of every user that is found.
+    /// Remembers when the user was created and the latest end that either side had, of every user that is found; of another
+    /// user of the name the rows' ends alone.
     fn remember(&mut self, user: &PanelUser, rules: &Rules<'_>) {
         self.seen.is_missing = false;
         if user.status == PanelStatus::OnHold {
             self.seen = self.merge(user, rules).agreement;
         }
         if is_other_user(user, &self.seen) {
+            self.seen.latest_end = self.row_ends().chain(self.seen.latest_end).max();
             return;
         }
         self.seen.created_at = self.seen.created_at.or(user.created_at);
@@ -170,14 +172,17 @@ impl<'a> Draft<'a> {
         let panel_end = user
             .expire
             .filter(|_| is_plausible(user, self.last_connected_at()));
+        latest.into_iter().chain(panel_end).chain(self.row_ends()).max()
+    }
+
+    /// The finite ends of the rows that name the user.
+    fn row_ends(&self) -> impl Iterator<Item = DateTime<Utc>> {
         let sharers = self.account.sharers.iter();
-        let row_ends = self
-            .account
+        self.account
             .subscription
             .iter()
             .chain(sharers.flat_map(|sharer| sharer.subscriptions.iter()))
-            .filter_map(|subscription| subscription.end().as_column());
-        latest.into_iter().chain(panel_end).chain(row_ends).max()
+            .filter_map(|subscription| subscription.end().as_column())
     }
 
     /// The last connection that the row has once the facts are mirrored, which comes first: the decision must not depend

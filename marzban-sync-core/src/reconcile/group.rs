@@ -263,19 +263,10 @@ impl<'a> Group<'_, 'a, '_> {
                 .found()
                 .is_some_and(|user| user.works(rules.now) && !is_other_user(user, agreement))
         };
-        let working = self
-            .members()
-            .enumerate()
-            .filter(|(_, draft)| works(draft))
-            .min_by_key(|(_, draft)| draft.account.id)
-            .map(|(place, _)| place);
-        let works = working.is_some();
+        let works = self.members().any(works);
         if !had_passed && replaced.is_none() {
-            if let Some(draft) = working.and_then(|place| self.member(place))
-                && end > now
-                && draft.problem.is_none()
-            {
-                draft.problem = Some((ProblemReason::PanelAhead, Some(ended_early_detail(end))));
+            if end > now {
+                self.note_ended_early(end);
             }
             return;
         }
@@ -290,6 +281,23 @@ impl<'a> Group<'_, 'a, '_> {
             draft.replaced = Some(None);
         } else if moved {
             draft.replaced = Some(Some(Replaced { status, end }));
+        }
+    }
+
+    /// The bot itself ended a subscription before its end, `end`: a user that works all the same is a problem, unless it
+    /// has another one.
+    fn note_ended_early(&mut self, end: EndDate) {
+        let now = self.rules.now;
+        let working = self
+            .members()
+            .enumerate()
+            .filter(|(_, draft)| draft.found().is_some_and(|user| user.works(now)))
+            .min_by_key(|(_, draft)| draft.account.id)
+            .map(|(place, _)| place);
+        if let Some(draft) = working.and_then(|place| self.member(place))
+            && draft.problem.is_none()
+        {
+            draft.problem = Some((ProblemReason::PanelAhead, Some(ended_early_detail(end))));
         }
     }
 

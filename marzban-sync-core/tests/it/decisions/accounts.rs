@@ -1,6 +1,6 @@
 //! The subscription and the access of one account.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, Elsewhere};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::observation::{Observation, PanelUser};
@@ -442,12 +442,58 @@ fn a_panel_that_is_trusted_makes_its_end_the_latest() {
     }
 }
 
+/// A user of the name that was created yesterday.
+fn another(expire: impl Into<Option<DateTime<Utc>>>) -> Observation {
+    Observation::Found(PanelUser {
+        created_at: Some(day(-1)),
+        ..user("active", expire)
+    })
+}
+
+#[test]
+fn a_paid_end_is_remembered_beside_another_user_of_the_name_too() {
+    // Paid in the bot alone, right after the panel user was made anew; a stale save then takes the payment back.
+    let account = Account {
+        agreement: agreed(day(5)),
+        ..subscribed("active", day(95))
+    };
+    let agreement = remembered(account, another(day(5)), &Answers::default());
+    assert_eq!(
+        (agreement.latest_end, agreement.created_at),
+        (Some(day(95)), Some(created()))
+    );
+}
+
+#[test]
+fn a_subscription_that_the_bot_ended_early_is_reported_beside_any_user_that_works() {
+    for (says, reason) in [
+        (found("active", day(5)), "PanelAhead"),
+        (found("active", None), "PanelAhead"),
+        (found("on_hold", None), "PanelAhead"),
+        (another(None), "PanelAhead"),
+        (another(day(300)), "OtherUser"),
+    ] {
+        let account = Account {
+            agreement: agreed(day(5)),
+            ..subscribed("expired", day(5))
+        };
+        let observed = [Observed {
+            account,
+            observation: says.clone(),
+        }];
+        let (policy, answers) = (Policy::default(), Answers::default());
+        let decisions = reconcile(&observed, Subscriptions, policy, &answers, now());
+        let problem = decisions[0]
+            .problem
+            .as_ref()
+            .map(|(reason, _)| format!("{reason:?}"));
+        assert_eq!(problem.as_deref(), Some(reason), "{says:?}");
+    }
+}
+
 #[test]
 fn of_another_user_of_the_name_nothing_is_remembered() {
-    let other = Observation::Found(PanelUser {
-        created_at: Some(day(-1)),
-        ..user("active", day(300))
-    });
+    let other = another(day(300));
     let account = Account {
         agreement: Agreement {
             latest_end: Some(day(5)),

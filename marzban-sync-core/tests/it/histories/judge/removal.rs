@@ -153,7 +153,16 @@ impl World {
                 .rev()
                 .find(|(end, _)| is_to(end))
                 .map(|(_, at)| *at);
-            if at.is_none() {
+            // An end that this very user once had was the panel's own word.
+            let was_its_own = self.truth(|truth| {
+                let logins = truth.logins.iter().enumerate();
+                let mut own = logins.filter(|(_, login)| login.panel == panel && login.name == name);
+                own.any(|(login, _)| {
+                    let seen = truth.promises[promise].seen.get(&login);
+                    seen.is_some_and(|ends| ends.iter().any(is_to))
+                })
+            });
+            if at.is_none() && !was_its_own {
                 self.accuse("7, a user is extended to what the bot wrote", || {
                     format!(
                         "{name} to {to}, the bot wrote {written:?}; {:?}",
