@@ -90,7 +90,7 @@ step 'Lints'
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 
 step 'Each feature by itself'
-for features in '' failpoints jobs marzban memory schedule sqlite postgres test-util; do
+for features in "" failpoints jobs marzban memory metrics schedule scheduler sqlite postgres test-util; do
   cargo clippy --locked --quiet -p marzban-sync-core --no-default-features --features "$features" -- -D warnings
 done
 

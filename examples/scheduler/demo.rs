@@ -1,16 +1,17 @@
 //! The demo: the same loops, with fake panels, a temporary database, and a clock that hurries.
 
 mod agreement;
-pub(crate) mod clock;
-pub(crate) mod screen;
+mod clock;
+mod screen;
 mod script;
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 use marzban_sync_core::Context;
-use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_core::clock::{Clock as _, SystemClock};
 use marzban_sync_core::error::chain;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::schedule::Schedule;
@@ -20,12 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Arguments;
 use crate::demo::clock::DemoClock;
-use crate::demo::screen::Screen;
+use crate::demo::screen::{Notes, Screen, Tally};
 use crate::demo::world::World;
-use crate::health::Standings;
-use crate::panel_loop::Surroundings;
-use crate::program::{self, LastRuns};
-use crate::time::Time;
+use crate::program;
 
 /// Runs the demo to its end: after its days, or when it is asked to stop.
 pub(crate) async fn run(
@@ -48,30 +46,38 @@ pub(crate) async fn run(
     world.assign_panels().map_err(failed)?;
 
     let participants = world::PANELS.into_iter().chain([world::NAME]).map(str::to_owned);
-    let time = Time::Demo(DemoClock::new(start, arguments.speed, participants));
+    let clock = DemoClock::new(start, arguments.speed, participants);
     let screen = Screen::new();
+    let tally = Tally::default();
     let mut contexts = Vec::new();
+    let mut notes = BTreeMap::new();
     for panel in world::PANELS {
         let client = world.client(panel).map_err(failed)?;
-        let context = Context::builder(MarzbanPanel::new(client), store.clone());
-        contexts.push((panel.to_owned(), context));
+        let context = Context::builder(MarzbanPanel::new(client), store.clone())
+            .panel_name(panel)
+            .observer(notes.entry(panel).or_insert_with(Notes::default).clone());
+        contexts.push(context.build());
     }
-    let standings = Standings::new(&world::PANELS.map(str::to_owned), &schedules, start);
-    let surroundings = Surroundings {
-        time: time.clone(),
-        standings: standings.clone(),
-        jitter: Duration::ZERO,
-        until,
-        stop: stop.clone(),
-        screen: Some(screen),
+    let counted = tally.clone();
+    let jobs = program::scheduler_of(schedules, contexts)
+        .timer(clock.clone())
+        .jitter(Duration::ZERO)
+        .on_finished(move |run| {
+            counted.count(run);
+            if let Some(notes) = notes.get(run.panel_name.as_str()) {
+                screen.ended(run, notes);
+            }
+        });
+    let jobs = match until {
+        Some(until) => jobs.until(until),
+        None => jobs,
     };
-    let nothing_ran = LastRuns::new();
     tokio::select! {
         // The world ends before its bot does, and is then waited with.
-        () = async { world.run(&time, until, screen).await; std::future::pending().await } => {}
-        ended = program::keep_in_step(arguments, &schedules, contexts, &nothing_ran, &surroundings) => ended?,
+        () = async { world.run(&clock, until, screen).await; std::future::pending().await } => {}
+        ended = program::serve_and_run(arguments, jobs, stop) => ended?,
     }
-    screen.summary(&standings);
+    screen.summary(&tally);
     let Some(end) = until.filter(|_| !stop.is_cancelled()) else {
         return Ok(());
     };

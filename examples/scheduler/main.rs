@@ -1,9 +1,9 @@
 //! One bot process that keeps its database in step with its panels, on schedule: see it with
 //! `cargo run --example scheduler -- --demo`.
 //!
-//! Each panel has a loop of its own (`panel_loop`), which runs what the core's `Agenda` says is due: late runs coalesce
-//! and a job does not overlap itself. A run is supervised, so an outage, a panic or a database that hangs ends that
-//! run and nothing else. `/health`, `/live` and `/metrics` are served over HTTP (`server`, `health`).
+//! The core's `Scheduler` does the work: late runs coalesce, a job does not overlap itself, and an outage, a panic or a
+//! database that hangs ends that run and nothing else. The program adds arguments, logs, and `/health`, `/live` and
+//! `/metrics` over HTTP (`server`).
 //!
 //! Several such processes may share a database: the lock of a run sees to it that one of them does the work. For queues
 //! and many machines there is `examples/worker`.
@@ -12,12 +12,9 @@
 
 mod arguments;
 mod demo;
-mod health;
 mod logging;
-mod panel_loop;
 mod program;
 mod server;
-mod time;
 
 use std::process::ExitCode;
 

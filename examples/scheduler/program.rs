@@ -1,33 +1,24 @@
 //! The process from its arguments to its exit code.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use clap::Parser;
 use marzban_sync_core::Context;
-use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::chain;
-use marzban_sync_core::history::last_ended;
-use marzban_sync_core::jobs::ContextBuilder;
 use marzban_sync_core::panel::MarzbanPanel;
-use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
+use marzban_sync_core::scheduler::Scheduler;
 use marzban_sync_core::store::Store;
 use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
 use marzban_sync_examples::policies::{Policies, policies_from_environment};
 use marzban_sync_examples::signals;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{self, Arguments};
 use crate::demo;
-use crate::health::Standings;
 use crate::logging;
-use crate::panel_loop::{self, PanelLoop, Surroundings};
 use crate::server::{self, App};
-use crate::time::Time;
 
 /// The process: its arguments, what it says in one line when it cannot go on, and its exit code.
 pub(crate) fn main() -> ExitCode {
@@ -83,30 +74,20 @@ async fn run(arguments: &Arguments, stop: &CancellationToken) -> Result<(), Fail
     let policies = policies_from_environment().map_err(Failure::Configuration)?;
     let schedules = policies.limit(schedules);
     logging::install(arguments.log, filter);
-    let (contexts, last_runs) = contexts(&database, &panels, adapters, &policies, arguments.migrate).await?;
-    let time = Time::Host;
-    let names: Vec<String> = contexts.iter().map(|(name, _)| name.clone()).collect();
-    let surroundings = Surroundings {
-        standings: Standings::new(&names, &schedules, time.now()),
-        time,
-        jitter: arguments.jitter(),
-        until: None,
-        stop: stop.clone(),
-        screen: None,
-    };
-    keep_in_step(arguments, &schedules, contexts, &last_runs, &surroundings).await
+    let contexts = contexts(&database, &panels, adapters, &policies, arguments.migrate).await?;
+    let jobs = scheduler_of(schedules, contexts).jitter(arguments.jitter());
+    serve_and_run(arguments, jobs, stop).await
 }
 
-/// What each panel's loop needs, and when the jobs last ran.
+/// What each panel's jobs need.
 async fn contexts(
     database: &Database,
     panels: &[PanelName],
     adapters: Vec<MarzbanPanel>,
     policies: &Policies,
     migrate: bool,
-) -> Result<(Vec<(String, ContextBuilder)>, LastRuns), Failure> {
+) -> Result<Vec<Context>, Failure> {
     let mut contexts = Vec::new();
-    let mut last_runs = LastRuns::new();
     for (panel, adapter) in panels.iter().zip(adapters) {
         // A pool for each panel: the runs of one that hangs would hold the connections that another's need.
         let connected = database.connect().await?;
@@ -118,31 +99,33 @@ async fn contexts(
             .verify_schema()
             .await
             .map_err(|error| Failure::Run(format!("{}; --migrate adds what is missing", chain(&error))))?;
-        if contexts.is_empty() {
-            let read = last_ended(&*store).await;
-            last_runs = read.map_err(|error| Failure::Run(chain(&error)))?;
-        }
         let context = policies.set_up(Context::builder(adapter, store));
-        contexts.push((panel.as_str().to_owned(), context));
+        contexts.push(context.panel_name(panel.as_str()).build());
     }
-    Ok((contexts, last_runs))
+    Ok(contexts)
 }
 
-/// When the jobs of each panel last ran.
-pub(crate) type LastRuns = BTreeMap<(String, Job), DateTime<Utc>>;
+/// The scheduler of these panels, of which there is at least one.
+pub(crate) fn scheduler_of(schedules: Vec<Schedule>, contexts: Vec<Context>) -> Scheduler {
+    let mut contexts = contexts.into_iter();
+    #[expect(clippy::expect_used, reason = "without --panel there is the default one")]
+    let first = Scheduler::new(contexts.next().expect("a panel"));
+    let with_panels = contexts.fold(first, Scheduler::panel);
+    schedules.into_iter().fold(with_panels, Scheduler::schedule)
+}
 
-/// Serves and runs the loops of all panels, until they are asked to stop or have come to their end.
-pub(crate) async fn keep_in_step(
+/// Serves, and runs the jobs until they are asked to stop or have come to their end.
+pub(crate) async fn serve_and_run(
     arguments: &Arguments,
-    schedules: &[Schedule],
-    contexts: Vec<(String, ContextBuilder)>,
-    last_runs: &LastRuns,
-    surroundings: &Surroundings,
+    scheduler: Scheduler,
+    stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let metrics = server::install_recorder().map_err(|error| Failure::Run(chain(&error)))?;
+    let scheduler = scheduler
+        .run_now(arguments.run_now)
+        .stop_within(arguments.stop_within());
     let app = App {
-        standings: surroundings.standings.clone(),
-        time: surroundings.time.clone(),
+        health: scheduler.health(),
         metrics,
     };
     let (address, server) = server::serve(arguments.listen, app)
@@ -150,41 +133,7 @@ pub(crate) async fn keep_in_step(
         .map_err(|error| Failure::Run(format!("--listen {}: {error}", arguments.listen)))?;
     tracing::info!(%address, "listening");
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-
-    let now = surroundings.time.now();
-    let mut loops = JoinSet::new();
-    for (panel, context) in contexts {
-        let last_run = |job| last_runs.get(&(panel.clone(), job)).copied();
-        let agenda = panel_loop::agenda(schedules.to_vec(), now, arguments.run_now, last_run);
-        loops.spawn(PanelLoop::new(panel, context, agenda, surroundings.clone()).run());
-    }
-    let stopped = async {
-        surroundings.stop.cancelled().await;
-        tracing::info!("stopping: runs finish their batch");
-        tokio::time::sleep(arguments.stop_within()).await;
-    };
-    let ended = tokio::select! {
-        all = finish(&mut loops) => all,
-        () = stopped => Err(Failure::Run(format!(
-            "the runs did not stop within {} seconds and were dropped",
-            arguments.stop_within().as_secs()
-        ))),
-    };
+    let ended = scheduler.run(stop.cancelled()).await;
     server.abort();
-    ended
-}
-
-async fn finish(loops: &mut JoinSet<()>) -> Result<(), Failure> {
-    let mut ended = Ok(());
-    while let Some(joined) = loops.join_next().await {
-        // The others go on, and /health says that this one does not.
-        if let Err(error) = joined {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the loop of a panel ended"
-            );
-            ended = Err(Failure::Run(format!("the loop of a panel ended: {error}")));
-        }
-    }
-    ended
+    ended.map_err(|error| Failure::Run(chain(&error)))
 }

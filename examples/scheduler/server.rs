@@ -9,14 +9,11 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use marzban_sync_core::clock::Clock;
-use marzban_sync_examples::run_metrics::{self, REQUEST_DURATION, RUN_DURATION};
+use marzban_sync_core::scheduler::SchedulerHealth;
+use marzban_sync_core::scheduler::metrics::{self, REQUEST_DURATION, RUN_DURATION};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-
-use crate::health::{Standings, Verdict};
-use crate::time::Time;
 
 /// How often the recorder tidies up what was recorded since the last scrape.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -30,14 +27,13 @@ pub(crate) fn install_recorder() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Full(REQUEST_DURATION.to_owned()), &REQUEST_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(RUN_DURATION.to_owned()), &RUN_BUCKETS)?
         .install_recorder()?;
-    run_metrics::describe();
+    metrics::describe();
     Ok(handle)
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct App {
-    pub(crate) standings: Standings,
-    pub(crate) time: Time,
+    pub(crate) health: SchedulerHealth,
     pub(crate) metrics: PrometheusHandle,
 }
 
@@ -71,8 +67,8 @@ pub(crate) async fn serve(
 }
 
 async fn health(State(app): State<App>) -> impl IntoResponse {
-    let health = app.standings.health(app.time.now());
-    let status = if health.healthy {
+    let health = app.health.now();
+    let status = if health.is_healthy {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -88,9 +84,7 @@ async fn health(State(app): State<App>) -> impl IntoResponse {
 }
 
 async fn exposition(State(app): State<App>) -> impl IntoResponse {
-    for job in app.standings.health(app.time.now()).jobs {
-        run_metrics::record_health(&job.panel, job.job, job.verdict == Verdict::Healthy);
-    }
+    metrics::record_health(&app.health.now());
     let format = "text/plain; version=0.0.4; charset=utf-8";
     ([(CONTENT_TYPE, format)], app.metrics.render())
 }

@@ -4,9 +4,6 @@
 
 mod arguments;
 mod demo;
-mod health;
 mod logging;
-mod panel_loop;
 mod program;
 mod server;
-mod time;

@@ -22,6 +22,8 @@ pub mod report;
 pub mod safety;
 #[cfg(feature = "schedule")]
 pub mod schedule;
+#[cfg(feature = "scheduler")]
+pub mod scheduler;
 pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;

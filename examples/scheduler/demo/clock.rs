@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::clock::Clock;
+use marzban_sync_core::scheduler::Timer;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -76,7 +78,7 @@ impl DemoClock {
     }
 
     /// Waits until the clock is there.
-    pub(crate) async fn sleep_until(&self, time: DateTime<Utc>) {
+    pub(crate) async fn wait_until(&self, time: DateTime<Utc>) {
         let mut limits = self.inner.limits.subscribe();
         loop {
             let (now, is_blocked) = {
@@ -101,6 +103,20 @@ impl DemoClock {
 impl Clock for DemoClock {
     fn now(&self) -> DateTime<Utc> {
         self.inner.now(&self.inner.limits.borrow())
+    }
+}
+
+#[async_trait]
+impl Timer for DemoClock {
+    async fn sleep_until(&self, moment: DateTime<Utc>) {
+        self.wait_until(moment).await;
+    }
+
+    fn note_idle(&self, panel_name: &str, until: Option<DateTime<Utc>>) {
+        match until {
+            Some(until) => self.allow_until(panel_name, until),
+            None => self.leave(panel_name),
+        }
     }
 }
 
@@ -137,12 +153,12 @@ mod tests {
         let clock = clock();
         clock.allow_until("bot", at(15));
         clock.allow_until("world", at(20));
-        clock.sleep_until(at(15)).await;
+        clock.wait_until(at(15)).await;
         assert_eq!(clock.now(), at(15));
-        clock.sleep_until(at(14)).await;
+        clock.wait_until(at(14)).await;
         let sleeper = tokio::spawn({
             let clock = clock.clone();
-            async move { clock.sleep_until(at(16)).await }
+            async move { clock.wait_until(at(16)).await }
         });
         sleep(Duration::from_mins(1)).await;
         assert!(!sleeper.is_finished());

@@ -1,19 +1,19 @@
 //! What a person sees of the demo: one line for each thing that is worth one.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Timelike, Utc};
 use clap::builder::styling::{AnsiColor, Style};
 use marzban_sync_core::event::{Event, Observer};
 use marzban_sync_core::plan::{Change, EndDate, Reason};
 use marzban_sync_core::report::{Job, Report};
+use marzban_sync_core::scheduler::{FinishedRun, RunEnd};
 use marzban_sync_examples::environment;
-use marzban_sync_examples::supervision::Ended;
 
 use super::agreement::Agreement;
-use crate::health::Standings;
 
 const HAPPENED: Style = AnsiColor::Cyan.on_default();
 const GIVEN: Style = AnsiColor::Green.on_default();
@@ -23,7 +23,7 @@ const RUN: Style = Style::new().bold();
 
 /// Lines on stdout, in colour on a terminal unless `NO_COLOR` is set.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Screen {
+pub(super) struct Screen {
     is_coloured: bool,
 }
 
@@ -41,13 +41,18 @@ impl Screen {
     }
 
     /// A run ended, of which these notes were taken.
-    pub(crate) fn ended(self, panel: &str, job: Job, began: DateTime<Utc>, ended: &Ended, notes: &Notes) {
-        let notes = notes.take();
-        if ended.outcome.is_failure() {
-            let why = ended.error.as_deref().map(first_cause).unwrap_or_default();
-            let words = format_args!("{job} failed ({}): {why}", ended.outcome);
+    pub(super) fn ended(self, run: &FinishedRun, notes: &Notes) {
+        let (panel, job, began) = (&run.panel_name, run.job, run.started_at);
+        // The statistics run beside the others, and leave no notes.
+        let notes = match job {
+            Job::GetMarzbanSystemStats => Vec::new(),
+            _ => notes.take(),
+        };
+        if run.end.is_failure() {
+            let why = run.error.as_deref().map(first_cause).unwrap_or_default();
+            let words = format_args!("{job} failed ({}): {why}", run.end);
             self.line(began, panel, FAILED, words);
-        } else if let Some(report) = &ended.report
+        } else if let Some(report) = &run.report
             && (!notes.is_empty() || is_worth_a_line(report, began))
         {
             self.line(began, panel, RUN, format_args!("{job}: {}", figures(report)));
@@ -58,14 +63,10 @@ impl Screen {
     }
 
     /// How often each job ran, at the end.
-    pub(super) fn summary(self, standings: &Standings) {
-        for ((panel, job), standing) in standings.snapshot() {
-            let runs: u64 = standing.runs.values().sum();
-            let outcomes: Vec<String> = standing
-                .runs
-                .iter()
-                .map(|(outcome, runs)| format!("{runs} {outcome}"))
-                .collect();
+    pub(super) fn summary(self, tally: &Tally) {
+        for ((panel, job), ends) in &*tally.lock() {
+            let runs: u64 = ends.values().sum();
+            let outcomes: Vec<String> = ends.iter().map(|(end, runs)| format!("{runs} {end}")).collect();
             self.print(
                 RUN,
                 format_args!("{panel:<8} {job}: {runs} runs: {}", outcomes.join(", ")),
@@ -108,9 +109,27 @@ impl Screen {
     }
 }
 
-/// What a run writes, in words; a clone is the same.
+/// How many runs of each job ended, and how; a clone is the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Notes(Arc<Mutex<Vec<(Style, String)>>>);
+pub(super) struct Tally(Arc<Mutex<Ends>>);
+
+type Ends = BTreeMap<(String, Job), BTreeMap<RunEnd, u64>>;
+
+impl Tally {
+    pub(super) fn count(&self, run: &FinishedRun) {
+        let mut ends = self.lock();
+        let of_job = ends.entry((run.panel_name.clone(), run.job)).or_default();
+        *of_job.entry(run.end).or_default() += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ends> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the runs of a panel write, in words; a clone is the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes(Arc<Mutex<Vec<(Style, String)>>>);
 
 impl Notes {
     fn take(&self) -> Vec<(Style, String)> {

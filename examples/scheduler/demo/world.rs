@@ -11,9 +11,9 @@ use marzban_api::{Client, Pacing, RetryPolicy, SecretString};
 use marzban_sync_examples::bot::{self, Bot};
 
 use super::agreement::Agreement;
+use super::clock::DemoClock;
 use super::screen::Screen;
 use super::script::{CUSTOMERS, SCRIPT};
-use crate::time::Time;
 
 /// The panels.
 pub(super) const PANELS: [&str; 2] = ["default", "de"];
@@ -97,16 +97,16 @@ impl World {
     }
 
     /// Lets things happen, step by step.
-    pub(super) async fn run(&self, time: &Time, until: Option<DateTime<Utc>>, screen: Screen) {
+    pub(super) async fn run(&self, clock: &DemoClock, until: Option<DateTime<Utc>>, screen: Screen) {
         let steps = std::iter::successors(Some(self.start + FIRST_STEP), |step| Some(*step + STEP));
         for step in steps.take_while(|step| until.is_none_or(|until| *step <= until)) {
-            time.allow_until(NAME, step);
-            time.sleep_towards(step).await;
+            clock.allow_until(NAME, step);
+            clock.wait_until(step).await;
             self.step(step, screen);
             // A clock that has much to make up for never sleeps, and the loops must be heard all the same.
             tokio::task::yield_now().await;
         }
-        time.leave(NAME);
+        clock.leave(NAME);
     }
 
     fn step(&self, now: DateTime<Utc>, screen: Screen) {

@@ -14,10 +14,10 @@ use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::{Job, Report, Stopped};
 use marzban_sync_core::schedule::Schedule;
+use marzban_sync_core::scheduler::panic_message;
 use marzban_sync_core::store::{Outcome, PostgresStore};
 use marzban_sync_core::{Context, jobs};
 use marzban_sync_examples::policies::Policies;
-use marzban_sync_examples::supervision;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -57,7 +57,7 @@ pub(crate) async fn guarded(
     match tokio::time::timeout(limit, run).await {
         Ok(Ok(ending)) => ending,
         Ok(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => failed(format!("it panicked: {}", supervision::words_of(&*panic))),
+            Ok(panic) => failed(format!("it panicked: {}", panic_message(&*panic))),
             Err(_) => Ending::Cancelled,
         },
         Err(_) => failed(format!(

@@ -63,6 +63,42 @@ impl Context {
         })
     }
 
+    /// The panel's name.
+    #[must_use]
+    pub fn panel_name(&self) -> &str {
+        &self.panel_name
+    }
+
+    #[cfg(feature = "scheduler")]
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    #[cfg(feature = "scheduler")]
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    #[cfg(feature = "scheduler")]
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
+        &self.cancellation
+    }
+
+    #[cfg(feature = "scheduler")]
+    pub(crate) fn with_deadline(self, deadline: TimeDelta) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// The same by the time of a scheduler, which may cancel its runs alone.
+    #[cfg(feature = "scheduler")]
+    pub(crate) fn on_schedule(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            cancellation: self.cancellation.child_token(),
+            ..self
+        }
+    }
+
     /// Why a run that began then must stop now, if it must.
     pub(super) fn stop(&self, started_at: DateTime<Utc>) -> Option<Stopped> {
         if self.cancellation.is_cancelled() {

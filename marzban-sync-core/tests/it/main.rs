@@ -23,6 +23,7 @@ mod jobs_failures;
 mod laws;
 mod merge;
 mod safety_limits;
+mod scheduler;
 mod schedules;
 mod scripted;
 mod store_sqlite;

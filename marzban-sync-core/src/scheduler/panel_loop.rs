@@ -1,56 +1,41 @@
-//! One panel's loop: it runs what is due, notes how it ended, and stops in order.
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use marzban_sync_core::clock::Clock;
-use marzban_sync_core::jobs::ContextBuilder;
-use marzban_sync_core::report::Job;
-use marzban_sync_core::schedule::{Agenda, Schedule, Tick};
-use marzban_sync_examples::run_metrics;
-use marzban_sync_examples::supervision::{self, Ended};
+use chrono::{DateTime, Utc};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::demo::screen::{Notes, Screen};
-use crate::health::Standings;
-use crate::time::Time;
+use super::supervision::{self, FinishedRun};
+use super::{OnFinished, SchedulerHealth, Timer};
+use crate::jobs::Context;
+use crate::report::Job;
+use crate::schedule::{Agenda, Schedule, Tick};
 
 /// How long a run may go on past its time limit before it is dropped: it heeds the limit between two requests only.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// What the loops of all panels share.
-#[derive(Clone, Debug)]
-pub(crate) struct Surroundings {
-    pub(crate) time: Time,
-    pub(crate) standings: Standings,
-    pub(crate) jitter: Duration,
-    /// After which tick to end; none goes on for ever.
-    pub(crate) until: Option<DateTime<Utc>>,
-    pub(crate) stop: CancellationToken,
-    /// Where a demo shows what happens.
-    pub(crate) screen: Option<Screen>,
+/// The loop of one panel: it runs what is due, notes how it ended, and stops in order.
+pub(super) struct PanelLoop {
+    /// Its cancellation is the loop's own, and ends its runs.
+    pub(super) context: Context,
+    pub(super) agenda: Agenda,
+    pub(super) timer: Arc<dyn Timer>,
+    pub(super) jitter: Duration,
+    /// After which tick to end.
+    pub(super) until: Option<DateTime<Utc>>,
+    pub(super) stop: CancellationToken,
+    pub(super) health: SchedulerHealth,
+    pub(super) on_finished: Option<OnFinished>,
+    /// A run is none when it was cancelled before it began.
+    pub(super) under_way: JoinSet<Option<FinishedRun>>,
+    pub(super) jobs: BTreeMap<Id, Job>,
 }
 
-/// When a run began, how it ended, and for a demo what it wrote; none if the process was to stop before it began.
-type Finished = Option<(DateTime<Utc>, Ended, Notes)>;
-
-/// The loop of one panel.
-#[derive(Debug)]
-pub(crate) struct PanelLoop {
-    panel: String,
-    context: ContextBuilder,
-    agenda: Agenda,
-    surroundings: Surroundings,
-    under_way: JoinSet<Finished>,
-    jobs: BTreeMap<Id, Job>,
-}
-
-/// What is due at first: a run missed while the process was down is made good, once; a job that never ran waits for
-/// its next tick, unless every job is to run now.
-pub(crate) fn agenda(
+/// Decides what is due at first: a run missed while the process was down is made good, once; a job that never ran waits
+/// for its next tick, unless every job is to run now.
+pub(super) fn agenda(
     schedules: Vec<Schedule>,
     now: DateTime<Utc>,
     run_now: bool,
@@ -63,49 +48,30 @@ pub(crate) fn agenda(
 }
 
 impl PanelLoop {
-    pub(crate) fn new(
-        panel: String,
-        context: ContextBuilder,
-        agenda: Agenda,
-        surroundings: Surroundings,
-    ) -> Self {
-        let context = context
-            .panel_name(panel.as_str())
-            .clock(surroundings.time.clone())
-            .cancellation(surroundings.stop.clone());
-        Self {
-            panel,
-            context,
-            agenda,
-            surroundings,
-            under_way: JoinSet::new(),
-            jobs: BTreeMap::new(),
-        }
-    }
-
     /// Runs what is due until it is asked to stop, and then waits for what is under way.
-    pub(crate) async fn run(mut self) {
-        let Surroundings {
-            time, until, stop, ..
-        } = self.surroundings.clone();
-        while !stop.is_cancelled() {
-            let now = time.now();
-            self.start_due(now);
+    pub(super) async fn run(mut self) {
+        let (stop, cancelled) = (self.stop.clone(), self.context.cancellation().clone());
+        let timer = Arc::clone(&self.timer);
+        while !stop.is_cancelled() && !cancelled.is_cancelled() {
+            let now = timer.now();
+            // What came due only after the last tick stays undone, however late it is by then.
+            self.start_due(self.until.map_or(now, |until| now.min(until)));
             let Some(next) = self.agenda.next(now) else { break };
-            if self.jobs.is_empty() && until.is_some_and(|until| next > until) {
+            if self.jobs.is_empty() && self.until.is_some_and(|until| next > until) {
                 break;
             }
-            // A demo's clock stands while a run is under way, lest a tick pass or the world change under it.
+            // A simulated clock stands while a run is under way, lest a tick pass or the world change under it.
             if self.jobs.is_empty() {
-                time.allow_until(&self.panel, next);
+                timer.note_idle(self.context.panel_name(), Some(next));
             }
             tokio::select! {
-                () = time.sleep_towards(next) => {}
+                () = timer.sleep_until(next) => {}
                 Some(ended) = self.under_way.join_next_with_id() => self.finish(ended),
-                () = stop.cancelled() => {}
+                () = stop.cancelled() => cancelled.cancel(),
+                () = cancelled.cancelled() => {}
             }
         }
-        time.leave(&self.panel);
+        timer.note_idle(self.context.panel_name(), None);
         while let Some(ended) = self.under_way.join_next_with_id().await {
             self.finish(ended);
         }
@@ -123,69 +89,48 @@ impl PanelLoop {
     }
 
     fn start(&mut self, Tick { at, job }: Tick) {
-        let Surroundings {
-            time,
-            jitter,
-            stop,
-            screen,
-            ..
-        } = self.surroundings.clone();
         let schedules = self.agenda.schedules();
-        let schedule = schedules.iter().find(|schedule| schedule.job() == job);
-        let limit = schedule.map_or(TimeDelta::zero(), Schedule::time_limit);
-        let notes = Notes::default();
-        let mut context = self.context.clone().deadline(limit);
-        if screen.is_some() {
-            context = context.observer(notes.clone());
-        }
-        let context = context.build();
+        let limit = schedules
+            .iter()
+            .find(|schedule| schedule.job() == job)
+            .map_or(chrono::TimeDelta::zero(), Schedule::time_limit);
+        let context = self.context.clone().with_deadline(limit);
         let patience = limit.to_std().unwrap_or(Duration::ZERO) + GRACE;
-        let span = tracing::info_span!("run", panel = self.panel, %job, tick = %at);
+        let wait = self.jitter.mul_f64(fastrand::f64());
+        let span = tracing::info_span!("run", panel = context.panel_name(), %job, tick = %at);
         let run = async move {
-            let wait = jitter.mul_f64(fastrand::f64());
             if !wait.is_zero() {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    () = stop.cancelled() => return None,
+                    () = context.cancellation().cancelled() => return None,
                 }
             }
-            let began = time.now();
-            Some((began, supervision::run(job, &context, patience).await, notes))
+            Some(supervision::run(job, &context, at, patience).await)
         };
         let handle = self.under_way.spawn(run.instrument(span));
         self.jobs.insert(handle.id(), job);
     }
 
-    fn finish(&mut self, ended: Result<(Id, Finished), JoinError>) {
+    fn finish(&mut self, ended: Result<(Id, Option<FinishedRun>), JoinError>) {
+        let panel = self.context.panel_name();
         let (id, finished) = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                tracing::error!(
-                    panel = self.panel,
-                    error = &error as &dyn std::error::Error,
-                    "a run was lost"
-                );
+                tracing::error!(panel, error = &error as &dyn std::error::Error, "a run was lost");
                 (error.id(), None)
             }
         };
         let Some(job) = self.jobs.remove(&id) else { return };
-        let Some((began, ended, notes)) = finished else {
-            return;
-        };
-        let Surroundings {
-            time,
-            standings,
-            screen,
-            ..
-        } = &self.surroundings;
-        standings.record(&self.panel, job, began, &ended);
-        run_metrics::record(&self.panel, job, &ended, time.now());
-        if let Some(screen) = screen {
-            screen.ended(&self.panel, job, began, &ended, &notes);
+        let Some(run) = finished else { return };
+        self.health.record(&run);
+        #[cfg(feature = "metrics")]
+        super::metrics::record(&run, self.timer.now());
+        if let Some(on_finished) = &self.on_finished {
+            on_finished(&run);
         }
-        let (panel, duration_ms) = (&self.panel, ended.duration.as_millis());
-        let (outcome, error) = (ended.outcome.as_str(), ended.error.as_deref());
-        if ended.outcome.is_failure() {
+        let (outcome, error) = (run.end.as_str(), run.error.as_deref());
+        let duration_ms = run.duration.as_millis();
+        if run.end.is_failure() {
             tracing::warn!(panel, %job, outcome, error, duration_ms, "the run failed");
         } else {
             tracing::info!(panel, %job, outcome, error, duration_ms, "the run ended");
@@ -202,6 +147,8 @@ fn must_wait(job: Job, under_way: &[Job]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     #[test]

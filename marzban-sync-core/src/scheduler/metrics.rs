@@ -3,11 +3,11 @@
 //! The client's own metrics (`marzban_api_*`) come from its feature `metrics`, and need nothing from here.
 
 use chrono::{DateTime, Utc};
-use marzban_sync_core::report::{Job, Report, Run, SystemStats};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use serde_json::Value;
 
-use crate::supervision::Ended;
+use super::{FinishedRun, Health, HealthStatus, RunEnd};
+use crate::report::{Report, Run, SystemStats};
 
 const RUNS: &str = "marzban_sync_runs_total";
 /// How long runs took; a program with buckets of its own names it.
@@ -70,15 +70,16 @@ pub fn describe() {
 }
 
 /// Records a run that ended at `now`.
-pub fn record(panel: &str, job: Job, ended: &Ended, now: DateTime<Utc>) {
-    let labels = [("panel", panel.to_owned()), ("job", job.to_string())];
+pub(super) fn record(ended: &FinishedRun, now: DateTime<Utc>) {
+    let panel = &ended.panel_name;
+    let labels = [("panel", panel.clone()), ("job", ended.job.to_string())];
     let with = |name: &'static str, value: &'static str| {
         let [panel, job] = labels.clone();
         [panel, job, (name, value.to_owned())]
     };
-    counter!(RUNS, &with("outcome", ended.outcome.as_str())).increment(1);
+    counter!(RUNS, &with("outcome", ended.end.as_str())).increment(1);
     histogram!(RUN_DURATION, &labels).record(ended.duration);
-    if ended.outcome == crate::supervision::Outcome::Completed {
+    if ended.end == RunEnd::Completed {
         gauge!(LAST_COMPLETED, &labels).set(float(now.timestamp()));
     }
     let Some(report) = &ended.report else { return };
@@ -98,10 +99,13 @@ pub fn record(panel: &str, job: Job, ended: &Ended, now: DateTime<Utc>) {
     }
 }
 
-/// Records whether a job does what it should.
-pub fn record_health(panel: &str, job: Job, is_healthy: bool) {
-    let labels = [("panel", panel.to_owned()), ("job", job.to_string())];
-    gauge!(HEALTHY, &labels).set(if is_healthy { 1.0 } else { 0.0 });
+/// Records whether each job does what it should; before each scrape, as a job that does not run records nothing.
+pub fn record_health(health: &Health) {
+    for job in &health.jobs {
+        let labels = [("panel", job.panel.clone()), ("job", job.job.to_string())];
+        let is_healthy = job.status == HealthStatus::Healthy;
+        gauge!(HEALTHY, &labels).set(if is_healthy { 1.0 } else { 0.0 });
+    }
 }
 
 /// How many accounts were in scope, and what became of them.

@@ -1,0 +1,167 @@
+use std::any::Any;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+
+use crate::error::{SyncErrorKind, chain};
+use crate::jobs::{self, Context};
+use crate::report::{Job, Report, Stopped};
+
+/// How a run on schedule ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RunEnd {
+    /// It ran to its end.
+    Completed,
+    /// A safety limit withheld what it would have taken away.
+    Safety,
+    /// Its time was up, and it stopped between two requests.
+    Deadline,
+    /// The process was asked to stop, and it stopped between two requests.
+    Cancelled,
+    /// Another process runs this job for this panel.
+    AlreadyRunning,
+    /// The panel did not answer, or refused.
+    Panel,
+    /// The database failed.
+    Store,
+    /// It did not even heed its time limit, and was dropped.
+    TimedOut,
+    /// It panicked, which is a bug.
+    Panicked,
+}
+
+impl RunEnd {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Completed,
+        Self::Safety,
+        Self::Deadline,
+        Self::Cancelled,
+        Self::AlreadyRunning,
+        Self::Panel,
+        Self::Store,
+        Self::TimedOut,
+        Self::Panicked,
+    ];
+
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Safety => "safety",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+            Self::AlreadyRunning => "already_running",
+            Self::Panel => "panel",
+            Self::Store => "store",
+            Self::TimedOut => "timed_out",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// Whether somebody should look: neither the work was done, nor is somebody else doing it.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Completed | Self::Cancelled | Self::AlreadyRunning => false,
+            Self::Safety | Self::Deadline | Self::Panel | Self::Store | Self::TimedOut | Self::Panicked => {
+                true
+            }
+        }
+    }
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A run on schedule that has ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FinishedRun {
+    /// The panel's name.
+    pub panel_name: String,
+    /// The job.
+    pub job: Job,
+    /// When it was due.
+    pub due_at: DateTime<Utc>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How it ended.
+    pub end: RunEnd,
+    /// What it did; none when nothing was begun, and of a run that was dropped.
+    pub report: Option<Report>,
+    /// Why it did not complete, in one line and without secrets.
+    pub error: Option<String>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Runs a job to an end, whatever happens in it: an error, a panic, a database that hangs.
+///
+/// A run stops by itself at the deadline of its context; one that does not within `patience` is dropped, which every
+/// job allows at any point.
+pub(super) async fn run(
+    job: Job,
+    context: &Context,
+    due_at: DateTime<Utc>,
+    patience: Duration,
+) -> FinishedRun {
+    let (began, started_at) = (Instant::now(), context.now());
+    let caught = AssertUnwindSafe(jobs::run(job, context)).catch_unwind();
+    let (end, report, error) = match tokio::time::timeout(patience, caught).await {
+        Ok(Ok(Ok(report))) => {
+            let error = report.run().and_then(|run| run.withheld_because.clone());
+            (end_of(&report), Some(report), error)
+        }
+        Ok(Ok(Err(error))) => {
+            let end = match error.kind() {
+                SyncErrorKind::AlreadyRunning => RunEnd::AlreadyRunning,
+                SyncErrorKind::Stopped => RunEnd::Cancelled,
+                SyncErrorKind::Panel => RunEnd::Panel,
+                _ => RunEnd::Store,
+            };
+            (end, error.report().cloned(), Some(chain(&error)))
+        }
+        Ok(Err(panic)) => {
+            let error = format!("panicked: {}", panic_message(panic.as_ref()));
+            (RunEnd::Panicked, None, Some(error))
+        }
+        Err(elapsed) => (RunEnd::TimedOut, None, Some(elapsed.to_string())),
+    };
+    FinishedRun {
+        panel_name: context.panel_name().to_owned(),
+        job,
+        due_at,
+        started_at,
+        end,
+        report,
+        error,
+        duration: began.elapsed(),
+    }
+}
+
+fn end_of(report: &Report) -> RunEnd {
+    match report.run().and_then(|run| run.stopped) {
+        None => RunEnd::Completed,
+        Some(Stopped::Safety) => RunEnd::Safety,
+        Some(Stopped::Deadline) => RunEnd::Deadline,
+        Some(Stopped::Cancelled) => RunEnd::Cancelled,
+        Some(_) => RunEnd::Store,
+    }
+}
+
+/// The message of a panic, which is its author's and holds no secret unless the author put one there.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
