@@ -533,6 +533,8 @@ impl World {
             self.truth(|truth| {
                 let promise = &mut truth.promises[promise];
                 promise.owed = promise.owed.min(conceded);
+                // What was shown before counts no more.
+                promise.shown = promise.shown.map(|shown| shown.min(conceded));
             });
         }
     }

@@ -38,7 +38,7 @@ use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::SyncError;
 use marzban_sync_core::policy::Answers;
 use marzban_sync_core::report::{Job, Problem, ProblemReason, Report, Stopped};
-use marzban_sync_core::store::{MemorySubscription, MemoryVpnConfig, Outcome};
+use marzban_sync_core::store::{MemorySubscription, MemoryVpnConfig, Outcome, RunId};
 use marzban_sync_core::trail::{EntryRecord, Target, moment};
 
 mod brakes;
@@ -63,6 +63,7 @@ pub(super) struct Moment {
     configs: Vec<MemoryVpnConfig>,
     users: BTreeMap<String, User>,
     last_entry: i64,
+    last_run: Option<RunId>,
 }
 
 /// A run, and what it left behind.
@@ -196,6 +197,7 @@ impl World {
             configs: self.store.vpn_configs(),
             users: self.panels[panel].with(|state| state.answering().clone()),
             last_entry: entries.last().map_or(0, |entry| entry.id),
+            last_run: self.store.recorded_runs().last().map(|run| run.id),
         }
     }
 
@@ -381,7 +383,13 @@ impl World {
                 (promise.marks.clone(), promise.owed)
             });
             if has_begun {
-                if was.end_date.is_some() || row_end(is) + SLACK < owed && marks.is_empty() {
+                let of_promise = run.after.subscriptions.iter();
+                let best = of_promise
+                    .filter(|row| self.promise_of_row(row.id) == Some(promise))
+                    .map(row_end)
+                    .max()
+                    .unwrap_or(FOREVER);
+                if was.end_date.is_some() || best + SLACK < owed && marks.is_empty() {
                     self.accuse("2, time that has begun", || format!("{was:?} became {is:?}"));
                 }
                 continue;
@@ -549,7 +557,10 @@ impl World {
             return (run.stopped().is_none(), run.stopped() == Some(Stopped::Safety));
         }
         let recorded = self.store.recorded_runs().pop();
-        let recorded = recorded.filter(|recorded| recorded.job == run.job && run.fault.is_some());
+        // One that died before it was recorded has left nothing, and an earlier one is another.
+        let recorded = recorded
+            .filter(|recorded| recorded.job == run.job && run.fault.is_some())
+            .filter(|recorded| Some(recorded.id) > run.before.last_run);
         recorded.map_or((false, false), |recorded| {
             let stopped = recorded
                 .report
