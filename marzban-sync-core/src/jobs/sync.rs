@@ -125,6 +125,8 @@ struct Sync {
     held: BTreeMap<AccountId, Held>,
     /// Accounts whose end the panel alone moved earlier, and that keep theirs.
     kept_cuts: BTreeSet<AccountId>,
+    /// What is only to be remembered, and was decided while a brake seemed to be tripped.
+    put_off: Vec<Change>,
     /// Accounts of customers with at least one account missing from a list, until that one has been looked up
     /// individually.
     waiting: BTreeMap<AccountId, Waiting>,
@@ -148,6 +150,7 @@ impl Sync {
             missing: 0,
             held: BTreeMap::new(),
             kept_cuts: BTreeSet::new(),
+            put_off: Vec::new(),
             waiting: BTreeMap::new(),
             answers: BTreeMap::new(),
             unasked: 0,
@@ -315,7 +318,9 @@ impl Sync {
                 }
             }
             for ((now_part, later), flag) in parts(decided, blocked.as_ref(), &flags).into_iter().zip(flags) {
-                if !later.is_empty() {
+                if later.touches_no_row() {
+                    self.put_off(later);
+                } else {
                     returning.insert(later.account.id);
                     self.hold(later, flag, ledger.context.dry_run);
                 }
@@ -394,6 +399,7 @@ impl Sync {
             }
         }
         observed.sort_by_key(|observed| (observed.account.user_id, observed.account.id));
+        session.inquiry.note_other_spellings(&mut observed).await?;
         Ok(observed)
     }
 
@@ -455,10 +461,10 @@ fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> V
     let waits = |change: Change| {
         let mut now_part = change.part(Reason::is_fact);
         let mut later = change.part(|reason| !reason.is_fact());
-        if later.touches_no_row() {
-            // Nothing waits. What would be remembered of a panel that may be the wrong one is forgotten.
-            now_part.agreement = change.agreement.filter(|_| blocked.is_none());
+        if later.touches_no_row() && blocked.is_none() {
+            now_part.agreement = change.agreement;
         } else {
+            // What is remembered waits too: as far as is known, the panel may be the wrong one.
             later.account = now_part.applied();
             later.agreement = change.agreement;
             later.interim = change.interim;

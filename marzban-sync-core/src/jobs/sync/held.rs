@@ -91,6 +91,14 @@ impl Sync {
         self.held.insert(id, Held { row, flags, named });
     }
 
+    /// Puts off what is only to be remembered, until it is known that the panel is the right one; what there is no room for
+    /// is left to the next run.
+    pub(super) fn put_off(&mut self, change: Change) {
+        if change.agreement.is_some() && self.put_off.len() < MAX_OPENED {
+            self.put_off.push(change);
+        }
+    }
+
     /// With everything seen: the safety check, and then what has waited.
     pub(super) async fn finish(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
         let limits = session.context.limits;
@@ -106,6 +114,7 @@ impl Sync {
             self.withhold(&mut session.ledger, &total.to_string());
             return Ok(());
         }
+        self.remember_put_off(session).await?;
         let zone = self.differences.zone();
         session.ledger.run.time_zone = zone.map(zone::describe);
         let verdict = Verdict {
@@ -324,15 +333,12 @@ impl Sync {
             .filter(|held| held.flags.is_cut)
             .filter_map(|held| left_open(held.named.as_ref()?.change.as_ref()?, now))
             .collect();
-        if opened.is_empty() || session.context.dry_run {
-            return Ok(());
-        }
-        session.verify_lock().await?;
-        for changes in opened.chunks(BATCH) {
-            // One that lost a race is met again by the next run.
-            session.ledger.apply(changes.to_vec()).await.map(drop)?;
-        }
-        Ok(())
+        remember(session, &opened).await
+    }
+
+    async fn remember_put_off(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+        let put_off = std::mem::take(&mut self.put_off);
+        remember(session, &put_off).await
     }
 
     /// Notes what is not written, and why.
@@ -349,6 +355,19 @@ impl Sync {
             withhold(ledger, id, held);
         }
     }
+}
+
+/// Writes changes that touch no row.
+async fn remember(session: &mut Session<'_>, changes: &[Change]) -> Result<(), Interrupt> {
+    if changes.is_empty() || session.context.dry_run {
+        return Ok(());
+    }
+    session.verify_lock().await?;
+    for changes in changes.chunks(BATCH) {
+        // One that lost a race is met again by the next run.
+        session.ledger.apply(changes.to_vec()).await.map(drop)?;
+    }
+    Ok(())
 }
 
 /// Notes a row that was deleted, or left the scope of the job, while its change waited.

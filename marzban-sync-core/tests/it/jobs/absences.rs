@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use marzban_sync_core::account::{AccountId, UserId};
+use marzban_sync_core::plan::EndDate;
 use marzban_sync_core::report::Stopped;
 use marzban_sync_core::store::{MemoryUser, MemoryVpnConfig};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
@@ -168,4 +169,32 @@ async fn too_many_absent_users_with_access_move_no_end_and_no_status() {
     assert_eq!((report.run.stopped, report.errors), (None, 4));
     assert!(world.row(6).starts_with(&format!("active until {}", day(50))));
     assert!(world.row(7).starts_with("expired"));
+}
+
+#[tokio::test]
+async fn what_is_agreed_is_remembered_although_a_list_lacks_half_of_the_others() {
+    // Until the two are looked up individually, this looks like another panel, of which nothing is to be remembered.
+    let world = World::new();
+    for id in 1..=4 {
+        world.in_line(id, day(5));
+    }
+    world.panel.hide("user3");
+    world.panel.hide("user4");
+    let report = sync_subscriptions_from_marzban(&world.context()).await.unwrap();
+    assert_eq!((report.synced, report.run.stopped), (4, None));
+    for id in 1..=4 {
+        let agreement = world.agreement(&format!("user{id}"));
+        assert_eq!(agreement.end, Some(EndDate::At(day(5))), "user{id}");
+    }
+
+    // Where they are confirmed to be gone, nothing is.
+    let wrong = World::new();
+    for id in 1..=4 {
+        wrong.in_line(id, day(5));
+    }
+    wrong.panel.remove("user3");
+    wrong.panel.remove("user4");
+    let report = sync_subscriptions_from_marzban(&wrong.context()).await.unwrap();
+    assert_eq!(report.run.stopped, Some(Stopped::Safety));
+    assert_eq!(wrong.agreement("user1").end, None);
 }
