@@ -112,6 +112,8 @@ pub struct Elsewhere {
     pub accounts: u64,
     /// Whether one of them has access, by its row.
     pub is_active: bool,
+    /// The ends that those panels and the subscription last both had, and whether the account has access, by its row.
+    pub agreed_ends: Vec<(EndDate, bool)>,
     /// The ends that the library wrote into the subscription from those panels.
     pub written_ends: Vec<EndDate>,
     /// The statuses that the library replaced by `expired` because of those panels, or that it owes the subscription

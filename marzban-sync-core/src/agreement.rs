@@ -22,6 +22,7 @@ use crate::plan::EndDate;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Agreement {
     /// The end that both sides last had, in whole seconds; none before the first agreement.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,9 +47,16 @@ pub struct Agreement {
     /// Whether the panel user was on hold when it was last seen.
     #[serde(skip_serializing_if = "is_false")]
     pub on_hold: bool,
+    /// Whether both sides had no end before the panel user was put on hold: time that then begins is a loss.
+    #[serde(skip_serializing_if = "is_false")]
+    pub was_endless: bool,
     /// The status that an `expired` subscription gets back when the panel user works again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Replaced>,
+    /// The row's end with which the subscription was reopened because of what another panel had replaced: with the same
+    /// end it is not reopened for that again, for then somebody else has closed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reopened_end: Option<EndDate>,
     /// Since when the library has seen the account over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_since: Option<DateTime<Utc>>,

@@ -27,6 +27,7 @@ mod explain;
 mod inquiry;
 mod ledger;
 mod session;
+mod spellings;
 mod sync;
 mod system_stats;
 mod undo;

@@ -151,7 +151,7 @@ pub fn merge(sides: Sides<'_>, policy: Policy, say: Say, now: DateTime<Utc>) -> 
         return merge.row_gets(Reason::Unlimited);
     }
     if sides.agreement.on_hold && merge.row == EndDate::Never {
-        return merge.row_gets(Reason::Begun);
+        return merge.begun();
     }
     match sides.agreement.end {
         Some(agreed) if is_same(merge.row, agreed, policy.tolerance) => merge.only_the_panel_moved(),
@@ -218,7 +218,7 @@ impl<'a> Merge<'a> {
         agreement.created_at = self.user.created_at.or(agreement.created_at);
         agreement.end = Some(self.panel);
         agreement.is_ours = false;
-        agreement.on_hold = false;
+        (agreement.on_hold, agreement.was_endless) = (false, false);
         agreement.open = None;
         agreement
     }
@@ -245,11 +245,13 @@ impl<'a> Merge<'a> {
         let mut agreement = self.agreement.clone();
         agreement.created_at = self.user.created_at.or(agreement.created_at);
         agreement.on_hold = true;
+        agreement.was_endless |= agreement.end == Some(EndDate::Never);
         agreement.end = None;
         agreement.is_ours = false;
         agreement.open = None;
         if self.is_other {
             agreement.previous_end = None;
+            agreement.was_endless = false;
         }
         merged(agreement)
     }
@@ -304,6 +306,15 @@ impl<'a> Merge<'a> {
 
     fn extended(&self) -> Merged {
         self.row_gets(Reason::Extended)
+    }
+
+    /// The time of a user that was on hold has begun, and the row has no end.
+    fn begun(&self) -> Merged {
+        if self.agreement.was_endless {
+            self.shortened()
+        } else {
+            self.row_gets(Reason::Begun)
+        }
     }
 
     fn shortened(&self) -> Merged {

@@ -291,12 +291,12 @@ impl Change {
                 Reason::Extended | Reason::Shortened | Reason::Unlimited | Reason::Begun => {
                     part.subscription.end_date = self.subscription.end_date;
                 }
-                Reason::Reactivated => part.subscription.status.clone_from(&self.subscription.status),
+                Reason::Reactivated => part.subscription.status = self.status_if(false),
                 Reason::Works | Reason::Limited | Reason::Disabled | Reason::Missing => {
                     part.vpn_config.is_active = self.vpn_config.is_active;
                 }
                 Reason::Expired => {
-                    part.subscription.status.clone_from(&self.subscription.status);
+                    part.subscription.status = self.status_if(true);
                     part.also_expired.clone_from(&self.also_expired);
                     part.vpn_config.is_active = self.vpn_config.is_active;
                 }
@@ -307,6 +307,12 @@ impl Change {
             }
         }
         part
+    }
+
+    /// The new status, if it is `expired` or, as asked, is not: access may go off while the subscription is reopened.
+    fn status_if(&self, is_expired: bool) -> Option<SubscriptionStatus> {
+        let status = self.subscription.status.clone();
+        status.filter(|status| (*status == SubscriptionStatus::Expired) == is_expired)
     }
 
     /// Parts the change into what can do no harm, to be applied at once, and what takes something from the

@@ -229,8 +229,11 @@ pub fn entries(change: &Change) -> Vec<Entry> {
             ));
         }
         if let Some(status) = &change.subscription.status {
-            let reason = because(&|reason| matches!(reason, Reason::Expired | Reason::Reactivated));
-            let entry = Entry::of(account, Target::Status(subscription.id), reason);
+            let reason = match status {
+                SubscriptionStatus::Expired => Reason::Expired,
+                _ => Reason::Reactivated,
+            };
+            let entry = Entry::of(account, Target::Status(subscription.id), reason.as_str());
             entries.push(entry.values(Some(subscription.word.clone()), Some(subscription.spell(status))));
         }
     }

@@ -18,10 +18,8 @@ use crate::safety::Withheld;
 
 mod doubts;
 mod remove;
-mod spellings;
 
 use doubts::blocked_by_syncs;
-use spellings::Spellings;
 
 /// Customers per page of candidates.
 const PAGE_USERS: u32 = 5_000;
@@ -78,8 +76,6 @@ struct Cleanup {
     is_known_panel: bool,
     /// Why nothing may be deleted at all.
     blocked: Option<Withheld>,
-    /// The names that differ only in case, once somebody is to be deleted.
-    spellings: Option<Spellings>,
     deletions: Vec<Deletion>,
 }
 
@@ -95,7 +91,6 @@ impl Cleanup {
             whole_budget: 0,
             is_known_panel: false,
             blocked: None,
-            spellings: None,
             deletions: Vec::new(),
         }
     }
@@ -242,7 +237,7 @@ impl Cleanup {
             // What a second look has shown of one account counts for the others.
             let others = seen.as_deref().unwrap_or(customer);
             let mut verdict = judge(observed, others, self.cutoff, now);
-            if verdict == Verdict::Delete && self.has_another_spelling(session, account).await? {
+            if verdict == Verdict::Delete && session.inquiry.has_other_spelling(account).await? {
                 verdict = Verdict::Keep(KeptBecause::OtherSpelling);
             }
             match verdict {

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Context;
 use super::session::Interrupt;
+use super::spellings::Spellings;
 use crate::account::Account;
 use crate::error::{PanelError, PanelErrorKind, chain};
 use crate::event::Event;
@@ -27,6 +28,8 @@ pub(super) struct Inquiry<'a> {
     clock_difference: Option<TimeDelta>,
     /// Whether the accounts are still being looked at; what is decided then has the last third of the time.
     pub(super) is_looking: bool,
+    /// The names that differ only in case, once they matter.
+    pub(super) spellings: Option<Spellings>,
 }
 
 /// A user that the panel confirmed to be missing before is not asked for one by one in every run, unless something would
@@ -54,7 +57,12 @@ impl<'a> Inquiry<'a> {
             last_failure: None,
             clock_difference: None,
             is_looking: true,
+            spellings: None,
         }
+    }
+
+    pub(super) fn context(&self) -> &'a Context {
+        self.context
     }
 
     /// Ends the run if its time is up or its caller cancelled.
@@ -135,11 +143,13 @@ impl<'a> Inquiry<'a> {
                     {
                         observed.pop();
                     }
-                    return (observed, Err(interrupt));
+                    let noted = self.note_other_spellings(&mut observed).await;
+                    return (observed, noted.and(Err(interrupt)));
                 }
             }
         }
-        (observed, Ok(()))
+        let noted = self.note_other_spellings(&mut observed).await;
+        (observed, noted)
     }
 
     async fn ask(&mut self, accounts: &[Account]) -> Result<Vec<Observation>, Interrupt> {

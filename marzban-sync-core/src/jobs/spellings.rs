@@ -2,63 +2,109 @@
 
 use std::collections::HashMap;
 
-use super::{Cleanup, PAGE_USERS};
-use crate::account::Account;
-use crate::jobs::Context;
-use crate::jobs::session::{Interrupt, Session};
+use super::Context;
+use super::inquiry::Inquiry;
+use super::session::Interrupt;
+use crate::account::{Account, Sharer, UserId};
 use crate::observation::Observation;
+use crate::reconcile::Observed;
 
-/// The names of the panel's accounts that differ only in case, by the name in small letters.
-pub(super) struct Spellings(HashMap<String, Vec<String>>);
+/// Customers per page.
+const PAGE_USERS: u32 = 5_000;
+
+/// The accounts of a panel whose names differ only in case, by the name in small letters.
+#[derive(Debug)]
+pub(super) struct Spellings(HashMap<String, Vec<Row>>);
+
+#[derive(Debug)]
+struct Row {
+    name: String,
+    user_id: UserId,
+    sharer: Sharer,
+}
+
+impl Row {
+    fn of(account: Account) -> Self {
+        Self {
+            user_id: account.user_id,
+            sharer: Sharer {
+                id: account.id,
+                updated_at: account.updated_at,
+                subscriptions: account.subscriptions().cloned().collect(),
+            },
+            name: account.name,
+        }
+    }
+}
 
 impl Spellings {
-    async fn read(session: &Session<'_>) -> Result<Self, Interrupt> {
-        let Context {
-            store, panel_name, ..
-        } = session.context;
-        let mut names: HashMap<String, Vec<String>> = HashMap::new();
+    async fn read(context: &Context) -> Result<Self, Interrupt> {
+        let mut names: HashMap<String, Vec<Row>> = HashMap::new();
         let mut after = None;
         loop {
-            let page = store.page_accounts(panel_name, after, PAGE_USERS, session.ledger.now());
-            let page = step!(cleanup.page_names, page).await?;
+            let now = context.clock.now();
+            let page = context
+                .store
+                .page_accounts(&context.panel_name, after, PAGE_USERS, now);
+            let page = step!(inquiry.page_names, page).await?;
             for account in page.accounts {
-                let spelled = names.entry(account.name.to_ascii_lowercase()).or_default();
-                if !spelled.contains(&account.name) {
-                    spelled.push(account.name);
-                }
+                let key = account.name.to_ascii_lowercase();
+                names.entry(key).or_default().push(Row::of(account));
             }
             match page.next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
-        names.retain(|_, spelled| spelled.len() > 1);
+        names.retain(|_, rows| {
+            rows.windows(2)
+                .any(|pair| pair.first().map(|row| &row.name) != pair.last().map(|row| &row.name))
+        });
         Ok(Self(names))
     }
 
-    fn others(&self, name: &str) -> impl Iterator<Item = &String> {
+    /// The rows that spell a name in another case.
+    fn others(&self, name: &str) -> impl Iterator<Item = &Row> {
         let alike = self.0.get(&name.to_ascii_lowercase());
-        alike.into_iter().flatten().filter(move |other| *other != name)
+        alike.into_iter().flatten().filter(move |row| row.name != name)
     }
 }
 
-impl Cleanup {
+impl Inquiry<'_> {
+    async fn spellings(&mut self) -> Result<&Spellings, Interrupt> {
+        if self.spellings.is_none() {
+            self.spellings = Some(Spellings::read(self.context()).await?);
+        }
+        Ok(self.spellings.get_or_insert_with(|| Spellings(HashMap::new())))
+    }
+
+    /// Notes who else names a panel user that the panel spells in another case than its row: rows of several customers
+    /// then share one user, as those do that name it alike.
+    pub(super) async fn note_other_spellings(&mut self, observed: &mut [Observed]) -> Result<(), Interrupt> {
+        for Observed { account, observation } in observed {
+            if !matches!(observation, Observation::Found(user) if user.spelling.is_some()) {
+                continue;
+            }
+            let spellings = self.spellings().await?;
+            let others = spellings
+                .others(&account.name)
+                .filter(|row| row.user_id != account.user_id)
+                .map(|row| row.sharer.clone());
+            account.sharers = account.sharers.iter().cloned().chain(others).collect();
+        }
+        Ok(())
+    }
+
     /// Whether another row names the panel user of this account in another case, as far as the panel does not prove that
     /// it tells the two names apart.
-    pub(super) async fn has_another_spelling(
-        &mut self,
-        session: &mut Session<'_>,
-        account: &Account,
-    ) -> Result<bool, Interrupt> {
-        if self.spellings.is_none() {
-            self.spellings = Some(Spellings::read(session).await?);
-        }
-        for other in self
-            .spellings
-            .iter()
-            .flat_map(|spellings| spellings.others(&account.name))
-        {
-            match session.inquiry.ask_for(other).await? {
+    pub(super) async fn has_other_spelling(&mut self, account: &Account) -> Result<bool, Interrupt> {
+        let spellings = self.spellings().await?;
+        let others: Vec<String> = spellings
+            .others(&account.name)
+            .map(|row| row.name.clone())
+            .collect();
+        for other in others {
+            match self.ask_for(&other).await? {
                 Observation::Missing => {}
                 Observation::Found(user) if user.spelling.is_none() => {}
                 _ => return Ok(true),

@@ -71,6 +71,13 @@ pub(super) fn ended_early_detail(end: EndDate) -> String {
     )
 }
 
+/// The policy does not reopen a subscription although its end is ahead.
+pub(super) fn not_renewed_detail(end: EndDate) -> String {
+    format!(
+        "the subscription is expired, its end is {end}, and the user works: by your policy only the bot reopens it"
+    )
+}
+
 /// How many other rows name the panel user, and whether it works although all of them are over.
 pub(super) fn shared_detail(account: &Account, user: &PanelUser, now: DateTime<Utc>) -> String {
     let others = account.sharers.len();

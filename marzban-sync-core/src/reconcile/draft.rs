@@ -33,6 +33,8 @@ pub(super) struct Draft<'a> {
         reason = "the outer one says whether it changes, the inner one to what"
     )]
     pub(super) replaced: Option<Option<Replaced>>,
+    /// The end with which the subscription is reopened for another panel.
+    pub(super) reopened_end: Option<EndDate>,
     pub(super) is_cut: bool,
     pub(super) is_first_sight: bool,
     pub(super) first_difference: Option<TimeDelta>,
@@ -54,6 +56,7 @@ impl<'a> Draft<'a> {
             seen: account.agreement.clone(),
             merged: None,
             replaced: None,
+            reopened_end: None,
             is_cut: false,
             is_first_sight: false,
             first_difference: None,
@@ -234,6 +237,7 @@ impl<'a> Draft<'a> {
             seen,
             merged,
             replaced,
+            reopened_end,
             is_cut,
             is_first_sight,
             first_difference,
@@ -256,6 +260,8 @@ impl<'a> Draft<'a> {
         if let Some(replaced) = replaced {
             agreement.replaced = replaced;
         }
+        agreement.reopened_end = reopened_end.or(agreement.reopened_end);
+        interim.reopened_end = agreement.reopened_end;
         // What is remembered of a status goes with the half that changes the status, or that moves the end.
         let is_ended = change.subscription.status == Some(SubscriptionStatus::Expired);
         if change.reasons.contains(&Reason::Reactivated) || !(is_ended || is_shortened) {
@@ -279,7 +285,8 @@ impl<'a> Draft<'a> {
         let is_off_early = change.vpn_config.is_active == Some(false)
             && account.is_active == Some(true)
             && (change.reasons.contains(&Reason::Expired) || change.reasons.contains(&Reason::Missing))
-            && account.is_promise_ahead(rules.now);
+            // As the row is, or as it becomes: the harmless half comes first, and a second look finds that.
+            && (account.is_promise_ahead(rules.now) || change.applied().is_promise_ahead(rules.now));
         let change = (!change.is_empty()).then_some(change);
         if change.is_none() && problem.is_none() && !kept_for_another_panel && !is_cut && push.is_none() {
             return None;

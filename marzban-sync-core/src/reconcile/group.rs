@@ -2,12 +2,12 @@
 
 use chrono::TimeDelta;
 
-use super::details::{ended_early_detail, problem_of, shared_detail};
+use super::details::{ended_early_detail, not_renewed_detail, problem_of, shared_detail};
 use super::draft::Draft;
 use super::{Push, Rules};
 use crate::account::{Subscription, SubscriptionId, SubscriptionStatus};
 use crate::agreement::{Agreement, Replaced};
-use crate::merge::{Conflict, Doubt, Merged, is_other_user};
+use crate::merge::{Conflict, Doubt, Merged, is_other_user, is_same};
 use crate::observation::{Observation, PanelStatus, PanelUser};
 use crate::plan::{EndDate, Reason};
 use crate::policy::{Answer, PanelBehind, Reactivate, Unlimited};
@@ -110,16 +110,50 @@ impl<'a> Group<'_, 'a, '_> {
         })
     }
 
+    /// Whether the customer has access by another panel whose end the row has.
+    fn has_access_elsewhere(&self, row: EndDate) -> bool {
+        let tolerance = self.rules.policy.tolerance;
+        self.members()
+            .flat_map(|draft| &draft.account.elsewhere.agreed_ends)
+            .any(|(end, has_access)| *has_access && is_same(row, *end, tolerance))
+    }
+
+    /// Whether an account would take something from a subscription that it shares: its end moves earlier, and no operator
+    /// says so of the account with the latest end; or its time begins although another account has no end.
+    fn is_protected(&self, place: usize, leads: bool, merged: &Merged) -> bool {
+        match merged.row {
+            Some((_, Reason::Shortened)) => {
+                let name = self.members().nth(place).map(|draft| &draft.account.name);
+                let is_answered = name.is_some_and(|name| self.rules.answers.of(name) == Some(Answer::Panel));
+                let is_known = |draft: &Draft<'_>| {
+                    matches!(draft.observation, Observation::Found(_) | Observation::Missing)
+                        && !draft.account.elsewhere.is_active
+                };
+                !(is_answered && leads && self.members().all(is_known))
+            }
+            Some((_, Reason::Begun)) => self.members().enumerate().any(|(other, draft)| {
+                let has_no_end =
+                    |user: &PanelUser| user.expire.is_none() && user.status != PanelStatus::OnHold;
+                let is_agreed = draft.account.agreement.end == Some(EndDate::Never);
+                let here = other != place && (is_agreed || draft.found().is_some_and(has_no_end));
+                let mut elsewhere = draft.account.elsewhere.agreed_ends.iter();
+                here || elsewhere.any(|(end, _)| *end == EndDate::Never)
+            }),
+            _ => false,
+        }
+    }
+
     /// Takes over what became of the end of one account.
     fn take(&mut self, place: usize, mut merged: Merged, leads: bool, subscription: &Subscription) {
         let is_shared = self.is_shared();
         let is_written_elsewhere = self.is_written_elsewhere(place, subscription.end());
-        let has_access_elsewhere = self.members().any(|draft| draft.account.elsewhere.is_active);
+        let has_access_elsewhere = self.has_access_elsewhere(subscription.end());
+        let is_protected = is_shared && self.is_protected(place, leads, &merged);
         let rules = self.rules;
         let Some(draft) = self.member(place) else { return };
         let Some(user) = draft.found() else { return };
         let is_first_sight = draft.account.agreement.end.is_none() && !draft.account.agreement.on_hold;
-        if draft.is_shared_user() {
+        if !draft.account.sharers.is_empty() {
             let mut detail = shared_detail(draft.account, user, rules.now);
             if let Some(doubt @ (Conflict::OtherUser | Conflict::ImplausibleEnd)) = merged.conflict
                 && let (_, Some(doubt)) = problem_of(doubt, subscription, user, rules.now)
@@ -134,7 +168,7 @@ impl<'a> Group<'_, 'a, '_> {
         if is_first_sight {
             draft.first_difference = first_difference(&merged, subscription.end(), user);
         }
-        if is_shared && matches!(merged.row, Some((_, Reason::Shortened))) {
+        if is_protected {
             // Another account shares the subscription, so nothing is taken from it.
             merged = Merged {
                 row: None,
@@ -244,10 +278,13 @@ impl<'a> Group<'_, 'a, '_> {
             .filter(|(_, replaced)| replaced.end == before)
             .min_by_key(|(id, _)| *id)
             .map(|(_, replaced)| replaced);
+        let is_reopened = |draft: &Draft<'_>| draft.account.agreement.reopened_end == Some(before);
         let elsewhere = self
             .members()
             .flat_map(|draft| &draft.account.elsewhere.replaced)
-            .find(|replaced| replaced.end == before);
+            .find(|replaced| replaced.end == before)
+            .filter(|_| !self.members().any(is_reopened));
+        let is_for_another_panel = here.is_none() && elsewhere.is_some();
         let replaced = here.or(elsewhere).cloned();
         if self.member(carrier).is_none_or(|draft| draft.is_shared_user()) {
             return;
@@ -266,7 +303,7 @@ impl<'a> Group<'_, 'a, '_> {
         let works = self.members().any(works);
         if !had_passed && replaced.is_none() {
             if end > now {
-                self.note_ended_early(end);
+                self.note_beside_expired(ended_early_detail(end));
             }
             return;
         }
@@ -276,17 +313,23 @@ impl<'a> Group<'_, 'a, '_> {
             |replaced| replaced.status,
         );
         if end > now && works && is_renewal(end, rules) {
+            draft.reopened_end = is_for_another_panel.then_some(end);
             draft.subscription.status = Some(SubscriptionStatus::from(status.as_str()));
             draft.note(Reason::Reactivated);
-            draft.replaced = Some(None);
-        } else if moved {
+            self.forget_replaced();
+            return;
+        }
+        if moved {
             draft.replaced = Some(Some(Replaced { status, end }));
+        }
+        if end > now && works {
+            self.note_beside_expired(not_renewed_detail(end));
         }
     }
 
-    /// The bot itself ended a subscription before its end, `end`: a user that works all the same is a problem, unless it
-    /// has another one.
-    fn note_ended_early(&mut self, end: EndDate) {
+    /// The subscription stays `expired` before its end: a user that works all the same is a problem, unless it has another
+    /// one.
+    fn note_beside_expired(&mut self, detail: String) {
         let now = self.rules.now;
         let working = self
             .members()
@@ -297,7 +340,7 @@ impl<'a> Group<'_, 'a, '_> {
         if let Some(draft) = working.and_then(|place| self.member(place))
             && draft.problem.is_none()
         {
-            draft.problem = Some((ProblemReason::PanelAhead, Some(ended_early_detail(end))));
+            draft.problem = Some((ProblemReason::PanelAhead, Some(detail)));
         }
     }
 
@@ -366,6 +409,7 @@ fn push(
         return None;
     };
     let is_due = rules.policy.panel_behind == PanelBehind::Extend
+        && subscription.has_begun(rules.now)
         && can_be_extended
         && user.spelling.is_none()
         && agreement.end == Some(EndDate::At(from))

@@ -209,6 +209,7 @@ fn a_customer_who_is_active_in_another_panel_keeps_the_user() {
                 is_active,
                 written_ends: Vec::new(),
                 replaced: Vec::new(),
+                agreed_ends: Vec::new(),
             },
             ..ended()
         };

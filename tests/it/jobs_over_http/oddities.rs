@@ -1,7 +1,9 @@
 //! What a bot's own tables and names may hold that nobody thought of.
 
-use marzban_api::testing::{FakePanel, FakeStatus, FakeUser};
+use chrono::TimeDelta;
+use marzban_api::testing::{FakePanel, FakeStatus, FakeUser, Fault};
 use marzban_sync_core::deletion::KeptBecause;
+use marzban_sync_core::policy::{PanelBehind, Policy};
 use marzban_sync_core::report::{Problem, ProblemReason};
 use marzban_sync_core::{
     cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
@@ -119,6 +121,57 @@ async fn a_user_whose_name_differs_only_in_case_is_synced_and_reported() {
         let sql = "SELECT end_date || ' ' || traffic_used FROM subscriptions, vpn_configs";
         assert_eq!(bot.text(sql).await, row);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_shares_a_user_with_a_row_in_another_case_loses_nothing_by_it() {
+    let anna = FakeUser::new("anna").expire(epoch("2025-10-31 00:00:00"));
+    let Some(bot) = bot_of_anna(anna).await else {
+        return;
+    };
+    bot.add(1, "Anna", "active", "2025-10-31 00:00:00", true).await;
+    bot.add(2, "anna", "active", "2025-10-31 00:00:00", true).await;
+    sync_subscriptions_from_marzban(&bot.context().await)
+        .await
+        .unwrap();
+    bot.panel
+        .update_user("anna", |user| user.expire = Some(epoch("2025-09-20 00:00:00")));
+
+    let report = sync_subscriptions_from_marzban(&bot.context().await)
+        .await
+        .unwrap();
+
+    assert_eq!(
+        reasons(&report.run.problems),
+        [("Anna", ProblemReason::SharedUser)]
+    );
+    let ends = "SELECT string_agg(end_date::text, ', ' ORDER BY id) FROM subscriptions";
+    assert_eq!(bot.text(ends).await, "2025-10-31 00:00:00, 2025-09-20 00:00:00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_that_the_panel_cannot_change_keep_no_other_from_being_extended() {
+    let Some(bot) = Bot::new().await else { return };
+    bot.add_in_line(60).await;
+    sync_subscriptions_from_marzban(&bot.context().await)
+        .await
+        .unwrap();
+    bot.sql("UPDATE subscriptions SET end_date = '2025-10-30' WHERE id <= 5")
+        .await;
+    for id in 2..=5 {
+        let fault = Fault::Status(500).always().method("PUT");
+        bot.panel.inject(fault.user(&format!("user{id}")));
+    }
+    let mut extend = Policy::default();
+    (extend.panel_behind, extend.extend_after) = (PanelBehind::Extend, TimeDelta::zero());
+    let context = bot.context_as("admin", "admin").await.policy(extend).build();
+
+    let report = sync_subscriptions_from_marzban(&context).await.unwrap();
+
+    assert_eq!(report.run.extended_in_panel, 1);
+    let expire = bot.panel.user("user1").and_then(|user| user.expire);
+    assert_eq!(expire, Some(epoch("2025-10-30 00:00:00")));
+    assert_eq!(report.run.reasons[&ProblemReason::PanelBehind], 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Rows that changed under the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::look::is_in_scope;
 use super::{GONE, Sync};
@@ -81,7 +82,7 @@ fn with_observations(accounts: Vec<Account>, before: &[Observed]) -> Vec<Observe
         .iter()
         .map(|observed| (observed.account.id, observed))
         .collect();
-    let observe = |account: Account| {
+    let observe = |mut account: Account| {
         let known = before
             .get(&account.id)
             .filter(|observed| observed.account.name == account.name);
@@ -89,6 +90,10 @@ fn with_observations(accounts: Vec<Account>, before: &[Observed]) -> Vec<Observe
             || Observation::Unavailable("the account is new".to_owned()),
             |observed| observed.observation.clone(),
         );
+        // Those who name the user in another case are not the database's to find.
+        if let Some(known) = known.filter(|_| account.sharers.is_empty()) {
+            account.sharers = Arc::clone(&known.account.sharers);
+        }
         Observed { account, observation }
     };
     accounts.into_iter().map(observe).collect()

@@ -162,7 +162,8 @@ impl Sync {
             store, panel_name, ..
         } = session.context;
         let ids = [pushed.id];
-        let read = store.reload_accounts(panel_name, &ids, session.ledger.now());
+        let now = session.ledger.now();
+        let read = store.reload_accounts(panel_name, &ids, now);
         let fresh = step!(push.read, read).await?;
         // A dry run has not written what an operator's answer makes the sides agree on.
         let is_dry_run = session.context.dry_run;
@@ -173,7 +174,9 @@ impl Sync {
                 && account.sharers.is_empty()
                 && (is_dry_run || account.agreement.end == Some(EndDate::At(pushed.push.from)))
                 && subscription.is_some_and(|subscription| {
-                    subscription.status.is_open() && subscription.end() == EndDate::At(pushed.push.to)
+                    subscription.status.is_open()
+                        && subscription.end() == EndDate::At(pushed.push.to)
+                        && subscription.has_begun(now)
                 })
         }))
     }

@@ -91,9 +91,9 @@ impl MarzbanPanel {
         };
         match (self.user(change.username()).await, failure) {
             (Ok(now), _) if is_done(&now) => Ok(UpdateOutcome::Done),
-            // The panel is done with the request, and has not done it.
+            // The panel is done with the request, and has not done it; it answers, so this user alone is at fault.
             (Ok(_), Some(error)) if error.kind() == ErrorKind::Server => {
-                Err(failed("cannot change a user", error))
+                Err(not_ours("the panel does not change this user", error))
             }
             (Ok(_), None) => Err(PanelError::new(
                 PanelErrorKind::Unclear,

@@ -212,6 +212,10 @@ impl<'a> View<'a> {
             elsewhere.accounts += 1;
             elsewhere.is_active |= login.is_active == Some(true);
             if let Some((_, agreement)) = self.remembered(login) {
+                let has_access = login.is_active == Some(true);
+                elsewhere
+                    .agreed_ends
+                    .extend(agreement.end.map(|end| (end, has_access)));
                 elsewhere.written_ends.extend(agreement.written_end);
                 elsewhere.replaced.extend(agreement.replaced);
             }

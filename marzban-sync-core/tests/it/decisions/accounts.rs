@@ -591,12 +591,31 @@ fn a_panel_user_is_never_extended_to_what_was_not_paid_for_it_alone() {
             is_active: false,
             written_ends: vec![EndDate::At(day(30))],
             replaced: Vec::new(),
+            agreed_ends: Vec::new(),
         };
     });
-    for account in [unlimited, ended, not_agreed, other, shared, from_elsewhere] {
+    let prepaid = with(&|account| {
+        if let Some(subscription) = &mut account.subscription {
+            subscription.start_date = Some(day(20));
+        }
+    });
+    for account in [
+        unlimited,
+        ended,
+        not_agreed,
+        other,
+        shared,
+        from_elsewhere,
+        prepaid,
+    ] {
         assert_eq!(push(account.clone(), expired(), extend), None, "{account:?}");
     }
+    let spelled = Observation::Found(PanelUser {
+        spelling: Some("USER1".to_owned()),
+        ..user("expired", day(-1))
+    });
     for says in [
+        spelled,
         found("disabled", day(-1)),
         found("on_hold", day(-1)),
         found("active", None),

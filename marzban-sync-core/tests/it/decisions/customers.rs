@@ -1,12 +1,13 @@
 //! Several accounts of one customer, who has one subscription or one for each.
 
-use marzban_sync_core::account::{AccountId, Elsewhere, Subscription, SubscriptionId};
+use marzban_sync_core::account::{AccountId, Elsewhere, Subscription, SubscriptionId, SubscriptionStatus};
 use marzban_sync_core::agreement::{Agreement, Replaced};
 use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::plan::{EndDate, split};
-use marzban_sync_core::policy::{Answers, PanelBehind, Policy};
+use marzban_sync_core::policy::{Answers, PanelBehind, Policy, Trust};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
 use marzban_sync_core::reconcile::{Decision, Facet, Observed, reconcile};
+use marzban_sync_core::trail::entries;
 
 use super::check_customer;
 use crate::given::{agreed, at, customer, day, found, now, policy, subscription, user};
@@ -385,6 +386,7 @@ fn also_elsewhere(mut customer: Vec<Observed>, is_active: bool, written_ends: &[
             is_active,
             written_ends: written_ends.to_vec(),
             replaced: Vec::new(),
+            agreed_ends: Vec::new(),
         };
     }
     customer
@@ -424,6 +426,151 @@ fn two_panels_never_move_one_end_back_and_forth() {
             assert!(change.subscription.is_empty(), "{change}");
         }
     }
+}
+
+#[test]
+fn a_panel_behind_is_reported_unless_the_other_one_has_the_end_that_was_paid_for() {
+    let paid = at("2025-10-15 12:00:00");
+    for (agreed_ends, expected) in [
+        (vec![(EndDate::At(day(5)), true)], "1: ! PanelBehind"),
+        (vec![(EndDate::At(paid), false)], "1: ! PanelBehind"),
+        (vec![(EndDate::At(paid), true)], ""),
+    ] {
+        let mut customer = also_elsewhere(
+            customer(Some(&subscription("active", paid)), [found("active", day(5))]),
+            true,
+            &[],
+        );
+        customer[0].account.agreement = agreed(day(5));
+        customer[0].account.elsewhere.agreed_ends = agreed_ends;
+        let decisions = decide(&customer, Subscriptions);
+        let problem = decisions
+            .first()
+            .and_then(|decision| decision.problem.as_ref())
+            .map_or_else(String::new, |(reason, _)| format!("1: ! {reason:?}"));
+        assert_eq!(problem, expected);
+    }
+}
+
+#[test]
+fn time_that_begins_takes_nothing_from_a_customer_whose_other_account_has_no_end() {
+    let unlimited = subscription("active", None);
+    let begun = |observations: Vec<Observation>| {
+        let mut customer = customer(Some(&unlimited), observations);
+        customer[0].account.agreement = Agreement {
+            end: None,
+            on_hold: true,
+            ..agreed(None)
+        };
+        customer
+    };
+    let cut = "1: ! EndsDisagree: the bot has never, the panel 2025-10-15 12:00:00 UTC: another account shares the \
+               subscription, so nothing is taken from it (cut)";
+    check_customer(&begun(vec![found("active", day(30)), found("active", None)]), cut);
+
+    let mut with_missing = begun(vec![found("active", day(30)), Observation::Absent]);
+    with_missing[1].account.agreement = agreed(None);
+    check_customer(
+        &with_missing,
+        &format!("{cut}\n2: ! Missing: absent from the panel's answer, not confirmed"),
+    );
+
+    let mut elsewhere = also_elsewhere(begun(vec![found("active", day(30))]), false, &[]);
+    elsewhere[0].account.elsewhere.agreed_ends = vec![(EndDate::Never, false)];
+    check_customer(&elsewhere, cut);
+
+    // An account in another panel that is still on hold has agreed on nothing.
+    let held = also_elsewhere(begun(vec![found("active", day(30))]), false, &[]);
+    check_customer(&held, "1: end_date null -> 2025-10-15 12:00:00 UTC [Begun]");
+}
+
+#[test]
+fn what_was_reopened_for_another_panel_is_not_reopened_for_it_again() {
+    let renewed = at("2025-09-30 00:00:00");
+    let mut customer = customer(
+        Some(&subscription("expired", renewed)),
+        [found("active", renewed)],
+    );
+    customer[0].account.agreement = agreed(renewed);
+    customer[0].account.elsewhere = Elsewhere {
+        accounts: 1,
+        replaced: vec![Replaced {
+            status: "active".to_owned(),
+            end: EndDate::At(renewed),
+        }],
+        ..Elsewhere::default()
+    };
+    check_customer(&customer, "1: status expired -> active [Reactivated]");
+    let change = decide(&customer, Subscriptions)
+        .remove(0)
+        .change
+        .expect("it comes back");
+    // An administrator of the bot closes it, or an operator undoes the run.
+    customer[0].account.agreement = change.applied().agreement;
+    check_customer(
+        &customer,
+        "1: ! PanelAhead: the bot has ended the subscription before its own end, 2025-09-30 00:00:00 UTC, and the user \
+         still works: open it in the bot, or disable the user",
+    );
+}
+
+#[test]
+fn an_operator_may_shorten_a_shared_subscription_by_the_account_with_the_latest_end() {
+    let mut customer = customer(
+        Some(&subscription("active", day(30))),
+        [found("active", day(20)), found("active", day(10))],
+    );
+    for observed in &mut customer {
+        observed.account.agreement = agreed(day(30));
+    }
+    let shortened = |customer: &[Observed], names: &[&str]| {
+        let answers = Answers {
+            trust_panel: Trust::Names(names.iter().map(|name| (*name).to_owned()).collect()),
+            ..Answers::default()
+        };
+        let decisions = reconcile(customer, Subscriptions, Policy::default(), &answers, now());
+        let ends = decisions
+            .iter()
+            .filter_map(|decision| decision.change.as_ref()?.subscription.end_date);
+        ends.collect::<Vec<_>>()
+    };
+    assert_eq!(shortened(&customer, &[]), []);
+    assert_eq!(shortened(&customer, &["user2"]), [], "it does not lead");
+    assert_eq!(shortened(&customer, &["user1", "user2"]), [EndDate::At(day(20))]);
+    let elsewhere = also_elsewhere(customer.clone(), true, &[]);
+    assert_eq!(
+        shortened(&elsewhere, &["user1", "user2"]),
+        [],
+        "the other panel may know better"
+    );
+    customer[1].observation = Observation::Unavailable("timed out".to_owned());
+    assert_eq!(
+        shortened(&customer, &["user1", "user2"]),
+        [],
+        "nobody knows of the other one"
+    );
+}
+
+#[test]
+fn access_that_goes_off_while_the_subscription_is_reopened_is_told_apart_from_it() {
+    // The leader's own review lags; the other account works.
+    let customer = customer(
+        Some(&subscription("expired", day(-1))),
+        [found("expired", day(30)), found("active", day(10))],
+    );
+    let change = decide(&customer, Subscriptions).remove(0).change.expect("both");
+    let (harmless, destructive) = change.clone().split();
+    assert_eq!(harmless.subscription.status, Some(SubscriptionStatus::Active));
+    assert_eq!(destructive.subscription.status, None);
+    assert_eq!(destructive.vpn_config.is_active, Some(false));
+    let lines: Vec<String> = entries(&change)
+        .iter()
+        .map(|entry| format!("{:?} {}", entry.new, entry.reason))
+        .collect();
+    assert_eq!(
+        lines[1..],
+        ["Some(\"active\") reactivated", "Some(\"false\") expired"]
+    );
 }
 
 #[test]

@@ -240,10 +240,10 @@ disabled future |       .     .      .             x     x      .        .      
 fn the_contrary_policy_keeps_ended_ones_ended_clears_ends_and_gives_no_access() {
     let expected = "
                  ahead: trial active expired  over: trial active expired  others  access     problems
-  active none   |       u     u      u             u     u      u        .       unchanged  -|panel_ahead / -
+  active none   |       u     u      u             u     u      u        .       unchanged  -|panel_ahead / -|panel_ahead
   active past   |       xd    xd     d             x     x      .        .       off        - / -
   active now    |       d     d      d             d     d      d        .       unchanged  - / -
-  active future |       d     d      d             d     d      d        .       unchanged  -|panel_ahead / -
+  active future |       d     d      d             d     d      d        .       unchanged  -|panel_ahead / -|panel_ahead
  on_hold none   |       .     .      .             .     .      .        .       unchanged  -|panel_ahead / -
  on_hold past   |       .     .      .             .     .      .        .       unchanged  -|panel_ahead / -
  on_hold now    |       .     .      .             .     .      .        .       unchanged  -|panel_ahead / -

@@ -252,7 +252,9 @@ pub(super) fn agreement() -> impl Strategy<Value = Agreement> {
                 latest_end,
                 created_at,
                 on_hold,
+                was_endless: on_hold && is_missing,
                 replaced,
+                reopened_end: None,
                 over_since: since.0,
                 own_write_at: since.1,
                 open: open
@@ -325,6 +327,11 @@ pub(super) fn customer_of(
                 is_active: is_elsewhere && is_active,
                 written_ends: if is_elsewhere { vec![written] } else { Vec::new() },
                 replaced: replaced.filter(|_| is_elsewhere).into_iter().collect(),
+                agreed_ends: if is_elsewhere {
+                    vec![(written, is_active)]
+                } else {
+                    Vec::new()
+                },
             };
             let ids: Vec<i64> = (1..).take(accounts.len()).collect();
             // With `subscription_id` each account names a subscription of its own, else all share the governing one.

@@ -167,7 +167,8 @@ proptest! {
         if !matches!(merged.row, Some((_, Reason::Shortened))) {
             return Ok(());
         }
-        let agreed = world.agreement.end.is_some_and(|end| is_same(world.row, end, Policy::default().tolerance));
+        let end = if world.agreement.was_endless { Some(EndDate::Never) } else { world.agreement.end };
+        let agreed = end.is_some_and(|end| is_same(world.row, end, Policy::default().tolerance));
         let went_back = world.agreement.previous_end.is_some_and(|before| world.panel() <= before);
         let is_open = world.agreement.has_open(world.row, world.panel());
         let by_itself = agreed && !went_back && (!is_open || say.allow) && say.answer.is_none();

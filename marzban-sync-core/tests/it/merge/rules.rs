@@ -221,6 +221,19 @@ fn a_row_without_an_end_gets_the_panels_when_the_time_of_a_held_user_begins() {
 }
 
 #[test]
+fn time_that_begins_where_no_end_was_promised_is_a_loss() {
+    let mut world = World::new(None, user("active", None), nothing());
+    world.run(SILENCE);
+    world.user = user("on_hold", None);
+    world.run(SILENCE);
+    world.run(SILENCE);
+    world.user = user("active", day(30));
+    check(&world, SILENCE, "shortened +30d, (cut), agreed +30d");
+    world.run(SILENCE);
+    check(&world, SILENCE, "stays, agreed +30d");
+}
+
+#[test]
 fn a_row_with_an_end_is_merged_as_ever_when_the_time_of_a_held_user_begins() {
     for (row, expected) in [
         (day(20), "extended +30d, agreed +30d, before +20d, ours"),

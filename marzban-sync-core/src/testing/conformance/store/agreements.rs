@@ -16,10 +16,12 @@ fn full() -> Agreement {
         latest_end: Some(days(400)),
         created_at: Some(days(-500) + chrono::TimeDelta::microseconds(7)),
         on_hold: true,
+        was_endless: true,
         replaced: Some(Replaced {
             status: "Ünïcødé \"trial\"".to_owned(),
             end: EndDate::At(days(1)),
         }),
+        reopened_end: Some(EndDate::At(days(8))),
         over_since: Some(days(-1)),
         own_write_at: Some(days(-2)),
         open: Some(Disagreement {
