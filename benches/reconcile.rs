@@ -6,10 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use marzban_sync_core::account::{Account, AccountId, Elsewhere, Subscription, SubscriptionId, UserId};
 use marzban_sync_core::agreement::Agreement;
-use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
-use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::{Observation, Observed, PanelStatus, PanelUser, customers};
 use marzban_sync_core::policy::{Answers, Policy};
-use marzban_sync_core::reconcile::{Facet, Observed, customers, reconcile};
+use marzban_sync_core::reconcile::{Facet, reconcile};
 
 const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
 

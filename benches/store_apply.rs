@@ -15,7 +15,8 @@ use diesel::sql_types::BigInt;
 use diesel::{RunQueryDsl, sql_query};
 use marzban_sync_benches::database::{NOW, Postgres, Sqlite};
 use marzban_sync_core::account::Account;
-use marzban_sync_core::plan::{Change, EndDate, Reason};
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::plan::{Change, Reason};
 use marzban_sync_core::store::{DEFAULT_PANEL, Store};
 use tokio::runtime::Runtime;
 

@@ -16,7 +16,8 @@ use marzban_sync_core::jobs::{Context, run, undo};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::policy::{CleanupAction, PanelBehind, Policy};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{PostgresStore, RunId};
+use marzban_sync_core::run::RunId;
+use marzban_sync_core::store::PostgresStore;
 use marzban_sync_core::testing::ManualClock;
 use marzban_sync_tests::client;
 

@@ -56,7 +56,7 @@ purity() {
     echo 'only marzban-api/src/client/retry.rs may name backoff' >&2
     return 1
   fi
-  local pure=(account agreement deletion merge observation plan policy reconcile report safety schedule trail zone)
+  local pure=(account agreement deletion end_date freshness merge observation plan policy reconcile report run safety schedule trail zone)
   local module files
   for module in "${pure[@]}"; do
     files=("marzban-sync-core/src/$module.rs")

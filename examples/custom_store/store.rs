@@ -13,8 +13,8 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
 use marzban_sync_core::account::{AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
+use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{StoreError, StoreErrorKind};
-use marzban_sync_core::plan::EndDate;
 use marzban_sync_core::store::{Customer, Customers, Decide, Login, Write};
 
 diesel::table! { people (no) { no -> BigInt, telegram -> Nullable<BigInt>, } }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::{Parser, ValueEnum};
 use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::RunId;
+use marzban_sync_core::run::RunId;
 use marzban_sync_examples::environment::{HELP, PanelName};
 use marzban_sync_examples::policies;
 

@@ -11,7 +11,8 @@ use marzban_sync_core::jobs;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::report::SystemStats;
-use marzban_sync_core::store::{DEFAULT_PANEL, RunId, Store};
+use marzban_sync_core::run::RunId;
+use marzban_sync_core::store::{DEFAULT_PANEL, Store};
 use marzban_sync_core::trail::EntryQuery;
 use marzban_sync_examples::environment::{Database, Failure};
 

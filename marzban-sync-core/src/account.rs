@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{Agreement, Replaced};
-use crate::plan::EndDate;
+use crate::end_date::EndDate;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {

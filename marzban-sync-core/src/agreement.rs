@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::EndDate;
+use crate::end_date::EndDate;
 
 /// What the library remembers of one panel user, by panel and username, beside the bot's own rows.
 ///

@@ -1,16 +1,12 @@
 //! Which panel users may be deleted: pure, and asked twice, before and right before each deletion.
 
-use std::fmt;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
 
 use crate::account::{Account, Subscription, SubscriptionStatus};
+use crate::end_date::EndDate;
 use crate::merge::{is_other_user, is_plausible, is_same};
-use crate::observation::{Observation, PanelStatus, PanelUser};
-use crate::plan::EndDate;
-use crate::reconcile::Observed;
-use crate::report::ProblemReason;
+use crate::observation::{Observation, Observed, PanelStatus, PanelUser};
+use crate::report::{KeptBecause, ProblemReason};
 
 /// For how long a second look counts.
 const BELIEVED_FOR: TimeDelta = TimeDelta::minutes(1);
@@ -38,64 +34,6 @@ pub enum Verdict {
     Keep(KeptBecause),
     /// It is not known what the panel has, so nothing is done.
     Problem(ProblemReason, Option<String>),
-}
-
-/// Why a panel user is not deleted although its own subscription ended long ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum KeptBecause {
-    /// A subscription of a customer whose row names the user is open, has a status that is not known, or ended lately.
-    OtherSubscription,
-    /// An invoice of the last 30 days is not paid yet.
-    PendingInvoice,
-    /// While the library looked, one side had a later end.
-    LaterEndSeen,
-    /// The rows were written within the last 7 days, and the library has not seen the account over for as long.
-    NotRested,
-    /// The customer is active in another panel.
-    ActiveElsewhere,
-    /// Another account of the customer works, or ended lately.
-    OtherAccount,
-    /// The panel user works, is on hold, or has a status that is not known.
-    InUse,
-    /// The panel user's end is absent, lies ahead, is of the last 7 days, or cannot be an end.
-    PanelEnd,
-    /// Another user has the name now.
-    OtherUser,
-    /// The panel spells the name in another case, or another row does and the panel does not tell the two apart.
-    OtherSpelling,
-    /// Its name is exempt.
-    Exempt,
-    /// A safety limit withheld the deletion.
-    Withheld,
-}
-
-impl KeptBecause {
-    /// The word for it in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OtherSubscription => "other_subscription",
-            Self::PendingInvoice => "pending_invoice",
-            Self::LaterEndSeen => "later_end_seen",
-            Self::NotRested => "not_rested",
-            Self::ActiveElsewhere => "active_elsewhere",
-            Self::OtherAccount => "other_account",
-            Self::InUse => "in_use",
-            Self::PanelEnd => "panel_end",
-            Self::OtherUser => "other_user",
-            Self::OtherSpelling => "other_spelling",
-            Self::Exempt => "exempt",
-            Self::Withheld => "withheld",
-        }
-    }
-}
-
-impl fmt::Display for KeptBecause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// Whether a cleanup looks at an account: its own subscription ended before the cutoff.

@@ -5,10 +5,12 @@ pub mod account;
 pub mod agreement;
 pub mod clock;
 pub mod deletion;
+pub mod end_date;
 pub mod error;
 pub mod event;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
+pub mod freshness;
 pub mod history;
 #[cfg(feature = "jobs")]
 pub mod jobs;
@@ -19,6 +21,7 @@ pub mod plan;
 pub mod policy;
 pub mod reconcile;
 pub mod report;
+pub mod run;
 pub mod safety;
 #[cfg(feature = "schedule")]
 pub mod schedule;

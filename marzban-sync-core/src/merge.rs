@@ -5,8 +5,9 @@
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
 use crate::agreement::Agreement;
+use crate::end_date::EndDate;
 use crate::observation::{PanelStatus, PanelUser};
-use crate::plan::{EndDate, Reason};
+use crate::plan::Reason;
 use crate::policy::{Answer, Policy, Unlimited};
 
 /// How far two creation times of one user may lie apart: databases round them.

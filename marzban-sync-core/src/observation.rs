@@ -1,5 +1,6 @@
 //! What the panel says about one user.
 
+use crate::account::Account;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The outcome of asking the panel for one user by name.
@@ -93,4 +94,18 @@ impl PanelUser {
         self.online_at
             .filter(|online_at| (FIRST_CONNECTION..=now + GRACE).contains(online_at))
     }
+}
+
+/// An account and what the panel returned for its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The account, as the database has it.
+    pub account: Account,
+    /// The outcome of looking its username up.
+    pub observation: Observation,
+}
+
+/// The accounts of each customer, which stand together.
+pub fn customers(observed: &[Observed]) -> impl Iterator<Item = &[Observed]> {
+    observed.chunk_by(|one, next| one.account.user_id == next.account.user_id)
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use crate::end_date::EndDate;
 use crate::error::PanelError;
 use crate::observation::Observation;
-use crate::plan::EndDate;
 use crate::report::SystemStats;
 
 #[cfg(feature = "marzban")]

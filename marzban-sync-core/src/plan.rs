@@ -1,8 +1,9 @@
 //! What is to be done: changes with their reasons and with the values that they were decided from.
 
+use crate::end_date::EndDate;
 use std::fmt;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, Subscription, SubscriptionStatus};
@@ -71,43 +72,6 @@ impl SubscriptionPatch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.status.is_none() && self.end_date.is_none()
-    }
-}
-
-/// The end of a subscription or of a panel user; none is the latest of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndDate {
-    /// Access ends at this moment.
-    At(DateTime<Utc>),
-    /// Access does not end: the column becomes null.
-    Never,
-}
-
-impl EndDate {
-    /// As the column holds it: null for [`Never`](Self::Never).
-    #[must_use]
-    pub fn as_column(self) -> Option<DateTime<Utc>> {
-        match self {
-            Self::At(end_date) => Some(end_date),
-            Self::Never => None,
-        }
-    }
-}
-
-impl From<Option<DateTime<Utc>>> for EndDate {
-    /// The end in whole seconds, as both sides can hold it.
-    fn from(end_date: Option<DateTime<Utc>>) -> Self {
-        end_date.map_or(Self::Never, |end_date| Self::At(end_date.trunc_subsecs(0)))
-    }
-}
-
-impl fmt::Display for EndDate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::At(end_date) => write!(f, "{}", end_date.format("%Y-%m-%d %H:%M:%S UTC")),
-            Self::Never => f.write_str("never"),
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::account::Account;
-use crate::observation::Observation;
+use crate::observation::Observed;
 use crate::plan::Change;
 use crate::policy::{Answers, Policy};
 use crate::report::ProblemReason;
@@ -19,20 +19,6 @@ use group::{Group, groups};
 
 /// What a report says of a user that a list lacked, and that was not looked up individually.
 pub(crate) const UNCONFIRMED: &str = "absent from the panel's answer, not confirmed";
-
-/// An account and what the panel returned for its user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
-    /// The account, as the database has it.
-    pub account: Account,
-    /// The outcome of looking its username up.
-    pub observation: Observation,
-}
-
-/// The accounts of each customer, which stand together.
-pub fn customers(observed: &[Observed]) -> impl Iterator<Item = &[Observed]> {
-    observed.chunk_by(|one, next| one.account.user_id == next.account.user_id)
-}
 
 /// How much of an account a job reconciles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +75,8 @@ pub struct Push {
 /// use chrono::{TimeDelta, TimeZone, Utc};
 /// use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
 /// use marzban_sync_core::policy::{Answers, Policy};
-/// use marzban_sync_core::reconcile::{Facet, Observed, reconcile};
+/// use marzban_sync_core::reconcile::{Facet, reconcile};
+/// use marzban_sync_core::observation::Observed;
 /// # use marzban_sync_core::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
 /// # use marzban_sync_core::{account::Elsewhere, agreement::Agreement};
 ///

@@ -7,7 +7,6 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::account::Account;
-use crate::deletion::KeptBecause;
 use crate::plan::{Change, Reason};
 use crate::trail::{Entry, Target};
 
@@ -449,4 +448,62 @@ fn is_zero(count: &u64) -> bool {
 
 fn seconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// Why a panel user is not deleted although its own subscription ended long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeptBecause {
+    /// A subscription of a customer whose row names the user is open, has a status that is not known, or ended lately.
+    OtherSubscription,
+    /// An invoice of the last 30 days is not paid yet.
+    PendingInvoice,
+    /// While the library looked, one side had a later end.
+    LaterEndSeen,
+    /// The rows were written within the last 7 days, and the library has not seen the account over for as long.
+    NotRested,
+    /// The customer is active in another panel.
+    ActiveElsewhere,
+    /// Another account of the customer works, or ended lately.
+    OtherAccount,
+    /// The panel user works, is on hold, or has a status that is not known.
+    InUse,
+    /// The panel user's end is absent, lies ahead, is of the last 7 days, or cannot be an end.
+    PanelEnd,
+    /// Another user has the name now.
+    OtherUser,
+    /// The panel spells the name in another case, or another row does and the panel does not tell the two apart.
+    OtherSpelling,
+    /// Its name is exempt.
+    Exempt,
+    /// A safety limit withheld the deletion.
+    Withheld,
+}
+
+impl KeptBecause {
+    /// The word for it in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OtherSubscription => "other_subscription",
+            Self::PendingInvoice => "pending_invoice",
+            Self::LaterEndSeen => "later_end_seen",
+            Self::NotRested => "not_rested",
+            Self::ActiveElsewhere => "active_elsewhere",
+            Self::OtherAccount => "other_account",
+            Self::InUse => "in_use",
+            Self::PanelEnd => "panel_end",
+            Self::OtherUser => "other_user",
+            Self::OtherSpelling => "other_spelling",
+            Self::Exempt => "exempt",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
+impl fmt::Display for KeptBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::account::{Account, AccountId};
 use crate::agreement::Agreement;
 use crate::error::StoreError;
-use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
+use crate::history::History;
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
+use crate::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::trail::{Entry, EntryQuery, EntryRecord};
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -311,56 +312,6 @@ pub struct Trail {
     pub agreements: Vec<(String, i64, Option<Agreement>)>,
     /// The entries.
     pub entries: Vec<Entry>,
-}
-
-/// The id of a row of `marzban_sync_runs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunId(pub i64);
-
-/// How a run ended, as `marzban_sync_runs.outcome` holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// `running`: it is under way, or its process died and no later run has noticed.
-    Running,
-    /// `completed`: everything in scope was looked at, and nothing was withheld.
-    Completed,
-    /// `stopped`: a safety limit, the deadline or a cancellation ended it early.
-    Stopped,
-    /// `failed`: the panel or the database failed.
-    Failed,
-    /// `abandoned`: its process died, or lost its lock; what it had written stays, and the next run did the rest.
-    Abandoned,
-}
-
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Running,
-        Self::Completed,
-        Self::Stopped,
-        Self::Failed,
-        Self::Abandoned,
-    ];
-
-    /// The text that the database holds.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-        }
-    }
-
-    /// The outcome of this text.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
-    }
 }
 
 /// What a migration created; running it again creates nothing.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::plan::{Change, Reason};
-use crate::store::RunId;
+use crate::run::RunId;
 
 /// One value that changed, or one thing that was done to the panel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

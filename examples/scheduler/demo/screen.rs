@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Timelike, Utc};
 use clap::builder::styling::{AnsiColor, Style};
+use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::event::{Event, Observer};
-use marzban_sync_core::plan::{Change, EndDate, Reason};
+use marzban_sync_core::plan::{Change, Reason};
 use marzban_sync_core::report::{Job, Report};
 use marzban_sync_core::scheduler::{FinishedRun, RunEnd};
 use marzban_sync_examples::environment;

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use marzban_sync_core::error::{
     PanelError, PanelErrorKind, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain,
 };
-use marzban_sync_core::history::{History, RunQuery};
+use marzban_sync_core::history::History;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::{Job, Report, Stopped};
+use marzban_sync_core::run::{Outcome, RunQuery};
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::scheduler::panic_message;
-use marzban_sync_core::store::{Outcome, PostgresStore};
+use marzban_sync_core::store::PostgresStore;
 use marzban_sync_core::{Context, jobs};
 use marzban_sync_examples::policies::Policies;
 use serde_json::Value;

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use crate::agreement::Agreement;
 use crate::error::StoreError;
-use crate::store::{DEFAULT_PANEL, PanelUserKey, RunId, Store};
+use crate::run::RunId;
+use crate::store::{DEFAULT_PANEL, PanelUserKey, Store};
 use crate::trail::{EntryQuery, EntryRecord, EntryState};
 
 /// How many changes are told, the latest.

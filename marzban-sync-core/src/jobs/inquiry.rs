@@ -8,9 +8,8 @@ use super::spellings::Spellings;
 use crate::account::Account;
 use crate::error::{PanelError, PanelErrorKind, chain};
 use crate::event::Event;
-use crate::observation::Observation;
+use crate::observation::{Observation, Observed};
 use crate::panel::MAX_NAMES;
-use crate::reconcile::Observed;
 use crate::report::{Job, Stopped};
 
 /// So many questions in a row without an answer, and the panel counts as down.

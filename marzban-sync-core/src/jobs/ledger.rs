@@ -12,8 +12,8 @@ use crate::error::{StoreError, StoreErrorKind, chain};
 use crate::event::Event;
 use crate::plan::{Change, Reason, Shown};
 use crate::report::{Changed, MAX_PROBLEMS, Problem, ProblemReason, Run, Stopped};
+use crate::run::RunId;
 use crate::safety::Withheld;
-use crate::store::RunId;
 use crate::trail::{self, Entry};
 
 /// So many refused statements without one success, and it is the database that fails.

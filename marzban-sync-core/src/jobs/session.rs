@@ -9,7 +9,8 @@ use super::inquiry::Inquiry;
 use super::ledger::Ledger;
 use crate::error::{PanelError, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain};
 use crate::report::{Job, Report, Stopped};
-use crate::store::{Outcome, RunId, RunLock};
+use crate::run::{Outcome, RunId};
+use crate::store::RunLock;
 
 /// How many problems, and how many changes of a plan, a row of history keeps; the report that is returned has them all.
 const MAX_RECORDED: usize = 100;

@@ -6,8 +6,7 @@ use super::Context;
 use super::inquiry::Inquiry;
 use super::session::Interrupt;
 use crate::account::{Account, Sharer, UserId};
-use crate::observation::Observation;
-use crate::reconcile::Observed;
+use crate::observation::{Observation, Observed};
 
 /// Customers per page.
 const PAGE_USERS: u32 = 5_000;

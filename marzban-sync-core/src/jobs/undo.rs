@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::Context;
 use crate::error::{StoreError, StoreErrorKind, chain};
 use crate::report::Job;
-use crate::store::{RunId, RunLock};
+use crate::run::RunId;
+use crate::store::RunLock;
 use crate::trail::{EntryQuery, EntryRecord, EntryState, UNDONE};
 
 /// What undoing a run did, or would do.

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use crate::account::{Account, Subscription};
+use crate::end_date::EndDate;
 use crate::merge::{Conflict, Doubt};
 use crate::observation::PanelUser;
-use crate::plan::EndDate;
 use crate::report::ProblemReason;
 
 /// The problem that a conflict is, in words for an operator.

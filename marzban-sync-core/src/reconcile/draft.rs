@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Decision, Facet, Observed, Push, Rules, UNCONFIRMED};
+use super::{Decision, Facet, Push, Rules, UNCONFIRMED};
 use crate::account::{Account, Subscription, SubscriptionId, SubscriptionStatus};
 use crate::agreement::{Agreement, Replaced};
 use crate::deletion::is_own_write;
+use crate::end_date::EndDate;
 use crate::merge::{Merged, Say, Sides, is_other_user, is_plausible, merge};
-use crate::observation::{Observation, PanelStatus, PanelUser};
-use crate::plan::{Change, EndDate, Reason, SubscriptionPatch, VpnConfigPatch};
+use crate::observation::{Observation, Observed, PanelStatus, PanelUser};
+use crate::plan::{Change, Reason, SubscriptionPatch, VpnConfigPatch};
 use crate::policy::Access;
 use crate::report::ProblemReason;
 

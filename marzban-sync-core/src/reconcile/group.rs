@@ -7,9 +7,10 @@ use super::draft::Draft;
 use super::{Push, Rules};
 use crate::account::{Subscription, SubscriptionId, SubscriptionStatus};
 use crate::agreement::{Agreement, Replaced};
+use crate::end_date::EndDate;
 use crate::merge::{Conflict, Doubt, Merged, is_other_user, is_same};
 use crate::observation::{Observation, PanelStatus, PanelUser};
-use crate::plan::{EndDate, Reason};
+use crate::plan::Reason;
 use crate::policy::{Answer, PanelBehind, Reactivate, Unlimited};
 use crate::report::ProblemReason;
 

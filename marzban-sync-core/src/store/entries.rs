@@ -1,10 +1,10 @@
 //! The entries of the trail as both databases give them back.
 
+use crate::run::RunId;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use super::RunId;
 use crate::account::{AccountId, UserId};
 use crate::trail::{Entry, EntryRecord, EntryState, Target};
 

@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use crate::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use crate::error::StoreError;
-use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
+use crate::history::History;
 use crate::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::report::{Job, SystemStats};
-use crate::store::{Cursor, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail};
+use crate::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
 use crate::trail::{self, Entry, EntryQuery, EntryRecord};
 
 pub(super) mod select;

@@ -10,12 +10,12 @@ use serde_json::Value;
 use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::agreement::Agreement;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::history::{RunRecord, SystemStatsRecord};
 use crate::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::report::{Job, SystemStats};
+use crate::run::{Outcome, RunId, RunRecord, SystemStatsRecord};
 use crate::store::listed::select::{self, View, stored};
 use crate::store::listed::{Customer, Write, undone_trail};
-use crate::store::{Cursor, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail};
+use crate::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
 use crate::trail::{self, EntryRecord};
 
 mod history;

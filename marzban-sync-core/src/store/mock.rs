@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Cursor, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail};
+use super::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
 use crate::account::{Account, AccountId};
 use crate::error::StoreError;
-use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
+use crate::history::History;
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
+use crate::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::trail::{EntryQuery, EntryRecord};
 
 mockall::mock! {

@@ -12,12 +12,11 @@ use serde_json::Value;
 
 use crate::account::{Account, AccountId};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
+use crate::history::History;
 use crate::plan::Change;
 use crate::report::{Job, SystemStats};
-use crate::store::{
-    Cursor, Migration, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail,
-};
+use crate::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::store::{Cursor, Migration, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
 use crate::trail::{EntryQuery, EntryRecord};
 
 mod accounts;

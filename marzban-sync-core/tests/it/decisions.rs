@@ -8,10 +8,10 @@ mod statuses;
 mod table;
 
 use marzban_sync_core::account::Account;
-use marzban_sync_core::observation::Observation;
+use marzban_sync_core::observation::{Observation, Observed};
 use marzban_sync_core::policy::{Answers, Policy};
 use marzban_sync_core::reconcile::Facet::Subscriptions;
-use marzban_sync_core::reconcile::{Decision, Facet, Observed, reconcile};
+use marzban_sync_core::reconcile::{Decision, Facet, reconcile};
 
 use crate::given::now;
 

@@ -3,14 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionId};
 use marzban_sync_core::agreement::Agreement;
-use marzban_sync_core::deletion::KeptBecause::{self, *};
 use marzban_sync_core::deletion::Verdict::{self, AlreadyGone, Delete, Keep};
 use marzban_sync_core::deletion::{is_believed, is_candidate, judge, judge_again, kept_by_rows};
 use marzban_sync_core::observation::Observation::{
     self, Absent, Missing, NotPermitted, Unavailable, Unreadable,
 };
-use marzban_sync_core::observation::PanelUser;
-use marzban_sync_core::reconcile::Observed;
+use marzban_sync_core::observation::{Observed, PanelUser};
+use marzban_sync_core::report::KeptBecause::{self, *};
 use marzban_sync_core::report::ProblemReason;
 
 use crate::given::{account, agreed, at, created, customer, day, found, now, second, subscription, user};

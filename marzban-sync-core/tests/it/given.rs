@@ -3,10 +3,9 @@
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, AccountId, Elsewhere, Subscription, SubscriptionId, UserId};
 use marzban_sync_core::agreement::Agreement;
-use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
-use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::{Observation, Observed, PanelStatus, PanelUser};
 use marzban_sync_core::policy::{Access, CleanupAction, PanelBehind, Policy, Reactivate, Unlimited};
-use marzban_sync_core::reconcile::Observed;
 
 /// A moment of UTC, as `2025-09-15 12:00:00`.
 #[track_caller]

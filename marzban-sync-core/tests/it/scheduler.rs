@@ -12,9 +12,10 @@ use marzban_sync_core::history::History;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::panel::{ExpectedUser, MockPanel, Panel, UpdateOutcome};
 use marzban_sync_core::report::{Job, SystemStats};
+use marzban_sync_core::run::Outcome;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::scheduler::{HealthStatus, RunEnd, Scheduler, SchedulerError, Timer};
-use marzban_sync_core::store::{MemoryStore, Outcome};
+use marzban_sync_core::store::MemoryStore;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

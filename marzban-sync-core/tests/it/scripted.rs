@@ -10,15 +10,16 @@ use marzban_sync_core::Context;
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::clock::Clock;
+use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{PanelError, PanelErrorKind};
 use marzban_sync_core::jobs::ContextBuilder;
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
-use marzban_sync_core::plan::EndDate;
 use marzban_sync_core::policy::Answers;
 use marzban_sync_core::report::{Job, Run, SystemStats};
+use marzban_sync_core::run::Outcome;
 use marzban_sync_core::store::{
-    MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, Outcome, PanelUserKey, Store, Trail,
+    MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey, Store, Trail,
 };
 use marzban_sync_core::testing::ManualClock;
 use marzban_sync_core::trail::EntryState;

@@ -8,7 +8,8 @@ use marzban_api::testing::{FakePanel, FakeStatus, FakeUser};
 use marzban_sync_core::Context;
 use marzban_sync_core::jobs::{run, undo};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{PostgresStore, RunId};
+use marzban_sync_core::run::RunId;
+use marzban_sync_core::store::PostgresStore;
 use tokio::time::timeout;
 
 use super::customers::{

@@ -2,9 +2,8 @@
 
 use chrono::TimeDelta;
 use marzban_api::testing::{FakePanel, FakeStatus, FakeUser, Fault};
-use marzban_sync_core::deletion::KeptBecause;
 use marzban_sync_core::policy::{PanelBehind, Policy};
-use marzban_sync_core::report::{Problem, ProblemReason};
+use marzban_sync_core::report::{KeptBecause, Problem, ProblemReason};
 use marzban_sync_core::{
     cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{Outcome, SqliteStore, Store};
+use marzban_sync_core::run::Outcome;
+use marzban_sync_core::store::{SqliteStore, Store};
 use serde_json::json;
 
 use super::panels::{bot, extended, panel, with_panel};

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus};
 use marzban_sync_core::agreement::Agreement;
-use marzban_sync_core::plan::{Change, EndDate};
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::plan::Change;
 use marzban_sync_core::store::{Cursor, DEFAULT_PANEL, PostgresStore, Store};
 use marzban_sync_tests::TestDatabase;
 use serde_json::Value;

@@ -2,7 +2,8 @@
 
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::history::History;
-use marzban_sync_core::store::{DEFAULT_PANEL, RunId, Store};
+use marzban_sync_core::run::RunId;
+use marzban_sync_core::store::{DEFAULT_PANEL, Store};
 use marzban_sync_core::trail::{EntryQuery, Target};
 
 use super::races::at_once;

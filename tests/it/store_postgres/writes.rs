@@ -4,7 +4,8 @@ use marzban_sync_core::store::DEFAULT_PANEL;
 use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{Outcome, Store};
+use marzban_sync_core::run::Outcome;
+use marzban_sync_core::store::Store;
 use marzban_sync_tests::TestDatabase;
 use serde_json::json;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveTime, Utc};
-use marzban_sync_core::history::{History, RunQuery, RunRecord, SystemStatsRecord};
-use marzban_sync_core::store::Outcome;
+use marzban_sync_core::history::History;
+use marzban_sync_core::run::{Outcome, RunQuery, RunRecord, SystemStatsRecord};
 use serde_json::Value;
 use sqlx::PgPool;
 

@@ -1,8 +1,8 @@
 //! The figures of a panel as charts.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use marzban_sync_core::history::SystemStatsRecord;
 use marzban_sync_core::report::SystemStats;
+use marzban_sync_core::run::SystemStatsRecord;
 
 use super::chart::{self, Axis, Buckets, LEFT, RIGHT};
 use super::selection::Range;

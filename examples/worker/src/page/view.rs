@@ -1,10 +1,9 @@
 //! What the page says, made of what the database said: pure, with the time as an argument.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use marzban_sync_core::history::RunRecord;
 use marzban_sync_core::report::{Job, Stopped};
+use marzban_sync_core::run::{Outcome, RunRecord};
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_core::store::Outcome;
 use serde_json::Value;
 
 use super::load::{Facts, Glance, TaskState};

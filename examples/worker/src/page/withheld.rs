@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use marzban_sync_core::history::RunRecord;
 use marzban_sync_core::report::{Job, Stopped};
+use marzban_sync_core::run::RunRecord;
 use serde_json::Value;
 
 use super::load::Facts;
@@ -264,7 +264,7 @@ fn bytes(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use marzban_sync_core::store::{Outcome, RunId};
+    use marzban_sync_core::run::{Outcome, RunId};
     use serde_json::json;
 
     use super::*;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use marzban_api::testing::{FakePanel, FakeUser};
-use marzban_sync_core::store::RunId;
+use marzban_sync_core::run::RunId;
 use marzban_sync_tests::TestDatabase;
 use tokio_postgres::Client;
 

@@ -4,16 +4,14 @@ use chrono::TimeDelta;
 
 use super::{Cleanup, PAGE_USERS};
 use crate::account::Account;
-use crate::history::{RunQuery, RunRecord};
 use crate::jobs::Context;
 use crate::jobs::session::{Interrupt, Session};
 use crate::merge::is_other_user;
-use crate::observation::Observation;
+use crate::observation::{Observation, Observed};
 use crate::panel::MAX_NAMES;
-use crate::reconcile::Observed;
 use crate::report::{Job, Stopped};
+use crate::run::{Outcome, RunQuery, RunRecord};
 use crate::safety::Withheld;
-use crate::store::Outcome;
 
 /// A sync job must have completed this lately before anything is deleted.
 const RECENT_SYNC: TimeDelta = TimeDelta::days(1);

@@ -4,17 +4,16 @@ use chrono::{DateTime, Utc};
 
 use super::Cleanup;
 use crate::account::Account;
-use crate::deletion::{KeptBecause, Verdict, is_believed, is_candidate, judge_again, kept_by_rows};
+use crate::deletion::{Verdict, is_believed, is_candidate, judge_again, kept_by_rows};
 use crate::error::{PanelError, chain};
 use crate::event::Event;
 use crate::jobs::Context;
 use crate::jobs::session::{Interrupt, Session};
-use crate::observation::Observation;
+use crate::observation::{Observation, Observed};
 use crate::panel::{ExpectedUser, UpdateOutcome};
 use crate::plan::{Change, Reason, Shown};
 use crate::policy::CleanupAction;
-use crate::reconcile::Observed;
-use crate::report::{Problem, ProblemReason};
+use crate::report::{KeptBecause, Problem, ProblemReason};
 use crate::store::Trail;
 use crate::trail::{Entry, EntryState, Target};
 

@@ -8,8 +8,8 @@ use super::{BATCH, GONE, Sync};
 use crate::account::{AccountId, UserId};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
-use crate::observation::Observation;
-use crate::reconcile::{Facet, Observed, UNCONFIRMED};
+use crate::observation::{Observation, Observed};
+use crate::reconcile::{Facet, UNCONFIRMED};
 use crate::report::{Problem, ProblemReason};
 use crate::safety::{Tally, Withheld};
 

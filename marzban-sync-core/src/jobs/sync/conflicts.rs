@@ -9,9 +9,8 @@ use crate::account::{Account, AccountId};
 use crate::jobs::Context;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::Interrupt;
-use crate::observation::Observation;
+use crate::observation::{Observation, Observed, customers};
 use crate::plan::Reason;
-use crate::reconcile::{Observed, customers};
 use crate::report::{Problem, ProblemReason};
 
 impl Sync {

@@ -10,7 +10,8 @@ use crate::event::Event;
 use crate::jobs::Context;
 use crate::jobs::inquiry::Inquiry;
 use crate::jobs::session::Interrupt;
-use crate::reconcile::{Facet, Observed};
+use crate::observation::Observed;
+use crate::reconcile::Facet;
 use crate::store::Cursor;
 
 /// One page of accounts, as far as they are read, and what the panel returned for them.

@@ -3,11 +3,11 @@
 use super::Sync;
 use crate::account::{Account, AccountId};
 use crate::agreement::PanelExtension;
+use crate::end_date::EndDate;
 use crate::jobs::Context;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
 use crate::panel::{ExpectedUser, UpdateOutcome};
-use crate::plan::EndDate;
 use crate::reconcile::{Decision, Push};
 use crate::report::{Problem, ProblemReason};
 use crate::store::Trail;

@@ -5,10 +5,10 @@ use marzban_api::model::{Expiry, PanelTime, UserModification, UserStatusChange};
 use marzban_api::{Error, ErrorKind};
 
 use super::{Look, MarzbanPanel, failed, not_ours};
+use crate::end_date::EndDate;
 use crate::error::{PanelError, PanelErrorKind};
 use crate::observation::{Observation, PanelStatus, PanelUser};
 use crate::panel::{ExpectedUser, Panel, UpdateOutcome};
-use crate::plan::EndDate;
 
 /// What the client calls the request of a change, as opposed to a login before it.
 const OPERATION: &str = "users.modify";

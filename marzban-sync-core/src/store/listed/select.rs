@@ -10,8 +10,9 @@ use crate::account::{
     Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionId, SubscriptionStatus, UserId,
 };
 use crate::agreement::Agreement;
+use crate::end_date::EndDate;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::plan::{Change, EndDate, SubscriptionPatch, VpnConfigPatch};
+use crate::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::store::{Cursor, DEFAULT_PANEL, Page, PanelUserKey, Remembered};
 use crate::trail::{EntryRecord, Target, parse_moment};
 

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 
 use super::{MemoryStore, Tables};
 use crate::error::StoreError;
-use crate::history::{History, RunQuery, RunRecord, SystemStatsRecord};
+use crate::history::History;
 use crate::report::Job;
-use crate::store::Outcome;
+use crate::run::{Outcome, RunQuery, RunRecord, SystemStatsRecord};
 use crate::trail::{EntryQuery, EntryRecord};
 
 impl Tables {

@@ -27,8 +27,9 @@ use super::trail::{insert_entries, write_agreements};
 use crate::account::{Account, AccountId};
 use crate::error::StoreError;
 use crate::plan::Change;
+use crate::run::RunId;
+use crate::store::PanelUserKey;
 use crate::store::listed::select::holds;
-use crate::store::{PanelUserKey, RunId};
 use crate::trail::entries;
 
 /// How many changes one transaction writes: beyond some thousands it gets no faster, but holds its locks longer.

@@ -9,10 +9,9 @@ use serde_json::Value;
 
 use super::connection::{Lease, Pool};
 use crate::error::StoreError;
-use crate::history::{RunQuery, RunRecord, SystemStatsRecord};
 use crate::report::Job;
+use crate::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::store::figures::{self, Figures};
-use crate::store::{Outcome, RunId};
 
 #[derive(QueryableByName)]
 struct RunRow {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::connection::{Lease, Pool};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::report::{Job, SystemStats};
-use crate::store::{Outcome, RunId};
+use crate::run::{Outcome, RunId};
 
 #[derive(QueryableByName)]
 struct RunRow {

@@ -12,8 +12,9 @@ use super::accounts::column;
 use super::catalogue::Catalogue;
 use super::errors::failed;
 use crate::account::SubscriptionStatus;
+use crate::end_date::EndDate;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::plan::{Change, EndDate, VpnConfigPatch};
+use crate::plan::{Change, VpnConfigPatch};
 use crate::store::listed::select::stored;
 
 const LOCK_ROWS: &str = include_str!("lock_rows.sql");

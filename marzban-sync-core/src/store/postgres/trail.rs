@@ -13,9 +13,10 @@ use super::customers::understood;
 use super::errors::failed;
 use crate::agreement::Agreement;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::run::RunId;
 use crate::store::entries::{EntryColumns, telegram_id};
 use crate::store::listed::select::stored;
-use crate::store::{PanelUserKey, Remembered, RunId, Trail};
+use crate::store::{PanelUserKey, Remembered, Trail};
 use crate::trail::{Entry, EntryQuery, EntryRecord};
 
 /// An agreement to be written: its username, the revision that it replaces, and the agreement.

@@ -12,9 +12,10 @@ use super::errors::failed;
 use super::rows::{Held, Patches, Wanted};
 use super::trail::{read_agreements, write_trail};
 use crate::error::StoreError;
+use crate::run::RunId;
+use crate::store::PanelUserKey;
 use crate::store::listed::select::{self, Memory};
 use crate::store::listed::{Write, undone_trail};
-use crate::store::{PanelUserKey, RunId};
 use crate::trail::{EntryRecord, Target};
 
 pub(super) async fn undo(

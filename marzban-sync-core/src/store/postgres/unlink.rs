@@ -16,7 +16,8 @@ use super::rows::{Held, Wanted};
 use super::trail::{forget_agreements, insert_entries};
 use crate::account::Account;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::store::{PanelUserKey, RunId};
+use crate::run::RunId;
+use crate::store::PanelUserKey;
 use crate::trail::unlinked;
 
 /// How often rows that somebody else holds are tried for, as the panel user may be gone already.

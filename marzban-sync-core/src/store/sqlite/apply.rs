@@ -10,10 +10,12 @@ use super::customers::{self, Choice, Unreadable};
 use super::time::naive;
 use super::trail;
 use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus};
+use crate::end_date::EndDate;
 use crate::error::StoreError;
-use crate::plan::{Change, EndDate, SubscriptionPatch, VpnConfigPatch};
+use crate::plan::{Change, SubscriptionPatch, VpnConfigPatch};
+use crate::run::RunId;
 use crate::store::listed::{Write, select, undone_trail};
-use crate::store::{PanelUserKey, RunId, Trail};
+use crate::store::{PanelUserKey, Trail};
 use crate::trail::{self as trails, EntryRecord, Target};
 
 /// What belongs to every write of a call: the panel, the run, and the moment.

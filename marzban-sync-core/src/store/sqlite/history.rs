@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::connection::Connection;
 use super::time::{parse, zoned};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::history::{RunQuery, RunRecord, SystemStatsRecord};
 use crate::report::Job;
+use crate::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::store::figures::{self, Figures};
-use crate::store::{Outcome, RunId};
 
 #[derive(QueryableByName)]
 struct RunRow {

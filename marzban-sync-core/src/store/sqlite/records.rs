@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::time::zoned;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::report::{Job, SystemStats};
-use crate::store::{Outcome, RunId};
+use crate::run::{Outcome, RunId};
 
 /// Notes that a run has begun.
 pub(super) async fn begin_run(

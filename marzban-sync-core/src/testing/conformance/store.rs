@@ -54,9 +54,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::account::{Account, AccountId, SubscriptionId, UserId};
 use crate::history::History;
 use crate::plan::Change;
+use crate::run::RunId;
 use crate::store::{
     Cursor, DEFAULT_PANEL, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey,
-    Remembered, RunId, Store,
+    Remembered, Store,
 };
 
 mod accounts;

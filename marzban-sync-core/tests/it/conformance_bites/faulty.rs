@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::error::{StoreError, StoreErrorKind};
-use marzban_sync_core::history::{History, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::history::History;
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
+use marzban_sync_core::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
 use marzban_sync_core::store::{
-    Cursor, DEFAULT_PANEL, MemoryStore, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail,
+    Cursor, DEFAULT_PANEL, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Store, Trail,
 };
 use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord};

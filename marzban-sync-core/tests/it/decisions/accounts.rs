@@ -3,11 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, Elsewhere};
 use marzban_sync_core::agreement::Agreement;
-use marzban_sync_core::observation::{Observation, PanelUser};
-use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::{Observation, Observed, PanelUser};
 use marzban_sync_core::policy::{Answers, PanelBehind, Policy, Trust};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
-use marzban_sync_core::reconcile::{Observed, Push, reconcile};
+use marzban_sync_core::reconcile::{Push, reconcile};
 
 use super::{check, check_answered};
 use crate::given::{agreed, at, created, day, found, now, policy, second, subscribed, user};

@@ -2,11 +2,12 @@
 
 use marzban_sync_core::account::{AccountId, Elsewhere, Subscription, SubscriptionId, SubscriptionStatus};
 use marzban_sync_core::agreement::{Agreement, Replaced};
-use marzban_sync_core::observation::{Observation, PanelUser};
-use marzban_sync_core::plan::{EndDate, split};
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::{Observation, Observed, PanelUser};
+use marzban_sync_core::plan::split;
 use marzban_sync_core::policy::{Answers, PanelBehind, Policy, Trust};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
-use marzban_sync_core::reconcile::{Decision, Facet, Observed, reconcile};
+use marzban_sync_core::reconcile::{Decision, Facet, reconcile};
 use marzban_sync_core::trail::entries;
 
 use super::check_customer;

@@ -1,10 +1,10 @@
 //! Traffic, the last connection, and what is not known.
 
 use marzban_sync_core::account::Account;
-use marzban_sync_core::observation::{Observation, PanelUser};
+use marzban_sync_core::observation::{Observation, Observed, PanelUser};
 use marzban_sync_core::policy::{Access, Answers, Policy};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
-use marzban_sync_core::reconcile::{Observed, reconcile};
+use marzban_sync_core::reconcile::reconcile;
 
 use super::{check, check_by};
 use crate::given::{account, at, day, found, now, policy, subscribed, user};

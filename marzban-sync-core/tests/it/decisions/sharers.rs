@@ -2,9 +2,10 @@
 
 use marzban_sync_core::account::{Account, AccountId, Sharer, Subscription};
 use marzban_sync_core::agreement::Agreement;
+use marzban_sync_core::observation::Observed;
 use marzban_sync_core::policy::{Answers, Policy, Trust};
 use marzban_sync_core::reconcile::Facet::Subscriptions;
-use marzban_sync_core::reconcile::{Observed, reconcile};
+use marzban_sync_core::reconcile::reconcile;
 
 use super::{check, check_answered, check_customer};
 use crate::given::{account, agreed, at, customer, day, found, now, subscribed, subscription};

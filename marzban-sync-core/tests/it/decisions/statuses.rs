@@ -3,11 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, SubscriptionStatus};
 use marzban_sync_core::agreement::{Agreement, Replaced};
-use marzban_sync_core::observation::Observation;
-use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::{Observation, Observed};
 use marzban_sync_core::policy::{Answers, Policy, Reactivate, Unlimited};
 use marzban_sync_core::reconcile::Facet::Subscriptions;
-use marzban_sync_core::reconcile::{Observed, reconcile};
+use marzban_sync_core::reconcile::reconcile;
 
 use crate::given::{agreed, day, found, now, policy, subscribed, subscription};
 

@@ -5,10 +5,12 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use marzban_sync_core::account::Account;
 use marzban_sync_core::agreement::Agreement;
-use marzban_sync_core::plan::{Change, EndDate};
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::Observed;
+use marzban_sync_core::plan::Change;
 use marzban_sync_core::policy::{Answers, Policy};
 use marzban_sync_core::reconcile::Facet::{Subscriptions, UserStatus};
-use marzban_sync_core::reconcile::{Facet, Observed, reconcile};
+use marzban_sync_core::reconcile::{Facet, reconcile};
 use marzban_sync_core::report::ProblemReason;
 
 use crate::given::{account, agreed, contrary, day, found, now, subscription};

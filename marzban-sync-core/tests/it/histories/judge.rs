@@ -38,7 +38,8 @@ use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::SyncError;
 use marzban_sync_core::policy::Answers;
 use marzban_sync_core::report::{Job, Problem, ProblemReason, Report, Stopped};
-use marzban_sync_core::store::{MemorySubscription, MemoryVpnConfig, Outcome, RunId};
+use marzban_sync_core::run::{Outcome, RunId};
+use marzban_sync_core::store::{MemorySubscription, MemoryVpnConfig};
 use marzban_sync_core::trail::{EntryRecord, Target, moment};
 
 mod brakes;

@@ -9,14 +9,13 @@ use chrono::{DateTime, Utc};
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError};
-use marzban_sync_core::history::{History, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::history::History;
 use marzban_sync_core::observation::{Observation, PanelStatus};
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::store::{
-    Cursor, MemoryStore, Outcome, Page, PanelUserKey, Remembered, RunId, RunLock, Store, Trail,
-};
+use marzban_sync_core::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::store::{Cursor, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord};
 use serde_json::Value;
 

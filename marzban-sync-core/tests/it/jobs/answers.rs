@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use marzban_sync_core::plan::EndDate;
+use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::{ProblemReason, Stopped};
 use marzban_sync_core::sync_subscriptions_from_marzban as sync;

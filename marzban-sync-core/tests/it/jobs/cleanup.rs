@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use marzban_sync_core::cleanup_expired_marzban_users as cleanup;
-use marzban_sync_core::deletion::KeptBecause;
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
-use marzban_sync_core::report::{Job, Stopped};
+use marzban_sync_core::report::{Job, KeptBecause, Stopped};
 
 use crate::given::{at, day, user};
 use crate::scripted::{World, allowed, problems};

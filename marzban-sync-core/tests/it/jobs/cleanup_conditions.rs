@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use marzban_sync_core::account::{AccountId, UserId};
-use marzban_sync_core::deletion::KeptBecause;
 use marzban_sync_core::error::{StoreError, StoreErrorKind};
 use marzban_sync_core::observation::PanelUser;
 use marzban_sync_core::policy::CleanupAction;
-use marzban_sync_core::report::{Job, Stopped};
-use marzban_sync_core::store::{MemoryUser, MemoryVpnConfig, MockStore, Outcome, Store};
+use marzban_sync_core::report::{Job, KeptBecause, Stopped};
+use marzban_sync_core::run::Outcome;
+use marzban_sync_core::store::{MemoryUser, MemoryVpnConfig, MockStore, Store};
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users as cleanup, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,

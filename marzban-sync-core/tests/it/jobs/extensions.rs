@@ -2,10 +2,10 @@
 
 use chrono::TimeDelta;
 use marzban_sync_core::account::UserId;
+use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind};
 use marzban_sync_core::observation::PanelUser;
 use marzban_sync_core::panel::MockPanel;
-use marzban_sync_core::plan::EndDate;
 use marzban_sync_core::policy::{Answers, PanelBehind, Policy};
 use marzban_sync_core::report::{ProblemReason, Stopped};
 use marzban_sync_core::store::{MemoryUser, MockStore, Store};

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use marzban_sync_core::error::SyncErrorKind;
-use marzban_sync_core::history::{RunRecord, in_line_at, last_ended, last_in_line};
+use marzban_sync_core::freshness::last_in_line;
+use marzban_sync_core::history::{in_line_at, last_ended};
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::store::{Outcome, RunId, Store};
+use marzban_sync_core::run::{Outcome, RunId, RunRecord};
+use marzban_sync_core::store::Store;
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{self, day, now, user};

@@ -1,7 +1,7 @@
 //! Several panels of one bot.
 
-use marzban_sync_core::deletion::KeptBecause;
 use marzban_sync_core::observation::PanelUser;
+use marzban_sync_core::report::KeptBecause;
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

@@ -8,10 +8,11 @@ use marzban_sync_core::account::{
     Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionId, UserId,
 };
 use marzban_sync_core::agreement::{Agreement, Disagreement, Replaced};
-use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
-use marzban_sync_core::plan::{Change, EndDate};
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::{Observation, Observed, PanelStatus, PanelUser};
+use marzban_sync_core::plan::Change;
 use marzban_sync_core::policy::{Access, Answers, PanelBehind, Policy, Reactivate, Trust, Unlimited};
-use marzban_sync_core::reconcile::{Decision, Facet, Observed, reconcile};
+use marzban_sync_core::reconcile::{Decision, Facet, reconcile};
 use proptest::prelude::*;
 use proptest::sample::select;
 

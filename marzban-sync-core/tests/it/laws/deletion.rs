@@ -3,8 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, SubscriptionStatus};
 use marzban_sync_core::deletion::{Verdict, judge, judge_again};
-use marzban_sync_core::observation::{Observation, PanelStatus};
-use marzban_sync_core::reconcile::Observed;
+use marzban_sync_core::observation::{Observation, Observed, PanelStatus};
 use proptest::prelude::*;
 
 use super::cases::{case, case_with, observation, working_user};

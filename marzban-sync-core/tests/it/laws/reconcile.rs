@@ -1,10 +1,11 @@
 //! What is decided for a customer.
 
 use marzban_sync_core::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus};
-use marzban_sync_core::observation::Observation;
-use marzban_sync_core::plan::{Change, EndDate, Reason};
+use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::observation::{Observation, Observed};
+use marzban_sync_core::plan::{Change, Reason};
 use marzban_sync_core::policy::{Answer, Answers};
-use marzban_sync_core::reconcile::{Facet, Observed};
+use marzban_sync_core::reconcile::Facet;
 use proptest::prelude::*;
 
 use super::cases::{Case, case, case_of, case_with, unknown, working_user};

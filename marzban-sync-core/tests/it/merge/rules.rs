@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::agreement::{Agreement, PanelExtension};
+use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::merge::{Merged, Say};
 use marzban_sync_core::observation::PanelUser;
-use marzban_sync_core::plan::EndDate;
 use marzban_sync_core::policy::{Answer, Policy, Unlimited};
 
 use super::World;

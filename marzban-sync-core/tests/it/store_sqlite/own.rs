@@ -5,8 +5,9 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use marzban_sync_core::account::{AccountId, SubscriptionId};
+use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{StoreErrorKind, chain};
-use marzban_sync_core::plan::{Change, EndDate};
+use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::store::{DEFAULT_PANEL, SqliteStore, Store};
 

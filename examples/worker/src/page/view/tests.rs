@@ -1,6 +1,6 @@
 //! Each row of data is a state of the history, and the words that the page has for it.
 
-use marzban_sync_core::store::RunId;
+use marzban_sync_core::run::RunId;
 use serde_json::json;
 
 use super::*;

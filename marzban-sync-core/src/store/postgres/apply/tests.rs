@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::account::{Elsewhere, Subscription, SubscriptionId, UserId};
 use crate::agreement::Agreement;
-use crate::plan::EndDate;
+use crate::end_date::EndDate;
 
 fn change(id: i64, user: i64) -> Change {
     Change::of(&Account {

@@ -3,7 +3,8 @@
 use super::{Bot, Fixture, account, days, is_applied, key, now, remembered, written};
 use crate::account::AccountId;
 use crate::agreement::{Agreement, Disagreement, PanelExtension, Replaced};
-use crate::plan::{Change, EndDate};
+use crate::end_date::EndDate;
+use crate::plan::Change;
 use crate::store::{DEFAULT_PANEL, Store, Trail};
 
 /// One with something in every field.

@@ -7,7 +7,8 @@ use std::task::Poll;
 
 use super::{Bot, Fixture, account, accounts, days, now};
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::plan::{Change, EndDate};
+use crate::end_date::EndDate;
+use crate::plan::Change;
 use crate::store::{MemorySubscription, MemoryVpnConfig};
 
 /// A VPN config whose name, `is_active`, `traffic_used` or `last_connected_at` is not as it was read is a conflict,

@@ -4,9 +4,10 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{Fixture, days};
-use crate::history::{History, RunQuery, RunRecord};
+use crate::history::History;
 use crate::report::{Job, SystemStats};
-use crate::store::{Outcome, RunId, Store};
+use crate::run::{Outcome, RunId, RunQuery, RunRecord};
+use crate::store::Store;
 
 const STATUS: Job = Job::SyncUserStatusFromMarzban;
 const SUBSCRIPTIONS: Job = Job::SyncSubscriptionsFromMarzban;

@@ -3,7 +3,8 @@
 use super::{Bot, Fixture, account, account_in, days, ids, now};
 use crate::account::{Account, AccountId, UserId};
 use crate::agreement::{Agreement, Replaced};
-use crate::plan::{Change, EndDate};
+use crate::end_date::EndDate;
+use crate::plan::Change;
 use crate::store::{DEFAULT_PANEL, Store, Trail};
 
 /// One user, active, with an account in the default panel by null, by an empty text and by its name, and one in `de`.

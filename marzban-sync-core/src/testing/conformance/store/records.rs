@@ -5,9 +5,8 @@ use serde_json::json;
 use super::history::all_runs;
 use super::{Fixture, days, now};
 use crate::error::StoreErrorKind;
-use crate::history::{RunRecord, SystemStatsRecord};
 use crate::report::{Job, SystemStats};
-use crate::store::{Outcome, RunId};
+use crate::run::{Outcome, RunId, RunRecord, SystemStatsRecord};
 
 /// A run is recorded as `running` when it begins, and with its end, outcome and report when it ends.
 pub async fn a_run_is_recorded_from_begin_to_end(fixture: &dyn Fixture) {

@@ -2,9 +2,11 @@
 
 use super::{Bot, Fixture, account, days, is_applied, now};
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::end_date::EndDate;
 use crate::history::History;
-use crate::plan::{Change, EndDate, Reason};
-use crate::store::{DEFAULT_PANEL, RunId, Trail};
+use crate::plan::{Change, Reason};
+use crate::run::RunId;
+use crate::store::{DEFAULT_PANEL, Trail};
 use crate::trail::{Entry, EntryQuery, EntryRecord, EntryState, Target, moment};
 
 pub(super) async fn entries_of(history: &dyn History, run: i64) -> Vec<EntryRecord> {

@@ -4,8 +4,10 @@ use super::trail::{ending, entries_of};
 use super::{Bot, Fixture, account, days, is_applied, remembered};
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::agreement::{Agreement, Replaced};
-use crate::plan::{Change, EndDate};
-use crate::store::{DEFAULT_PANEL, MemorySubscription, RunId};
+use crate::end_date::EndDate;
+use crate::plan::Change;
+use crate::run::RunId;
+use crate::store::{DEFAULT_PANEL, MemorySubscription};
 use crate::trail::{EntryRecord, UNDONE};
 
 /// Undoes entries of the run 5 two days from now, and returns the ids of those that were undone.

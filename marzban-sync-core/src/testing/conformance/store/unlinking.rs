@@ -4,8 +4,9 @@ use super::trail::entries_of;
 use super::{Bot, Fixture, account, days, now, remembered};
 use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::agreement::Agreement;
-use crate::plan::EndDate;
-use crate::store::{DEFAULT_PANEL, RunId, Store, Trail};
+use crate::end_date::EndDate;
+use crate::run::RunId;
+use crate::store::{DEFAULT_PANEL, Store, Trail};
 use crate::trail::Target;
 
 async fn unlink(store: &dyn Store, account: &Account) -> bool {

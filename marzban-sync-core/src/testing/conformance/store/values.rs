@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Bot, Fixture, account, accounts, now, written};
 use crate::account::AccountId;
-use crate::plan::{Change, EndDate};
+use crate::end_date::EndDate;
+use crate::plan::Change;
 
 /// A name is any text of up to 255 characters: it is read, compared, and unlinked exactly.
 pub async fn any_name_survives(fixture: &dyn Fixture) {

@@ -7,7 +7,8 @@ use std::task::{Context, Waker};
 
 use super::{Bot, Fixture, account, accounts, days, is_applied, now, written};
 use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::plan::{Change, EndDate};
+use crate::end_date::EndDate;
+use crate::plan::Change;
 
 /// A change writes the columns that it names and their `updated_at`, and nothing else of any row.
 pub async fn a_change_writes_what_it_names_and_nothing_else(fixture: &dyn Fixture) {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use marzban_sync_core::account::{Account, SubscriptionId};
 use marzban_sync_core::error::StoreError;
-use marzban_sync_core::store::{MemorySubscription, PanelUserKey, RunId, Store, Trail};
+use marzban_sync_core::run::RunId;
+use marzban_sync_core::store::{MemorySubscription, PanelUserKey, Store, Trail};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord, EntryState, Target, parse_moment};
 
 use super::{Fault, Faulty};
