@@ -56,16 +56,11 @@ purity() {
     echo 'only marzban-api/src/client/retry.rs may name backoff' >&2
     return 1
   fi
-  local pure=(account agreement deletion end_date freshness merge observation plan policy reconcile report run safety schedule trail zone)
-  local module files
-  for module in "${pure[@]}"; do
-    files=("marzban-sync-core/src/$module.rs")
-    [ ! -d "marzban-sync-core/src/$module" ] || files+=("marzban-sync-core/src/$module")
-    if grep -rnE '\basync\b|\.await|::now\(|\bClock\b|tracing::|\bstd::(env|fs|io|net|time|thread)\b' "${files[@]}"; then
-      echo "marzban-sync-core/src/$module.rs must be pure" >&2
-      return 1
-    fi
-  done
+  if grep -rnE '\basync\b|\.await|::now\(|\bClock\b|tracing::|\bstd::(env|fs|io|net|thread)\b' \
+    marzban-sync-core/src/model marzban-sync-core/src/decide marzban-api/src/model | grep -vE '^[^:]+:[0-9]+: *//'; then
+    echo 'the models and the decisions must be pure' >&2
+    return 1
+  fi
 }
 
 step 'PostgreSQL'

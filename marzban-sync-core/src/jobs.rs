@@ -41,8 +41,8 @@ pub use sync::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 pub use system_stats::get_marzban_system_stats;
 pub use undo::{Undone, undo};
 
-use crate::error::SyncError;
-use crate::report::{Job, Report};
+use crate::model::report::{Job, Report};
+use crate::port::error::SyncError;
 
 /// Runs a job by its name's value, for schedulers and command lines.
 ///

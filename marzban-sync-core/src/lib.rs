@@ -1,40 +1,50 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod account;
-pub mod agreement;
-pub mod clock;
-pub mod deletion;
-pub mod end_date;
-pub mod error;
-pub mod event;
+// The rooms, each of which knows those above it alone.
+mod model;
+
+mod decide;
+
+mod port;
+
+mod adapter;
+
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
-pub mod freshness;
-pub mod history;
 #[cfg(feature = "jobs")]
 pub mod jobs;
-pub mod merge;
-pub mod observation;
-pub mod panel;
-pub mod plan;
-pub mod policy;
-pub mod reconcile;
-pub mod report;
-pub mod run;
-pub mod safety;
-#[cfg(feature = "schedule")]
-pub mod schedule;
 #[cfg(feature = "scheduler")]
 pub mod scheduler;
-pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;
-pub mod trail;
-pub mod zone;
 
+#[cfg(feature = "schedule")]
+pub use decide::schedule;
+pub use decide::{deletion, freshness, merge, reconcile, safety, zone};
 #[cfg(feature = "jobs")]
 pub use jobs::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,
 };
+pub use model::{account, agreement, end_date, observation, plan, policy, report, run, trail};
+pub use port::{clock, error, event, history};
+
+/// The port to a panel, and what stands behind it.
+pub mod panel {
+    #[cfg(feature = "marzban")]
+    pub use crate::adapter::marzban::MarzbanPanel;
+    pub use crate::port::panel::*;
+}
+
+/// The port to the bot's database, and the stores that stand behind it.
+pub mod store {
+    pub use crate::adapter::listed::{Customer, Customers, Decide, ListedStore, Login, Write};
+    #[cfg(feature = "memory")]
+    pub use crate::adapter::memory::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
+    #[cfg(feature = "postgres")]
+    pub use crate::adapter::postgres::{Patience, PostgresStore};
+    #[cfg(feature = "sqlite")]
+    pub use crate::adapter::sqlite::SqliteStore;
+    pub use crate::port::store::*;
+}

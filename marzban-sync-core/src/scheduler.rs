@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
-use crate::error::StoreError;
-use crate::history::last_ended;
+use crate::decide::schedule::Schedule;
 use crate::jobs::Context;
-use crate::report::Job;
-use crate::schedule::Schedule;
+use crate::model::report::Job;
+use crate::port::clock::Clock;
+use crate::port::error::StoreError;
+use crate::port::history::last_ended;
 
 mod health;
 #[cfg(feature = "metrics")]

@@ -20,6 +20,7 @@ mod overlap;
 mod peers;
 mod program;
 mod quickstart_program;
+mod rooms;
 mod scale;
 mod scheduler_program;
 mod second_run;

@@ -4,17 +4,17 @@ use chrono::{DateTime, Utc};
 
 use super::Context;
 use super::session::{Interrupt, Session};
-use crate::account::Account;
-use crate::deletion::{Verdict, is_candidate, judge, kept_by_rows};
-use crate::error::SyncError;
-use crate::event::Event;
-use crate::observation::{Observation, Observed, PanelStatus, customers};
-use crate::panel::MAX_NAMES;
-use crate::plan::{Change, Reason};
-use crate::policy::CleanupAction;
-use crate::reconcile::{Facet, reconcile};
-use crate::report::{CleanupReport, Deletion, Job, KeptBecause, Problem, Report};
-use crate::safety::Withheld;
+use crate::decide::deletion::{Verdict, is_candidate, judge, kept_by_rows};
+use crate::decide::reconcile::{Facet, reconcile};
+use crate::decide::safety::Withheld;
+use crate::model::account::Account;
+use crate::model::observation::{Observation, Observed, PanelStatus, customers};
+use crate::model::plan::{Change, Reason};
+use crate::model::policy::CleanupAction;
+use crate::model::report::{CleanupReport, Deletion, Job, KeptBecause, Problem, Report};
+use crate::port::error::SyncError;
+use crate::port::event::Event;
+use crate::port::panel::MAX_NAMES;
 
 mod doubts;
 mod remove;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, SystemClock};
-use crate::event::{Event, Observer};
-use crate::panel::Panel;
-use crate::policy::{Answers, Policy};
-use crate::report::Stopped;
-use crate::safety::SafetyLimits;
-use crate::store::{DEFAULT_PANEL, Store};
+use crate::decide::safety::SafetyLimits;
+use crate::model::policy::{Answers, Policy};
+use crate::model::report::Stopped;
+use crate::port::clock::{Clock, SystemClock};
+use crate::port::event::{Event, Observer};
+use crate::port::panel::Panel;
+use crate::port::store::{DEFAULT_PANEL, Store};
 
 /// What every job needs: one panel, the bot's database, and the rules; made once and used for every run.
 #[derive(Clone)]

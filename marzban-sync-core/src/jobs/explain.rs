@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
-use crate::agreement::Agreement;
-use crate::error::StoreError;
-use crate::run::RunId;
-use crate::store::{DEFAULT_PANEL, PanelUserKey, Store};
-use crate::trail::{EntryQuery, EntryRecord, EntryState};
+use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::agreement::Agreement;
+use crate::model::run::RunId;
+use crate::model::trail::{EntryQuery, EntryRecord, EntryState};
+use crate::port::error::StoreError;
+use crate::port::store::{DEFAULT_PANEL, PanelUserKey, Store};
 
 /// How many changes are told, the latest.
 const MAX_CHANGES: u32 = 100;

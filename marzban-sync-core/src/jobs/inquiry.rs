@@ -5,12 +5,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Context;
 use super::session::Interrupt;
 use super::spellings::Spellings;
-use crate::account::Account;
-use crate::error::{PanelError, PanelErrorKind, chain};
-use crate::event::Event;
-use crate::observation::{Observation, Observed};
-use crate::panel::MAX_NAMES;
-use crate::report::{Job, Stopped};
+use crate::model::account::Account;
+use crate::model::observation::{Observation, Observed};
+use crate::model::report::{Job, Stopped};
+use crate::port::error::{PanelError, PanelErrorKind, chain};
+use crate::port::event::Event;
+use crate::port::panel::MAX_NAMES;
 
 /// So many questions in a row without an answer, and the panel counts as down.
 const MAX_UNANSWERED: u32 = 3;

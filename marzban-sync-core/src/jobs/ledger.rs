@@ -7,14 +7,14 @@ use chrono::{DateTime, Utc};
 
 use super::Context;
 use super::session::Interrupt;
-use crate::account::{Account, AccountId};
-use crate::error::{StoreError, StoreErrorKind, chain};
-use crate::event::Event;
-use crate::plan::{Change, Reason, Shown};
-use crate::report::{Changed, MAX_PROBLEMS, Problem, ProblemReason, Run, Stopped};
-use crate::run::RunId;
-use crate::safety::Withheld;
-use crate::trail::{self, Entry};
+use crate::decide::safety::Withheld;
+use crate::model::account::{Account, AccountId};
+use crate::model::plan::{Change, Reason, Shown};
+use crate::model::report::{Changed, MAX_PROBLEMS, Problem, ProblemReason, Run, Stopped};
+use crate::model::run::RunId;
+use crate::model::trail::{self, Entry};
+use crate::port::error::{StoreError, StoreErrorKind, chain};
+use crate::port::event::Event;
 
 /// So many refused statements without one success, and it is the database that fails.
 const MAX_REFUSALS: u32 = 16;

@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use super::Context;
 use super::inquiry::Inquiry;
 use super::ledger::Ledger;
-use crate::error::{PanelError, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain};
-use crate::report::{Job, Report, Stopped};
-use crate::run::{Outcome, RunId};
-use crate::store::RunLock;
+use crate::model::report::{Job, Report, Stopped};
+use crate::model::run::{Outcome, RunId};
+use crate::port::error::{PanelError, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain};
+use crate::port::store::RunLock;
 
 /// How many problems, and how many changes of a plan, a row of history keeps; the report that is returned has them all.
 const MAX_RECORDED: usize = 100;
@@ -198,14 +198,14 @@ mod tests {
 
     #[test]
     fn no_nul_of_the_panel_reaches_the_history() {
-        let mut run = crate::report::Run::new("default", chrono::DateTime::UNIX_EPOCH, false);
-        run.problems.push(crate::report::Problem {
+        let mut run = crate::model::report::Run::new("default", chrono::DateTime::UNIX_EPOCH, false);
+        run.problems.push(crate::model::report::Problem {
             telegram_id: None,
             name: "a\0b".to_owned(),
-            reason: crate::report::ProblemReason::Unavailable,
+            reason: crate::model::report::ProblemReason::Unavailable,
             detail: Some("\0".to_owned()),
         });
-        let report = Report::SyncUserStatusFromMarzban(crate::report::SyncUserStatusReport {
+        let report = Report::SyncUserStatusFromMarzban(crate::model::report::SyncUserStatusReport {
             updated: 0,
             missing: 0,
             errors: 1,

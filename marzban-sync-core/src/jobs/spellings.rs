@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::Context;
 use super::inquiry::Inquiry;
 use super::session::Interrupt;
-use crate::account::{Account, Sharer, UserId};
-use crate::observation::{Observation, Observed};
+use crate::model::account::{Account, Sharer, UserId};
+use crate::model::observation::{Observation, Observed};
 
 /// Customers per page.
 const PAGE_USERS: u32 = 5_000;

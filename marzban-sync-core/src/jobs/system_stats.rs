@@ -1,7 +1,7 @@
 use super::Context;
 use super::session::{Interrupt, Session};
-use crate::error::{StoreError, SyncError};
-use crate::report::{Job, Report, Run, SystemStats, SystemStatsReport};
+use crate::model::report::{Job, Report, Run, SystemStats, SystemStatsReport};
+use crate::port::error::{StoreError, SyncError};
 
 /// Collects the figures of the panel and its host, and stores them in `marzban_system_stats`; then forgets the
 /// panel's history beyond what [`keep_history`](super::ContextBuilder::keep_history) says.

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::Context;
-use crate::error::{StoreError, StoreErrorKind, chain};
-use crate::report::Job;
-use crate::run::RunId;
-use crate::store::RunLock;
-use crate::trail::{EntryQuery, EntryRecord, EntryState, UNDONE};
+use crate::model::report::Job;
+use crate::model::run::RunId;
+use crate::model::trail::{EntryQuery, EntryRecord, EntryState, UNDONE};
+use crate::port::error::{StoreError, StoreErrorKind, chain};
+use crate::port::store::RunLock;
 
 /// What undoing a run did, or would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -6,8 +6,8 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
 use super::{FinishedRun, RunEnd, Timer};
-use crate::report::Job;
-use crate::schedule::Schedule;
+use crate::decide::schedule::Schedule;
+use crate::model::report::Job;
 
 /// The runs of one job for one panel.
 #[derive(Clone, Debug)]

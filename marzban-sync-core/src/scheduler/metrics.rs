@@ -7,7 +7,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use serde_json::Value;
 
 use super::{FinishedRun, Health, HealthStatus, RunEnd};
-use crate::report::{Report, Run, SystemStats};
+use crate::model::report::{Report, Run, SystemStats};
 
 const RUNS: &str = "marzban_sync_runs_total";
 /// How long runs took; a program with buckets of its own names it.

@@ -9,9 +9,9 @@ use tracing::Instrument;
 
 use super::supervision::{self, FinishedRun};
 use super::{OnFinished, SchedulerHealth, Timer};
+use crate::decide::schedule::{Agenda, Schedule, Tick};
 use crate::jobs::Context;
-use crate::report::Job;
-use crate::schedule::{Agenda, Schedule, Tick};
+use crate::model::report::Job;
 
 /// How long a run may go on past its time limit before it is dropped: it heeds the limit between two requests only.
 const GRACE: Duration = Duration::from_mins(1);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
-use crate::error::{SyncErrorKind, chain};
 use crate::jobs::{self, Context};
-use crate::report::{Job, Report, Stopped};
+use crate::model::report::{Job, Report, Stopped};
+use crate::port::error::{SyncErrorKind, chain};
 
 /// How a run on schedule ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::clock::{Clock, SystemClock};
+use crate::port::clock::{Clock, SystemClock};
 
 /// The longest sleep, after which the host's clock is read again: it may have been set, or the host have slept.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::clock::Clock;
+use crate::port::clock::Clock;
 
 /// A [`Clock`] that stands still until it is set; clones show the same time.
 #[derive(Clone, Debug)]

@@ -76,9 +76,9 @@ fn every_call_of_the_panel_and_the_store_stands_between_two_failpoints() {
 
 fn is_of_a_port(method: &str, call: &str) -> bool {
     const METHODS: &str = concat!(
-        include_str!("../../src/store.rs"),
-        include_str!("../../src/panel.rs"),
-        include_str!("../../src/history.rs")
+        include_str!("../../src/port/store.rs"),
+        include_str!("../../src/port/panel.rs"),
+        include_str!("../../src/port/history.rs")
     );
     let is_call = call
         .strip_prefix(method)

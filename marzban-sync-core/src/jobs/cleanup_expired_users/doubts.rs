@@ -3,15 +3,15 @@
 use chrono::TimeDelta;
 
 use super::{Cleanup, PAGE_USERS};
-use crate::account::Account;
+use crate::decide::merge::is_other_user;
+use crate::decide::safety::Withheld;
 use crate::jobs::Context;
 use crate::jobs::session::{Interrupt, Session};
-use crate::merge::is_other_user;
-use crate::observation::{Observation, Observed};
-use crate::panel::MAX_NAMES;
-use crate::report::{Job, Stopped};
-use crate::run::{Outcome, RunQuery, RunRecord};
-use crate::safety::Withheld;
+use crate::model::account::Account;
+use crate::model::observation::{Observation, Observed};
+use crate::model::report::{Job, Stopped};
+use crate::model::run::{Outcome, RunQuery, RunRecord};
+use crate::port::panel::MAX_NAMES;
 
 /// A sync job must have completed this lately before anything is deleted.
 const RECENT_SYNC: TimeDelta = TimeDelta::days(1);

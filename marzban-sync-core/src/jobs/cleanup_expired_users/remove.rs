@@ -3,19 +3,19 @@
 use chrono::{DateTime, Utc};
 
 use super::Cleanup;
-use crate::account::Account;
-use crate::deletion::{Verdict, is_believed, is_candidate, judge_again, kept_by_rows};
-use crate::error::{PanelError, chain};
-use crate::event::Event;
+use crate::decide::deletion::{Verdict, is_believed, is_candidate, judge_again, kept_by_rows};
 use crate::jobs::Context;
 use crate::jobs::session::{Interrupt, Session};
-use crate::observation::{Observation, Observed};
-use crate::panel::{ExpectedUser, UpdateOutcome};
-use crate::plan::{Change, Reason, Shown};
-use crate::policy::CleanupAction;
-use crate::report::{KeptBecause, Problem, ProblemReason};
-use crate::store::Trail;
-use crate::trail::{Entry, EntryState, Target};
+use crate::model::account::Account;
+use crate::model::observation::{Observation, Observed};
+use crate::model::plan::{Change, Reason, Shown};
+use crate::model::policy::CleanupAction;
+use crate::model::report::{KeptBecause, Problem, ProblemReason};
+use crate::model::trail::{Entry, EntryState, Target};
+use crate::port::error::{PanelError, chain};
+use crate::port::event::Event;
+use crate::port::panel::{ExpectedUser, UpdateOutcome};
+use crate::port::store::Trail;
 
 /// What the panel said of a user right before the deletion.
 struct LastLook {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{BATCH, GONE, Sync};
-use crate::account::{AccountId, UserId};
+use crate::decide::reconcile::{Facet, UNCONFIRMED};
+use crate::decide::safety::{Tally, Withheld};
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
-use crate::observation::{Observation, Observed};
-use crate::reconcile::{Facet, UNCONFIRMED};
-use crate::report::{Problem, ProblemReason};
-use crate::safety::{Tally, Withheld};
+use crate::model::account::{AccountId, UserId};
+use crate::model::observation::{Observation, Observed};
+use crate::model::report::{Problem, ProblemReason};
 
 /// How many absent users are still asked for, once the safety check will withhold what is found.
 const MAX_CONFIRMATIONS: u32 = 100;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::look::is_in_scope;
 use super::{GONE, Sync};
-use crate::account::{Account, AccountId};
 use crate::jobs::Context;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::Interrupt;
-use crate::observation::{Observation, Observed, customers};
-use crate::plan::Reason;
-use crate::report::{Problem, ProblemReason};
+use crate::model::account::{Account, AccountId};
+use crate::model::observation::{Observation, Observed, customers};
+use crate::model::plan::Reason;
+use crate::model::report::{Problem, ProblemReason};
 
 impl Sync {
     /// Rows that changed under the run are read and decided again, once, and only to the customer's good: the

@@ -8,17 +8,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::conflicts::note_conflict;
 use super::{BATCH, Flags, GONE, Sync};
-use crate::account::{Account, AccountId, Subscription};
-use crate::end_date::EndDate;
+use crate::decide::reconcile::Decision;
+use crate::decide::safety::{Tally, Withheld};
+use crate::decide::zone;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
-use crate::observation::{Observed, customers};
-use crate::panel::MAX_NAMES;
-use crate::plan::{Change, Reason};
-use crate::reconcile::Decision;
-use crate::report::{MAX_PROBLEMS, Problem, ProblemReason};
-use crate::safety::{Tally, Withheld};
-use crate::zone;
+use crate::model::account::{Account, AccountId, Subscription};
+use crate::model::end_date::EndDate;
+use crate::model::observation::{Observed, customers};
+use crate::model::plan::{Change, Reason};
+use crate::model::report::{MAX_PROBLEMS, Problem, ProblemReason};
+use crate::port::panel::MAX_NAMES;
 
 /// How many withheld changes a report shows; a dry run shows all.
 const MAX_WITHHELD_SHOWN: usize = 1_000;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::PAGE_USERS;
-use crate::account::Account;
-use crate::event::Event;
+use crate::decide::reconcile::Facet;
 use crate::jobs::Context;
 use crate::jobs::inquiry::Inquiry;
 use crate::jobs::session::Interrupt;
-use crate::observation::Observed;
-use crate::reconcile::Facet;
-use crate::store::Cursor;
+use crate::model::account::Account;
+use crate::model::observation::Observed;
+use crate::port::event::Event;
+use crate::port::store::Cursor;
 
 /// One page of accounts, as far as they are read, and what the panel returned for them.
 pub(super) struct Look {

@@ -1,17 +1,17 @@
 //! The panel behind: panel users that are given the end that was paid for.
 
 use super::Sync;
-use crate::account::{Account, AccountId};
-use crate::agreement::PanelExtension;
-use crate::end_date::EndDate;
+use crate::decide::reconcile::{Decision, Push};
 use crate::jobs::Context;
 use crate::jobs::ledger::Ledger;
 use crate::jobs::session::{Interrupt, Session};
-use crate::panel::{ExpectedUser, UpdateOutcome};
-use crate::reconcile::{Decision, Push};
-use crate::report::{Problem, ProblemReason};
-use crate::store::Trail;
-use crate::trail::{Entry, EntryState, Target, moment};
+use crate::model::account::{Account, AccountId};
+use crate::model::agreement::PanelExtension;
+use crate::model::end_date::EndDate;
+use crate::model::report::{Problem, ProblemReason};
+use crate::model::trail::{Entry, EntryState, Target, moment};
+use crate::port::panel::{ExpectedUser, UpdateOutcome};
+use crate::port::store::Trail;
 
 /// A panel user that is to be extended, and the problem that it is until then.
 pub(super) struct Pushed {

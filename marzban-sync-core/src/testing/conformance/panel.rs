@@ -11,8 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::observation::{Observation, PanelStatus, PanelUser};
-use crate::panel::Panel;
+use crate::model::observation::{Observation, PanelStatus, PanelUser};
+use crate::port::panel::Panel;
 
 mod changes;
 mod faults;

@@ -51,14 +51,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::account::{Account, AccountId, SubscriptionId, UserId};
-use crate::history::History;
-use crate::plan::Change;
-use crate::run::RunId;
-use crate::store::{
-    Cursor, DEFAULT_PANEL, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey,
-    Remembered, Store,
-};
+use crate::adapter::memory::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
+use crate::model::account::{Account, AccountId, SubscriptionId, UserId};
+use crate::model::plan::Change;
+use crate::model::run::RunId;
+use crate::port::history::History;
+use crate::port::store::{Cursor, DEFAULT_PANEL, PanelUserKey, Remembered, Store};
 
 mod accounts;
 mod agreements;

@@ -5,9 +5,9 @@ use std::mem::discriminant;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Fault, Fixture, facts, later, look, working};
-use crate::error::{PanelError, PanelErrorKind};
-use crate::observation::{Observation, PanelStatus, PanelUser};
-use crate::panel::{ExpectedUser, UpdateOutcome};
+use crate::model::observation::{Observation, PanelStatus, PanelUser};
+use crate::port::error::{PanelError, PanelErrorKind};
+use crate::port::panel::{ExpectedUser, UpdateOutcome};
 
 /// The end that a user of these laws is extended to: a month after [`later`].
 fn much_later() -> DateTime<Utc> {

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 
 use super::{Fault, Fixture, is_found, later, list, look, put};
-use crate::error::PanelErrorKind;
-use crate::observation::Observation;
-use crate::panel::ExpectedUser;
+use crate::model::observation::Observation;
+use crate::port::error::PanelErrorKind;
+use crate::port::panel::ExpectedUser;
 
 /// One user that the panel cannot render is unreadable, in a list and alone, and all others are read.
 pub async fn a_user_that_cannot_be_rendered_spoils_no_other(fixture: &dyn Fixture) {

@@ -1,8 +1,8 @@
 //! How users are asked for.
 
 use super::{Fixture, is_found, list, look, put};
-use crate::observation::Observation;
-use crate::panel::MAX_NAMES;
+use crate::model::observation::Observation;
+use crate::port::panel::MAX_NAMES;
 
 /// The answer has one observation for each name, in the order of the names, whatever the order of the users.
 pub async fn answers_stand_in_the_order_of_the_names(fixture: &dyn Fixture) {

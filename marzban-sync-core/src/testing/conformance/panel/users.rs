@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 
 use super::{Fixture, facts, later, look, put, working};
-use crate::observation::{Observation, PanelStatus, PanelUser};
+use crate::model::observation::{Observation, PanelStatus, PanelUser};
 
 /// `expire` is a moment to the second, in UTC.
 pub async fn the_end_of_access_arrives_to_the_second(fixture: &dyn Fixture) {

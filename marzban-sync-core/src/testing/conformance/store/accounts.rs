@@ -1,9 +1,9 @@
 //! What an account is.
 
 use super::{Bot, Fixture, account, accounts, days, ids, now};
-use crate::account::{Account, Elsewhere, Subscription, SubscriptionStatus, UserId};
-use crate::agreement::Agreement;
-use crate::store::DEFAULT_PANEL;
+use crate::model::account::{Account, Elsewhere, Subscription, SubscriptionStatus, UserId};
+use crate::model::agreement::Agreement;
+use crate::port::store::DEFAULT_PANEL;
 
 /// Rows of `vpn_configs` whose name is null or empty are never seen.
 pub async fn only_rows_with_a_name_are_accounts(fixture: &dyn Fixture) {

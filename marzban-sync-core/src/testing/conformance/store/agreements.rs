@@ -1,11 +1,11 @@
 //! What is remembered of panel users.
 
 use super::{Bot, Fixture, account, days, is_applied, key, now, remembered, written};
-use crate::account::AccountId;
-use crate::agreement::{Agreement, Disagreement, PanelExtension, Replaced};
-use crate::end_date::EndDate;
-use crate::plan::Change;
-use crate::store::{DEFAULT_PANEL, Store, Trail};
+use crate::model::account::AccountId;
+use crate::model::agreement::{Agreement, Disagreement, PanelExtension, Replaced};
+use crate::model::end_date::EndDate;
+use crate::model::plan::Change;
+use crate::port::store::{DEFAULT_PANEL, Store, Trail};
 
 /// One with something in every field.
 fn full() -> Agreement {

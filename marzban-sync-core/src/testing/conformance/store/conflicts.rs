@@ -1,15 +1,15 @@
 //! Compare-and-set: what somebody else changed in the meantime is never overwritten.
 
-use crate::store::DEFAULT_PANEL;
+use crate::port::store::DEFAULT_PANEL;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
 use super::{Bot, Fixture, account, accounts, days, now};
-use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::end_date::EndDate;
-use crate::plan::Change;
-use crate::store::{MemorySubscription, MemoryVpnConfig};
+use crate::adapter::memory::{MemorySubscription, MemoryVpnConfig};
+use crate::model::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::end_date::EndDate;
+use crate::model::plan::Change;
 
 /// A VPN config whose name, `is_active`, `traffic_used` or `last_connected_at` is not as it was read is a conflict,
 /// of which nothing is written; null differs from every value.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Bot, Fixture, accounts, days};
-use crate::account::{AccountId, SubscriptionId};
+use crate::model::account::{AccountId, SubscriptionId};
 
 /// An `active` or `trial` subscription governs before any other, however late that one ends.
 pub async fn an_open_subscription_governs_before_a_later_ended_one(fixture: &dyn Fixture) {

@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{Fixture, days};
-use crate::history::History;
-use crate::report::{Job, SystemStats};
-use crate::run::{Outcome, RunId, RunQuery, RunRecord};
-use crate::store::Store;
+use crate::model::report::{Job, SystemStats};
+use crate::model::run::{Outcome, RunId, RunQuery, RunRecord};
+use crate::port::history::History;
+use crate::port::store::Store;
 
 const STATUS: Job = Job::SyncUserStatusFromMarzban;
 const SUBSCRIPTIONS: Job = Job::SyncSubscriptionsFromMarzban;

@@ -1,9 +1,9 @@
 //! One run of a job for a panel at a time.
 
 use super::Fixture;
-use crate::error::StoreErrorKind;
-use crate::report::Job;
-use crate::store::DEFAULT_PANEL;
+use crate::model::report::Job;
+use crate::port::error::StoreErrorKind;
+use crate::port::store::DEFAULT_PANEL;
 
 /// While one run holds the lock of a job and a panel, another is told that it is already running, by every handle.
 pub async fn a_second_run_is_already_running(fixture: &dyn Fixture) {

@@ -1,10 +1,10 @@
 //! How accounts are paged through and read again.
 
 use super::{Bot, Fixture, account, accounts, days, ids, now, pages};
-use crate::account::{AccountId, UserId};
-use crate::error::StoreErrorKind;
-use crate::store::DEFAULT_PANEL;
-use crate::store::{Cursor, Page};
+use crate::model::account::{AccountId, UserId};
+use crate::port::error::StoreErrorKind;
+use crate::port::store::DEFAULT_PANEL;
+use crate::port::store::{Cursor, Page};
 
 /// A store without accounts has one page, which is empty and the last.
 pub async fn nothing_is_one_empty_page(fixture: &dyn Fixture) {
@@ -62,7 +62,7 @@ pub async fn pages_of_every_size_are_ordered_complete_and_without_repeats(fixtur
 pub async fn a_page_holds_whole_users(fixture: &dyn Fixture) {
     fixture.insert(&interleaved()).await;
     let store = fixture.store();
-    let users_of = |page: &Vec<crate::account::Account>| {
+    let users_of = |page: &Vec<crate::model::account::Account>| {
         let mut users: Vec<UserId> = page.iter().map(|account| account.user_id).collect();
         users.dedup();
         users.len()

@@ -1,11 +1,11 @@
 //! Several panels in one database.
 
 use super::{Bot, Fixture, account, account_in, days, ids, now};
-use crate::account::{Account, AccountId, UserId};
-use crate::agreement::{Agreement, Replaced};
-use crate::end_date::EndDate;
-use crate::plan::Change;
-use crate::store::{DEFAULT_PANEL, Store, Trail};
+use crate::model::account::{Account, AccountId, UserId};
+use crate::model::agreement::{Agreement, Replaced};
+use crate::model::end_date::EndDate;
+use crate::model::plan::Change;
+use crate::port::store::{DEFAULT_PANEL, Store, Trail};
 
 /// One user, active, with an account in the default panel by null, by an empty text and by its name, and one in `de`.
 fn in_two_panels() -> Bot {

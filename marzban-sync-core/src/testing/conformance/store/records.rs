@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::history::all_runs;
 use super::{Fixture, days, now};
-use crate::error::StoreErrorKind;
-use crate::report::{Job, SystemStats};
-use crate::run::{Outcome, RunId, RunRecord, SystemStatsRecord};
+use crate::model::report::{Job, SystemStats};
+use crate::model::run::{Outcome, RunId, RunRecord, SystemStatsRecord};
+use crate::port::error::StoreErrorKind;
 
 /// A run is recorded as `running` when it begins, and with its end, outcome and report when it ends.
 pub async fn a_run_is_recorded_from_begin_to_end(fixture: &dyn Fixture) {

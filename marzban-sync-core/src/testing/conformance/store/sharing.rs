@@ -1,8 +1,8 @@
 //! Rows of several customers that name one panel user.
 
 use super::{Bot, Fixture, account, accounts, days, ids, now, pages};
-use crate::account::{Account, AccountId, SubscriptionId, UserId};
-use crate::store::DEFAULT_PANEL;
+use crate::model::account::{Account, AccountId, SubscriptionId, UserId};
+use crate::port::store::DEFAULT_PANEL;
 
 /// Two customers whose rows name the same panel user, each with an account of their own besides, and a third.
 fn shared() -> Bot {
@@ -27,7 +27,7 @@ fn shared() -> Bot {
 
 /// Which accounts share the panel user of an account, and with which subscriptions.
 fn sharers(account: &Account) -> Vec<(i64, Vec<i64>)> {
-    let subscriptions = |subscriptions: &[crate::account::Subscription]| {
+    let subscriptions = |subscriptions: &[crate::model::account::Subscription]| {
         let mut ids: Vec<_> = subscriptions.iter().map(|one| one.id.0).collect();
         ids.sort_unstable();
         ids

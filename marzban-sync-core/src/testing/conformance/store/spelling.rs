@@ -3,9 +3,9 @@
 //! A bot's ORM may store the names of its enumeration, `ACTIVE`, where another stores its values, `active`.
 
 use super::{Bot, Fixture, account, accounts, days, is_applied, now, written};
-use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::plan::Change;
-use crate::store::MemorySubscription;
+use crate::adapter::memory::MemorySubscription;
+use crate::model::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::plan::Change;
 
 /// A known word is known in every spelling, also where it decides which subscription governs, and the account says how
 /// the bot spells it.

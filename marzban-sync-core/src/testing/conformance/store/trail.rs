@@ -1,13 +1,13 @@
 //! The trail: every change of a subscription or of the access is an entry, written with the change.
 
 use super::{Bot, Fixture, account, days, is_applied, now};
-use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::end_date::EndDate;
-use crate::history::History;
-use crate::plan::{Change, Reason};
-use crate::run::RunId;
-use crate::store::{DEFAULT_PANEL, Trail};
-use crate::trail::{Entry, EntryQuery, EntryRecord, EntryState, Target, moment};
+use crate::model::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::end_date::EndDate;
+use crate::model::plan::{Change, Reason};
+use crate::model::run::RunId;
+use crate::model::trail::{Entry, EntryQuery, EntryRecord, EntryState, Target, moment};
+use crate::port::history::History;
+use crate::port::store::{DEFAULT_PANEL, Trail};
 
 pub(super) async fn entries_of(history: &dyn History, run: i64) -> Vec<EntryRecord> {
     let entries = history.entries(&EntryQuery::Run(RunId(run))).await;

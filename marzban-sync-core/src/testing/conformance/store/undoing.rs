@@ -2,13 +2,14 @@
 
 use super::trail::{ending, entries_of};
 use super::{Bot, Fixture, account, days, is_applied, remembered};
-use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::agreement::{Agreement, Replaced};
-use crate::end_date::EndDate;
-use crate::plan::Change;
-use crate::run::RunId;
-use crate::store::{DEFAULT_PANEL, MemorySubscription};
-use crate::trail::{EntryRecord, UNDONE};
+use crate::adapter::memory::MemorySubscription;
+use crate::model::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::agreement::{Agreement, Replaced};
+use crate::model::end_date::EndDate;
+use crate::model::plan::Change;
+use crate::model::run::RunId;
+use crate::model::trail::{EntryRecord, UNDONE};
+use crate::port::store::DEFAULT_PANEL;
 
 /// Undoes entries of the run 5 two days from now, and returns the ids of those that were undone.
 async fn undo(fixture: &dyn Fixture, entries: &[EntryRecord]) -> Vec<i64> {

@@ -2,12 +2,12 @@
 
 use super::trail::entries_of;
 use super::{Bot, Fixture, account, days, now, remembered};
-use crate::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::agreement::Agreement;
-use crate::end_date::EndDate;
-use crate::run::RunId;
-use crate::store::{DEFAULT_PANEL, Store, Trail};
-use crate::trail::Target;
+use crate::model::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::agreement::Agreement;
+use crate::model::end_date::EndDate;
+use crate::model::run::RunId;
+use crate::model::trail::Target;
+use crate::port::store::{DEFAULT_PANEL, Store, Trail};
 
 async fn unlink(store: &dyn Store, account: &Account) -> bool {
     let unlinked = store.unlink(DEFAULT_PANEL, Some(RunId(5)), account, now()).await;

@@ -1,12 +1,12 @@
 //! Which values survive, and as what.
 
-use crate::store::DEFAULT_PANEL;
+use crate::port::store::DEFAULT_PANEL;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Bot, Fixture, account, accounts, now, written};
-use crate::account::AccountId;
-use crate::end_date::EndDate;
-use crate::plan::Change;
+use crate::model::account::AccountId;
+use crate::model::end_date::EndDate;
+use crate::model::plan::Change;
 
 /// A name is any text of up to 255 characters: it is read, compared, and unlinked exactly.
 pub async fn any_name_survives(fixture: &dyn Fixture) {

@@ -1,14 +1,14 @@
 //! What is written, and what is not.
 
-use crate::store::DEFAULT_PANEL;
+use crate::port::store::DEFAULT_PANEL;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
 use super::{Bot, Fixture, account, accounts, days, is_applied, now, written};
-use crate::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
-use crate::end_date::EndDate;
-use crate::plan::Change;
+use crate::model::account::{AccountId, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::end_date::EndDate;
+use crate::model::plan::Change;
 
 /// A change writes the columns that it names and their `updated_at`, and nothing else of any row.
 pub async fn a_change_writes_what_it_names_and_nothing_else(fixture: &dyn Fixture) {

@@ -1,0 +1,38 @@
+//! What happens during a run, for progress bars and for notices to customers.
+
+use crate::model::account::Account;
+use crate::model::plan::Change;
+use crate::model::report::{Job, Problem};
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A run has begun, and has this many accounts in scope.
+    Started {
+        /// The job.
+        job: Job,
+        /// Accounts in scope.
+        total: u64,
+    },
+    /// So many further accounts have been asked for, or need not be.
+    Observed(u64),
+    /// A change has been written, not only planned.
+    Applied(&'a Change),
+    /// An account could not be brought in line.
+    Failed(&'a Problem),
+    /// A panel user was deleted, or found gone, and its row written.
+    Cleaned(&'a Account),
+}
+
+/// Somebody who is told of events as they happen; called in the middle of a run, so it must return at once.
+pub trait Observer: Send + Sync {
+    /// Tells of one event.
+    fn observe(&self, event: Event<'_>);
+}
+
+impl<F: Fn(Event<'_>) + Send + Sync> Observer for F {
+    fn observe(&self, event: Event<'_>) {
+        self(event);
+    }
+}

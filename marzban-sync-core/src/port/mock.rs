@@ -1,0 +1,70 @@
+//! The mock of [`Store`], which a macro cannot derive from two traits.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
+use crate::model::account::{Account, AccountId};
+use crate::model::plan::Change;
+use crate::model::report::{Job, SystemStats};
+use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::trail::{EntryQuery, EntryRecord};
+use crate::port::error::StoreError;
+use crate::port::history::History;
+
+mockall::mock! {
+    /// A store that does as a test says.
+    #[derive(Debug)]
+    pub Store {}
+
+    #[async_trait]
+    impl Store for Store {
+        async fn verify_schema(&self) -> Result<(), StoreError>;
+        async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError>;
+        async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError>;
+        async fn page_accounts(
+            &self, panel: &str, after: Option<Cursor>, limit: u32, now: DateTime<Utc>,
+        ) -> Result<Page, StoreError>;
+        async fn reload_accounts(
+            &self, panel: &str, ids: &[AccountId], now: DateTime<Utc>,
+        ) -> Result<Vec<Account>, StoreError>;
+        async fn apply(
+            &self, panel: &str, run: Option<RunId>, changes: &[Change], now: DateTime<Utc>,
+        ) -> Result<Vec<AccountId>, StoreError>;
+        async fn rehearse_unlink(
+            &self, panel: &str, account: &Account, now: DateTime<Utc>,
+        ) -> Result<bool, StoreError>;
+        async fn unlink(
+            &self, panel: &str, run: Option<RunId>, account: &Account, now: DateTime<Utc>,
+        ) -> Result<bool, StoreError>;
+        async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError>;
+        async fn record(
+            &self, panel: &str, run: Option<RunId>, trail: &Trail, now: DateTime<Utc>,
+        ) -> Result<(), StoreError>;
+        async fn undo(
+            &self, panel: &str, run: RunId, entries: &[EntryRecord], now: DateTime<Utc>,
+        ) -> Result<Vec<i64>, StoreError>;
+        async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError>;
+        async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError>;
+        async fn finish_run(
+            &self, run: RunId, outcome: Outcome, report: &Value, now: DateTime<Utc>,
+        ) -> Result<(), StoreError>;
+        async fn record_system_stats(
+            &self, panel: &str, stats: &SystemStats, now: DateTime<Utc>,
+        ) -> Result<(), StoreError>;
+        async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError>;
+    }
+
+    #[async_trait]
+    impl History for Store {
+        async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError>;
+        async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError>;
+        async fn system_stats(
+            &self, panel: &str, since: DateTime<Utc>,
+        ) -> Result<Vec<SystemStatsRecord>, StoreError>;
+        async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError>;
+    }
+}
