@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The one test command. On a fresh Debian or Ubuntu with Rust and a C compiler it installs what it needs
 # (PostgreSQL and Chromium, if there is none), and then runs everything that must hold.
+# `tests/run.sh lint docs` runs these steps alone; each is a recipe of the justfile too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -35,7 +36,7 @@ install() {
 }
 
 # What the pure core may not depend on, and where a name may stand.
-purity() {
+step_purity() {
   local tree
   tree=$(cargo tree --locked -p marzban-sync-core --no-default-features -e normal)
   if grep -E '(tokio|reqwest|hyper|diesel|rand) v' <<<"$tree"; then
@@ -63,40 +64,66 @@ purity() {
   fi
 }
 
-step 'PostgreSQL'
-have_postgres || install \
-  'No PostgreSQL server: install one, or set TEST_DATABASE_URL to a server where databases may be created.' \
-  postgresql postgresql-contrib
-export REQUIRE_POSTGRES=1
+step_services() {
+  have_postgres || install \
+    'No PostgreSQL server: install one, or set TEST_DATABASE_URL to a server where databases may be created.' \
+    postgresql postgresql-contrib
+  have_chromium || install \
+    'No Chromium: install it and its driver (packages chromium and chromium-driver).' \
+    chromium chromium-driver fonts-dejavu-core
+}
 
-step 'Chromium'
-have_chromium || install \
-  'No Chromium: install it and its driver (packages chromium and chromium-driver).' \
-  chromium chromium-driver fonts-dejavu-core
-export REQUIRE_CHROMIUM=1
+step_fmt() {
+  cargo fmt --all --check
+}
 
-step 'Format'
-cargo fmt --all --check
+step_lint() {
+  cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+}
 
-step 'Purity'
-purity
+# Each feature of the core by itself; `just each-feature` tries both crates by cargo-hack.
+step_features() {
+  local features
+  for features in '' failpoints jobs marzban memory metrics schedule scheduler sqlite postgres test-util; do
+    cargo clippy --locked --quiet -p marzban-sync-core --no-default-features --features "$features" -- -D warnings
+  done
+}
 
-step 'Lints'
-cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-
-step 'Each feature by itself'
-for features in "" failpoints jobs marzban memory metrics schedule scheduler sqlite postgres test-util; do
-  cargo clippy --locked --quiet -p marzban-sync-core --no-default-features --features "$features" -- -D warnings
-done
-
-step 'Tests'
 # Without --all-targets, which would build the examples as tests: some tests run them as the programs that they are.
-cargo test --locked --workspace --all-features
+step_test() {
+  REQUIRE_POSTGRES=1 REQUIRE_CHROMIUM=1 cargo test --locked --workspace --all-features
+}
 
-step 'Benchmarks, each once'
-cargo test --locked -p marzban-sync-benches --benches
+step_bench() {
+  cargo test --locked -p marzban-sync-benches --benches
+}
 
-step 'Documentation'
-RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features
+# The documentation, and the list of public items in it: a change of that list is a change of docs/public-api.
+step_docs() {
+  RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features
+  local crate listed docs
+  docs=$(cargo metadata --locked --no-deps --format-version 1 | grep -o '"target_directory":"[^"]*"' | cut -d'"' -f4)/doc
+  for crate in marzban-api marzban-sync-core; do
+    listed=$(grep -o 'href="[a-z_/A-Z0-9.]*\.html"' "$docs/${crate//-/_}/all.html" | cut -d'"' -f2 \
+      | sed -E 's#(.*/)?([a-z]+)\.([A-Za-z0-9_]+)\.html#\2 \1\3#; s#/#::#g' | grep ' ' | LC_ALL=C sort -u)
+    if [ "${UPDATE_PUBLIC_API:-}" = 1 ]; then
+      mkdir -p docs/public-api
+      printf '%s\n' "$listed" >"docs/public-api/$crate.txt"
+    elif ! diff -u "docs/public-api/$crate.txt" <(printf '%s\n' "$listed"); then
+      echo "the public items of $crate have changed: UPDATE_PUBLIC_API=1 tests/run.sh docs writes the new list" >&2
+      return 1
+    fi
+  done
+}
 
+steps=("$@")
+[ $# -gt 0 ] || steps=(services fmt purity lint features test bench docs)
+for name in "${steps[@]}"; do
+  if ! declare -F "step_$name" >/dev/null; then
+    echo "there is no step $name; the steps are: services fmt purity lint features test bench docs" >&2
+    exit 2
+  fi
+  step "$name"
+  "step_$name"
+done
 step 'Everything holds'

@@ -218,7 +218,7 @@ async fn whatever_hides_the_answer_to_a_change_the_user_tells_what_came_of_it() 
         (Fault::HtmlBody(403), Err(Unclear)),
         (Fault::NotFoundHtml, Err(Unclear)),
         (Fault::HtmlBody(504), Err(Unclear)),
-        (Fault::Status(500), Err(Unavailable)),
+        (Fault::Status(500), Err(Invalid)),
         (Fault::Status(404), Err(Unavailable)),
         (Fault::TooManyRequests { retry_after: 0 }, Err(Unavailable)),
         (Fault::Status(403), Err(Invalid)),

@@ -26,7 +26,7 @@ const ROWS: &str =
 
 /// Fails instead of hanging where something waits for what never comes.
 pub(super) async fn at_once<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future)
+    tokio::time::timeout(Duration::from_mins(1), future)
         .await
         .expect("nothing is waited for")
 }
