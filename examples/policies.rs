@@ -53,7 +53,7 @@ pub struct Policies {
     exempt: BTreeSet<String>,
     cleanup_after: TimeDelta,
     deadline: Option<TimeDelta>,
-    keep_history: Option<TimeDelta>,
+    history_retention: Option<TimeDelta>,
 }
 
 /// The policies and limits of the environment.
@@ -72,7 +72,7 @@ impl Default for Policies {
             exempt: BTreeSet::new(),
             cleanup_after: TimeDelta::days(7),
             deadline: None,
-            keep_history: Some(TimeDelta::days(90)),
+            history_retention: Some(TimeDelta::days(90)),
         }
     }
 }
@@ -100,9 +100,9 @@ impl Policies {
             .policy(self.policy)
             .limits(self.limits)
             .exempt(self.exempt.clone())
-            .ended_for(self.cleanup_after)
+            .cleanup_after(self.cleanup_after)
             .deadline(self.deadline.unwrap_or(DEADLINE))
-            .keep_history(self.keep_history)
+            .history_retention(self.history_retention)
     }
 
     /// What these variables say.
@@ -144,7 +144,7 @@ impl Policies {
         reader.read("EXEMPT", &mut self.exempt, |text| Ok(names(text)));
         let deadline = |text: &str| length_from(text, TimeDelta::seconds(1), "1s").map(Some);
         reader.read("DEADLINE", &mut self.deadline, deadline);
-        reader.read("KEEP_HISTORY", &mut self.keep_history, |text| {
+        reader.read("KEEP_HISTORY", &mut self.history_retention, |text| {
             if is_word(text, "forever") {
                 return Ok(None);
             }
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(policies.exempt, ["anna".to_owned(), "Boris".to_owned()].into());
         assert_eq!(policies.cleanup_after, TimeDelta::days(30));
         assert_eq!(policies.deadline, Some(TimeDelta::minutes(10)));
-        assert_eq!(policies.keep_history, None);
+        assert_eq!(policies.history_retention, None);
     }
 
     #[test]

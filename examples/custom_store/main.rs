@@ -14,7 +14,7 @@ use marzban_api::{Client, SecretString};
 use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{Customers, ListedStore, MemoryStore};
+use marzban_sync_core::store::{Customers, MemoryStore, TableStore};
 use marzban_sync_core::{Context, jobs};
 
 use crate::store::{Shop, keys, people, plans, word};
@@ -26,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     for user in panel_users(now) {
         panel.insert_user(user);
     }
-    let store = std::sync::Arc::new(ListedStore::new(Shop::new()?, MemoryStore::new()));
+    let store = std::sync::Arc::new(TableStore::new(Shop::new()?, MemoryStore::new()));
     fill(store.customers(), now)?;
     show("before", store.customers()).await?;
 

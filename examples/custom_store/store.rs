@@ -1,6 +1,6 @@
 //! A bot with tables of its own, and all that the library has to know of them: how to list them, and how to write to
 //! them. Nothing in here decides anything; paging, the governing subscription and compare-and-set are those of
-//! [`ListedStore`](marzban_sync_core::store::ListedStore).
+//! [`TableStore`](marzban_sync_core::store::TableStore).
 //!
 //! What such a bot has to guarantee is said at [`Customers`]; `store_conformance!` proves most of it.
 

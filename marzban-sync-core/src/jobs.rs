@@ -21,12 +21,12 @@ macro_rules! step {
     };
 }
 
+mod change_writer;
 mod cleanup_expired_users;
 mod context;
 mod explain;
-mod inquiry;
-mod ledger;
-mod session;
+mod job_run;
+mod panel_reader;
 mod spellings;
 mod sync;
 mod system_stats;

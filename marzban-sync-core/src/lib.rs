@@ -39,11 +39,11 @@ pub mod panel {
 
 /// The port to the bot's database, and the stores that stand behind it.
 pub mod store {
-    pub use crate::adapter::listed::{Customer, Customers, Decide, ListedStore, Login, Write};
+    pub use crate::adapter::listed::{Customer, Customers, Decide, Login, TableStore, Write};
     #[cfg(feature = "memory")]
     pub use crate::adapter::memory::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
     #[cfg(feature = "postgres")]
-    pub use crate::adapter::postgres::{Patience, PostgresStore};
+    pub use crate::adapter::postgres::{PostgresStore, StoreTimeouts};
     #[cfg(feature = "sqlite")]
     pub use crate::adapter::sqlite::SqliteStore;
     pub use crate::port::store::*;

@@ -66,7 +66,7 @@ pub enum Write {
 /// Decides what to write, given all customers as they are.
 pub type Decide<'a> = &'a (dyn Fn(&[Customer]) -> Vec<Write> + Send + Sync);
 
-/// What a bot's own tables must be able to do for a [`ListedStore`] over them.
+/// What a bot's own tables must be able to do for a [`TableStore`] over them.
 ///
 /// # Guarantees
 /// - `list` leaves out no customer, no subscription and no login: one that is left out may be the one that is paid for.
@@ -104,12 +104,12 @@ pub trait Customers: Send + Sync {
 /// process meets the accounts for the first time: for more than a trial take `SqliteStore` or `PostgresStore`, and create
 /// its tables by `migrate_journal`.
 #[derive(Clone, Debug)]
-pub struct ListedStore<C, J> {
+pub struct TableStore<C, J> {
     customers: C,
     journal: J,
 }
 
-impl<C: Customers, J: Store> ListedStore<C, J> {
+impl<C: Customers, J: Store> TableStore<C, J> {
     /// A store over these customers, whose locks and history another store keeps.
     pub fn new(customers: C, journal: J) -> Self {
         Self { customers, journal }
@@ -184,7 +184,7 @@ fn trail_of(changes: &[Change], applied: &[AccountId]) -> Trail {
     written
 }
 
-impl<C: Customers, J: Store> ListedStore<C, J> {
+impl<C: Customers, J: Store> TableStore<C, J> {
     /// All customers, and what is remembered of their panel users.
     async fn listed(&self) -> Result<(Vec<Customer>, select::Memory), StoreError> {
         let customers = self.customers.list().await?;
@@ -205,7 +205,7 @@ impl<C: Customers, J: Store> ListedStore<C, J> {
 }
 
 #[async_trait]
-impl<C: Customers, J: Store> Store for ListedStore<C, J> {
+impl<C: Customers, J: Store> Store for TableStore<C, J> {
     async fn verify_schema(&self) -> Result<(), StoreError> {
         self.customers.list().await.map(drop)
     }
@@ -381,13 +381,13 @@ impl<C: Customers, J: Store> Store for ListedStore<C, J> {
         self.journal.record_system_stats(panel, stats, now).await
     }
 
-    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.journal.forget_history(panel, before).await
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.journal.prune_history(panel, before).await
     }
 }
 
 #[async_trait]
-impl<C: Customers, J: Store> History for ListedStore<C, J> {
+impl<C: Customers, J: Store> History for TableStore<C, J> {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         self.journal.runs(query).await
     }

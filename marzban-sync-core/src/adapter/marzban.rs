@@ -42,7 +42,7 @@ impl MarzbanPanel {
                 Observation::Found(found) => return Ok(Look::Found(Box::new(user), found)),
                 observation => observation,
             },
-            Err(error) if error.is_user_not_found() => Observation::Missing,
+            Err(error) if error.is_user_not_found() => Observation::NotFound,
             Err(error) => match error.kind() {
                 ErrorKind::Forbidden => Observation::NotPermitted,
                 // A name such as `..` makes no path, one with a slash makes another one, and one that the panel refuses
@@ -77,7 +77,7 @@ impl Panel for MarzbanPanel {
         let observe = |name: &String| match (answer.found.get(name), answer.unreadable.get(name)) {
             (Some(user), _) => observe(name, user),
             (None, Some(error)) => Observation::Unreadable(chain(error)),
-            (None, None) => Observation::Absent,
+            (None, None) => Observation::NotListed,
         };
         Ok(names.iter().map(observe).collect())
     }

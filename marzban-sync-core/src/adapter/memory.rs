@@ -483,7 +483,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
         Ok(self.tables().forget(panel, before))
     }
 }

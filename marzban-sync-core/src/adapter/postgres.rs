@@ -35,8 +35,8 @@ mod trail;
 mod undo;
 mod unlink;
 
-pub use connection::Patience;
-use connection::{Pool, patiently};
+pub use connection::StoreTimeouts;
+use connection::{Pool, within};
 use unlink::Unlinking;
 
 /// A [`Store`] in the bot's PostgreSQL database, version 12 or later.
@@ -89,8 +89,8 @@ impl PostgresStore {
 
     /// The same store, with other limits to its waiting.
     #[must_use]
-    pub fn with_patience(mut self, patience: Patience) -> Self {
-        self.pool.patience = patience;
+    pub fn with_timeouts(mut self, timeouts: StoreTimeouts) -> Self {
+        self.pool.timeouts = timeouts;
         self
     }
 
@@ -135,7 +135,7 @@ impl PostgresStore {
     }
 
     /// Creates the library's own tables alone, for a store that is the journal of a
-    /// [`ListedStore`](crate::store::ListedStore) and never reads the bot's tables.
+    /// [`TableStore`](crate::store::TableStore) and never reads the bot's tables.
     ///
     /// # Errors
     /// As [`migrate`](Self::migrate), but for what the bot's tables lack.
@@ -149,23 +149,23 @@ impl PostgresStore {
 
 impl PostgresStore {
     /// Ends a call that takes too long.
-    async fn patiently<R>(&self, call: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
-        patiently(self.pool.patience.call, call).await
+    async fn within<R>(&self, call: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
+        within(self.pool.timeouts.call, call).await
     }
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
-        self.patiently(schema::verify(&self.pool)).await
+        self.within(schema::verify(&self.pool)).await
     }
 
     async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
-        self.patiently(accounts::count(&self.pool, panel)).await
+        self.within(accounts::count(&self.pool, panel)).await
     }
 
     async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
-        self.patiently(accounts::count_elsewhere(&self.pool, panel)).await
+        self.within(accounts::count_elsewhere(&self.pool, panel)).await
     }
 
     async fn page_accounts(
@@ -175,7 +175,7 @@ impl Store for PostgresStore {
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<Page, StoreError> {
-        self.patiently(accounts::page(&self.pool, panel, after, limit, now))
+        self.within(accounts::page(&self.pool, panel, after, limit, now))
             .await
     }
 
@@ -185,8 +185,7 @@ impl Store for PostgresStore {
         ids: &[AccountId],
         now: DateTime<Utc>,
     ) -> Result<Vec<Account>, StoreError> {
-        self.patiently(accounts::reload(&self.pool, panel, ids, now))
-            .await
+        self.within(accounts::reload(&self.pool, panel, ids, now)).await
     }
 
     async fn apply(
@@ -196,7 +195,7 @@ impl Store for PostgresStore {
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.patiently(apply::apply(&self.pool, panel, run, changes, now))
+        self.within(apply::apply(&self.pool, panel, run, changes, now))
             .await
     }
 
@@ -212,7 +211,7 @@ impl Store for PostgresStore {
             account,
             now,
         };
-        self.patiently(unlinking.rehearse(&self.pool)).await
+        self.within(unlinking.rehearse(&self.pool)).await
     }
 
     async fn unlink(
@@ -228,11 +227,11 @@ impl Store for PostgresStore {
             account,
             now,
         };
-        self.patiently(unlinking.unlink(&self.pool)).await
+        self.within(unlinking.unlink(&self.pool)).await
     }
 
     async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
-        self.patiently(trail::agreements(&self.pool, users)).await
+        self.within(trail::agreements(&self.pool, users)).await
     }
 
     async fn record(
@@ -242,7 +241,7 @@ impl Store for PostgresStore {
         trail: &Trail,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.patiently(trail::record(&self.pool, panel, run, trail, now))
+        self.within(trail::record(&self.pool, panel, run, trail, now))
             .await
     }
 
@@ -253,17 +252,16 @@ impl Store for PostgresStore {
         entries: &[EntryRecord],
         now: DateTime<Utc>,
     ) -> Result<Vec<i64>, StoreError> {
-        self.patiently(undo::undo(&self.pool, panel, run, entries, now))
+        self.within(undo::undo(&self.pool, panel, run, entries, now))
             .await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
-        self.patiently(lock::lock(&self.pool, job, panel)).await
+        self.within(lock::lock(&self.pool, job, panel)).await
     }
 
     async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
-        self.patiently(records::begin_run(&self.pool, job, panel, now))
-            .await
+        self.within(records::begin_run(&self.pool, job, panel, now)).await
     }
 
     async fn finish_run(
@@ -273,7 +271,7 @@ impl Store for PostgresStore {
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.patiently(records::finish_run(&self.pool, run, outcome, report, now))
+        self.within(records::finish_run(&self.pool, run, outcome, report, now))
             .await
     }
 
@@ -283,23 +281,23 @@ impl Store for PostgresStore {
         stats: &SystemStats,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.patiently(records::record_system_stats(&self.pool, panel, stats, now))
+        self.within(records::record_system_stats(&self.pool, panel, stats, now))
             .await
     }
 
-    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.patiently(history::forget(&self.pool, panel, before)).await
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.within(history::forget(&self.pool, panel, before)).await
     }
 }
 
 #[async_trait]
 impl History for PostgresStore {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        self.patiently(history::runs(&self.pool, query)).await
+        self.within(history::runs(&self.pool, query)).await
     }
 
     async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
-        self.patiently(history::latest_runs(&self.pool, outcome)).await
+        self.within(history::latest_runs(&self.pool, outcome)).await
     }
 
     async fn system_stats(
@@ -307,11 +305,10 @@ impl History for PostgresStore {
         panel: &str,
         since: DateTime<Utc>,
     ) -> Result<Vec<SystemStatsRecord>, StoreError> {
-        self.patiently(history::system_stats(&self.pool, panel, since))
-            .await
+        self.within(history::system_stats(&self.pool, panel, since)).await
     }
 
     async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
-        self.patiently(trail::entries(&self.pool, query)).await
+        self.within(trail::entries(&self.pool, query)).await
     }
 }

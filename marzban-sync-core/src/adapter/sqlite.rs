@@ -138,7 +138,7 @@ impl SqliteStore {
     }
 
     /// Creates the library's own tables alone, for a store that is the journal of a
-    /// [`ListedStore`](crate::store::ListedStore) and never reads the bot's tables.
+    /// [`TableStore`](crate::store::TableStore) and never reads the bot's tables.
     ///
     /// # Errors
     /// As [`migrate`](Self::migrate), but for what the bot's tables lack.
@@ -290,7 +290,7 @@ impl Store for SqliteStore {
         records::record_system_stats(&self.connection, panel, stats, now).await
     }
 
-    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
         history::forget(&self.connection, panel, before).await
     }
 }

@@ -152,12 +152,12 @@ pub fn judge(
             None if customer.iter().any(is_late) => Verdict::Keep(KeptBecause::OtherAccount),
             None => Verdict::Delete,
         },
-        Observation::Absent | Observation::Missing if customer.iter().any(is_late) => {
+        Observation::NotListed | Observation::NotFound if customer.iter().any(is_late) => {
             Verdict::Keep(KeptBecause::OtherAccount)
         }
         // Whether an absent user is gone is for the second look to say, which looks it up individually.
-        Observation::Absent => Verdict::Delete,
-        Observation::Missing => Verdict::AlreadyGone,
+        Observation::NotListed => Verdict::Delete,
+        Observation::NotFound => Verdict::AlreadyGone,
         Observation::NotPermitted => Verdict::Problem(ProblemReason::NotPermitted, None),
         Observation::Unreadable(why) => Verdict::Problem(ProblemReason::Unreadable, Some(why.clone())),
         Observation::Unavailable(why) => Verdict::Problem(ProblemReason::Unavailable, Some(why.clone())),
@@ -185,8 +185,8 @@ pub fn judge_again(
         (_, Observation::Found(user)) => {
             kept_by_panel(account, user, cutoff).map_or(Verdict::Delete, Verdict::Keep)
         }
-        (_, Observation::Missing) => Verdict::AlreadyGone,
-        (_, Observation::Absent) => Verdict::Problem(ProblemReason::Missing, None),
+        (_, Observation::NotFound) => Verdict::AlreadyGone,
+        (_, Observation::NotListed) => Verdict::Problem(ProblemReason::Missing, None),
         (_, Observation::NotPermitted) => Verdict::Problem(ProblemReason::NotPermitted, None),
         (_, Observation::Unreadable(why)) => Verdict::Problem(ProblemReason::Unreadable, Some(why.clone())),
         (_, Observation::Unavailable(why)) => Verdict::Problem(ProblemReason::Unavailable, Some(why.clone())),
@@ -196,6 +196,6 @@ pub fn judge_again(
 /// Whether a second look that began at one moment still counts at another, when the deletion is due: between the two the
 /// database was asked, and while that takes long the customer may pay.
 #[must_use]
-pub fn is_believed(looked_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+pub fn is_recent_enough(looked_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now - looked_at <= BELIEVED_FOR
 }

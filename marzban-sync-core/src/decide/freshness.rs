@@ -13,7 +13,7 @@ use crate::model::run::{Outcome, RunRecord};
 /// looks at. A run that did not read all accounts, or had more problems than its record holds, proves nothing. An
 /// account that was made after a run is not told from an older one: the bot knows when it made it.
 #[must_use]
-pub fn last_in_line(account: &Account, runs: &[RunRecord]) -> Option<DateTime<Utc>> {
+pub fn last_synced_at(account: &Account, runs: &[RunRecord]) -> Option<DateTime<Utc>> {
     let is_subscribed = account
         .subscription
         .as_ref()

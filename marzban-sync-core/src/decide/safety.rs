@@ -71,7 +71,7 @@ pub struct Tally {
 /// Why something is withheld.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Withheld {
+pub enum LimitExceeded {
     /// The panel returned none of the users that were asked for.
     NoUserReturned {
         /// How many were asked for.
@@ -128,7 +128,7 @@ pub enum Withheld {
     NoRecentSync,
 }
 
-impl Withheld {
+impl LimitExceeded {
     /// Whether no end, no status and no access may move at all, given or taken.
     #[must_use]
     pub fn is_total(&self) -> bool {
@@ -139,7 +139,7 @@ impl Withheld {
     }
 }
 
-impl fmt::Display for Withheld {
+impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUserReturned { total } => {
@@ -196,15 +196,15 @@ impl SafetyLimits {
     /// # Examples
     ///
     /// ```
-    /// use marzban_sync_core::safety::{SafetyLimits, Tally, Withheld};
+    /// use marzban_sync_core::safety::{SafetyLimits, Tally, LimitExceeded};
     ///
     /// let limits = SafetyLimits::default();
     /// let tally = Tally { total: 100, can_lose: 10, found: 100, cuts: 5, ..Tally::default() };
-    /// assert_eq!(limits.check(&tally, false), Some(Withheld::Promises { cuts: 5, can_lose: 10 }));
+    /// assert_eq!(limits.check(&tally, false), Some(LimitExceeded::Promises { cuts: 5, can_lose: 10 }));
     /// assert_eq!(limits.check(&tally, true), None);
     /// ```
     #[must_use]
-    pub fn check(&self, tally: &Tally, allow: bool) -> Option<Withheld> {
+    pub fn check(&self, tally: &Tally, allow: bool) -> Option<LimitExceeded> {
         let Tally {
             total,
             can_lose,
@@ -221,36 +221,36 @@ impl SafetyLimits {
             return clocks;
         }
         if absent > 0 && found == 0 {
-            return Some(Withheld::NoUserReturned { total });
+            return Some(LimitExceeded::NoUserReturned { total });
         }
         if self.is_too_many(stale, self.stale_percent, can_lose) {
-            return Some(Withheld::StaleUsers { stale, can_lose });
+            return Some(LimitExceeded::StaleUsers { stale, can_lose });
         }
         if self.is_too_many(absent_with_access, self.absent_percent, can_lose) {
-            return Some(Withheld::Absent {
+            return Some(LimitExceeded::Absent {
                 absent: absent_with_access,
                 can_lose,
             });
         }
         if self.is_too_many(off_early, self.off_early_percent, can_lose) {
-            return Some(Withheld::OffEarly { off_early, can_lose });
+            return Some(LimitExceeded::OffEarly { off_early, can_lose });
         }
         self.is_too_many(cuts, self.promise_percent, can_lose)
-            .then_some(Withheld::Promises { cuts, can_lose })
+            .then_some(LimitExceeded::Promises { cuts, can_lose })
     }
 
     /// Whether the panel's clock is too far from the run's, as far as the panel returned a date.
     #[must_use]
-    pub fn check_clocks(&self, difference: Option<TimeDelta>) -> Option<Withheld> {
+    pub fn check_clocks(&self, difference: Option<TimeDelta>) -> Option<LimitExceeded> {
         let difference = difference.filter(|difference| difference.abs() > self.clock_difference)?;
-        Some(Withheld::Clocks { difference })
+        Some(LimitExceeded::Clocks { difference })
     }
 
     /// Whether so many panel users are more than one run may extend.
     #[must_use]
-    pub fn check_extensions(&self, extensions: u64, total: u64, allow: bool) -> Option<Withheld> {
+    pub fn check_extensions(&self, extensions: u64, total: u64, allow: bool) -> Option<LimitExceeded> {
         let is_too_many = extensions >= self.floor && exceeds(extensions, self.extension_percent, total);
-        (is_too_many && !allow).then_some(Withheld::Extensions { extensions, total })
+        (is_too_many && !allow).then_some(LimitExceeded::Extensions { extensions, total })
     }
 
     /// How many panel users one cleanup may delete, of a bot that has this many accounts.

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::Context;
-use super::session::{Interrupt, Session};
+use super::job_run::{Interrupt, JobRun};
 use crate::decide::deletion::{Verdict, is_candidate, judge, kept_by_rows};
 use crate::decide::reconcile::{Facet, reconcile};
-use crate::decide::safety::Withheld;
+use crate::decide::safety::LimitExceeded;
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed, PanelStatus, customers};
 use crate::model::plan::{Change, Reason};
@@ -41,13 +41,13 @@ const PAGE_USERS: u32 = 5_000;
 /// May be dropped at any point, and run again: a user that was deleted while its row was not yet written is found
 /// gone by the next run. To end it in order, cancel the context's token.
 pub async fn cleanup_expired_marzban_users(context: &Context) -> Result<CleanupReport, SyncError> {
-    let mut session = Session::begin(context, Job::CleanupExpiredMarzbanUsers).await?;
-    session.inquiry.is_looking = false;
-    let mut cleanup = Cleanup::new(session.ledger.now() - context.ended_for);
-    let result = cleanup.all(&mut session).await;
-    session.ledger.note_end(&result);
-    let report = cleanup.report(&session);
-    session
+    let mut job_run = JobRun::begin(context, Job::CleanupExpiredMarzbanUsers).await?;
+    job_run.reader.is_looking = false;
+    let mut cleanup = Cleanup::new(job_run.writer.now() - context.cleanup_after);
+    let result = cleanup.all(&mut job_run).await;
+    job_run.writer.note_end(&result);
+    let report = cleanup.report(&job_run);
+    job_run
         .end(result, Report::CleanupExpiredMarzbanUsers(report.clone()))
         .await?;
     tracing::info!(
@@ -75,7 +75,7 @@ struct Cleanup {
     /// Whether the panel has returned a user of the bot's.
     is_known_panel: bool,
     /// Why nothing may be deleted at all.
-    blocked: Option<Withheld>,
+    blocked: Option<LimitExceeded>,
     deletions: Vec<Deletion>,
 }
 
@@ -95,26 +95,26 @@ impl Cleanup {
         }
     }
 
-    fn report(self, session: &Session<'_>) -> CleanupReport {
+    fn report(self, job_run: &JobRun<'_>) -> CleanupReport {
         CleanupReport {
             cleaned: self.cleaned,
             skipped: self.skipped.values().sum(),
             skipped_because: self.skipped,
-            errors: session.ledger.errors(),
+            errors: job_run.writer.errors(),
             total: self.total,
             deletions: self.deletions,
-            run: session.ledger.run.clone(),
+            run: job_run.writer.run.clone(),
         }
     }
 
-    async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+    async fn all(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let Context {
             store,
             limits,
             panel_name,
             answers,
             ..
-        } = session.context;
+        } = job_run.context;
         let accounts = step!(cleanup.count, store.count_accounts(panel_name)).await?;
         self.whole_budget = if answers.allow_mass_changes {
             u64::MAX
@@ -123,39 +123,39 @@ impl Cleanup {
         };
         self.budget = self.whole_budget;
         self.is_known_panel = answers.allow_mass_changes;
-        self.blocked = blocked_by_syncs(session).await?;
-        session.context.emit(Event::Started {
+        self.blocked = blocked_by_syncs(job_run).await?;
+        job_run.context.emit(Event::Started {
             job: Job::CleanupExpiredMarzbanUsers,
             total: accounts,
         });
-        let result = self.pages(session).await;
+        let result = self.pages(job_run).await;
         if result.is_err() {
-            session.ledger.run.unreached = self.pending;
+            job_run.writer.run.unreached = self.pending;
         }
-        self.total = self.cleaned + self.skipped.values().sum::<u64>() + session.ledger.errors();
+        self.total = self.cleaned + self.skipped.values().sum::<u64>() + job_run.writer.errors();
         result?;
-        session.inquiry.require_an_answer()
+        job_run.reader.require_an_answer()
     }
 
-    async fn pages(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+    async fn pages(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let mut after = None;
         loop {
-            session.inquiry.check()?;
+            job_run.reader.check()?;
             let Context {
                 store, panel_name, ..
-            } = session.context;
-            let page = store.page_accounts(panel_name, after, PAGE_USERS, session.ledger.now());
+            } = job_run.context;
+            let page = store.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
             let page = step!(cleanup.page, page).await?;
             let read = page.accounts.len() as u64;
-            let candidates = self.candidates(session, &page.accounts);
-            session
+            let candidates = self.candidates(job_run, &page.accounts);
+            job_run
                 .context
                 .emit(Event::Observed(read - candidates.len() as u64));
-            let (observed, result) = session.inquiry.observe(candidates).await;
-            self.check_clock(session);
-            self.know_the_panel(session, &observed).await?;
+            let (observed, result) = job_run.reader.observe(candidates).await;
+            self.check_clock(job_run);
+            self.know_the_panel(job_run, &observed).await?;
             for customer in customers(&observed) {
-                self.customer(session, customer).await?;
+                self.customer(job_run, customer).await?;
             }
             result?;
             self.pending = 0;
@@ -168,14 +168,14 @@ impl Cleanup {
 
     /// The accounts of customers with a candidate that no row speaks against; a customer is asked for as a whole, so
     /// that another account that works protects.
-    fn candidates(&mut self, session: &mut Session<'_>, accounts: &[Account]) -> Vec<Account> {
-        let now = session.ledger.now();
+    fn candidates(&mut self, job_run: &mut JobRun<'_>, accounts: &[Account]) -> Vec<Account> {
+        let now = job_run.writer.now();
         let mut kept = Vec::new();
         for customer in accounts.chunk_by(|one, next| one.user_id == next.user_id) {
             let mut any = false;
             let cutoff = self.cutoff;
             for account in customer.iter().filter(|account| is_candidate(account, cutoff)) {
-                if let Some(because) = self.kept(session, account, now) {
+                if let Some(because) = self.kept(job_run, account, now) {
                     self.skip(because);
                 } else {
                     any = true;
@@ -189,8 +189,8 @@ impl Cleanup {
         kept
     }
 
-    fn kept(&self, session: &Session<'_>, account: &Account, now: DateTime<Utc>) -> Option<KeptBecause> {
-        if session.context.exempt.contains(&account.name) {
+    fn kept(&self, job_run: &JobRun<'_>, account: &Account, now: DateTime<Utc>) -> Option<KeptBecause> {
+        if job_run.context.exempt.contains(&account.name) {
             return Some(KeptBecause::Exempt);
         }
         kept_by_rows(account, self.cutoff, now)
@@ -200,17 +200,17 @@ impl Cleanup {
         *self.skipped.entry(because).or_default() += 1;
     }
 
-    fn withhold(&mut self, session: &mut Session<'_>, account: &Account, because: &Withheld) {
+    fn withhold(&mut self, job_run: &mut JobRun<'_>, account: &Account, because: &LimitExceeded) {
         self.skip(KeptBecause::Withheld);
-        session.ledger.run.withheld += 1;
-        session.ledger.stop_for_safety(because);
-        if session.ledger.run.plan.len() < MAX_NAMES {
-            session.ledger.run.plan.push(Change::of(account));
+        job_run.writer.run.withheld += 1;
+        job_run.writer.stop_for_safety(because);
+        if job_run.writer.run.plan.len() < MAX_NAMES {
+            job_run.writer.run.plan.push(Change::of(account));
         }
     }
 
     /// Why this account may not be deleted now although nothing speaks against it.
-    fn withheld(&self) -> Option<Withheld> {
+    fn withheld(&self) -> Option<LimitExceeded> {
         if let Some(blocked) = self.blocked {
             return Some(blocked);
         }
@@ -219,40 +219,40 @@ impl Cleanup {
                 .skipped
                 .get(&KeptBecause::Withheld)
                 .map_or(1, |count| count + 1);
-            return Some(Withheld::NoUserReturned { total });
+            return Some(LimitExceeded::NoUserReturned { total });
         }
-        (self.budget == 0).then_some(Withheld::DeletionBudget {
+        (self.budget == 0).then_some(LimitExceeded::DeletionBudget {
             budget: self.whole_budget,
         })
     }
 
     /// Cleans the accounts of one customer, and syncs them if any is kept.
-    async fn customer(&mut self, session: &mut Session<'_>, customer: &[Observed]) -> Result<(), Interrupt> {
+    async fn customer(&mut self, job_run: &mut JobRun<'_>, customer: &[Observed]) -> Result<(), Interrupt> {
         let mut seen: Option<Vec<Observed>> = None;
         for (position, observed) in customer.iter().enumerate() {
-            let (account, now) = (&observed.account, session.ledger.now());
-            if !is_candidate(account, self.cutoff) || self.kept(session, account, now).is_some() {
+            let (account, now) = (&observed.account, job_run.writer.now());
+            if !is_candidate(account, self.cutoff) || self.kept(job_run, account, now).is_some() {
                 continue;
             }
             // What a second look has shown of one account counts for the others.
             let others = seen.as_deref().unwrap_or(customer);
             let mut verdict = judge(observed, others, self.cutoff, now);
-            if verdict == Verdict::Delete && session.inquiry.has_other_spelling(account).await? {
+            if verdict == Verdict::Delete && job_run.reader.has_other_spelling(account).await? {
                 verdict = Verdict::Keep(KeptBecause::OtherSpelling);
             }
             match verdict {
-                Verdict::Delete | Verdict::AlreadyGone if is_disabled_already(session, observed) => {}
+                Verdict::Delete | Verdict::AlreadyGone if is_disabled_already(job_run, observed) => {}
                 Verdict::Delete | Verdict::AlreadyGone => {
                     if let Some(withheld) = self.withheld() {
-                        self.withhold(session, account, &withheld);
-                    } else if session.context.dry_run {
+                        self.withhold(job_run, account, &withheld);
+                    } else if job_run.context.dry_run {
                         self.budget -= 1;
                         self.cleaned += 1;
                         self.deletions.push(Deletion {
                             telegram_id: account.telegram_id,
                             name: account.name.clone(),
                         });
-                    } else if let Some(second) = self.look_again(session, observed).await? {
+                    } else if let Some(second) = self.look_again(job_run, observed).await? {
                         let seen = seen.get_or_insert_with(|| customer.to_vec());
                         if let Some(observed) = seen.get_mut(position) {
                             observed.observation = second;
@@ -264,8 +264,8 @@ impl Cleanup {
                     seen.get_or_insert_with(|| customer.to_vec());
                 }
                 Verdict::Problem(reason, detail) => {
-                    session
-                        .ledger
+                    job_run
+                        .writer
                         .note_problem(account.id, Problem::of(account, reason, detail));
                 }
             }
@@ -273,24 +273,24 @@ impl Cleanup {
         }
         match seen {
             // Whatever speaks against deleting by this panel's word speaks against writing by it.
-            Some(seen) if self.blocked.is_none() && self.is_known_panel => sync(session, &seen).await,
+            Some(seen) if self.blocked.is_none() && self.is_known_panel => sync(job_run, &seen).await,
             Some(_) | None => Ok(()),
         }
     }
 }
 
 /// Whether the user is disabled already where a cleanup only disables, and its row says so: it is not counted again.
-fn is_disabled_already(session: &Session<'_>, observed: &Observed) -> bool {
-    session.context.policy.cleanup == CleanupAction::Disable
+fn is_disabled_already(job_run: &JobRun<'_>, observed: &Observed) -> bool {
+    job_run.context.policy.cleanup == CleanupAction::Disable
         && observed.account.is_active == Some(false)
         && matches!(&observed.observation, Observation::Found(user) if user.status == PanelStatus::Disabled)
 }
 
 /// Writes what the panel returned for users that are kept, as far as it is to their good; the rest is for the other
 /// jobs, whose safety check sees all accounts.
-async fn sync(session: &mut Session<'_>, kept: &[Observed]) -> Result<(), Interrupt> {
-    let Context { policy, answers, .. } = session.context;
-    let decisions = reconcile(kept, Facet::Subscriptions, *policy, answers, session.ledger.now());
+async fn sync(job_run: &mut JobRun<'_>, kept: &[Observed]) -> Result<(), Interrupt> {
+    let Context { policy, answers, .. } = job_run.context;
+    let decisions = reconcile(kept, Facet::Subscriptions, *policy, answers, job_run.writer.now());
     let changes: Vec<Change> = decisions
         .into_iter()
         .filter_map(|decision| {
@@ -305,5 +305,5 @@ async fn sync(session: &mut Session<'_>, kept: &[Observed]) -> Result<(), Interr
         .filter(|change| !change.is_empty())
         .collect();
     // A row that changed meanwhile is left to the next run of the other jobs.
-    session.ledger.apply(changes).await.map(drop)
+    job_run.writer.apply(changes).await.map(drop)
 }

@@ -23,9 +23,9 @@ pub struct Context {
     pub(super) panel_name: String,
     pub(super) policy: Policy,
     pub(super) limits: SafetyLimits,
-    pub(super) ended_for: TimeDelta,
+    pub(super) cleanup_after: TimeDelta,
     pub(super) deadline: TimeDelta,
-    pub(super) keep_history: Option<TimeDelta>,
+    pub(super) history_retention: Option<TimeDelta>,
     pub(super) cancellation: CancellationToken,
     pub(super) dry_run: bool,
     pub(super) answers: Answers,
@@ -53,9 +53,9 @@ impl Context {
             panel_name: DEFAULT_PANEL.to_owned(),
             policy: Policy::default(),
             limits: SafetyLimits::default(),
-            ended_for: TimeDelta::days(7),
+            cleanup_after: TimeDelta::days(7),
             deadline: TimeDelta::minutes(30),
-            keep_history: Some(TimeDelta::days(90)),
+            history_retention: Some(TimeDelta::days(90)),
             cancellation: CancellationToken::new(),
             dry_run: false,
             answers: Answers::default(),
@@ -126,9 +126,9 @@ impl fmt::Debug for Context {
             .field("panel_name", &self.panel_name)
             .field("policy", &self.policy)
             .field("limits", &self.limits)
-            .field("ended_for", &self.ended_for)
+            .field("cleanup_after", &self.cleanup_after)
             .field("deadline", &self.deadline)
-            .field("keep_history", &self.keep_history)
+            .field("history_retention", &self.history_retention)
             .field("dry_run", &self.dry_run)
             .field("answers", &self.answers)
             .field("exempt", &self.exempt)
@@ -169,8 +169,8 @@ impl ContextBuilder {
     }
 
     /// How long ago all subscriptions of a user must have ended before cleanup looks at it; by default 7 days.
-    pub fn ended_for(mut self, ended_for: TimeDelta) -> Self {
-        self.0.ended_for = ended_for;
+    pub fn cleanup_after(mut self, cleanup_after: TimeDelta) -> Self {
+        self.0.cleanup_after = cleanup_after;
         self
     }
 
@@ -183,8 +183,8 @@ impl ContextBuilder {
     /// How long the rows of `marzban_sync_runs` and `marzban_system_stats` are kept; by default 90 days, and with none
     /// for ever. The last good run of each job is always kept. Old rows are deleted by the job that adds the most,
     /// [`get_marzban_system_stats`](super::get_marzban_system_stats).
-    pub fn keep_history(mut self, keep_history: Option<TimeDelta>) -> Self {
-        self.0.keep_history = keep_history;
+    pub fn history_retention(mut self, history_retention: Option<TimeDelta>) -> Self {
+        self.0.history_retention = history_retention;
         self
     }
 

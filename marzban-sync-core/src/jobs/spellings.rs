@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::Context;
-use super::inquiry::Inquiry;
-use super::session::Interrupt;
+use super::job_run::Interrupt;
+use super::panel_reader::PanelReader;
 use crate::model::account::{Account, Sharer, UserId};
 use crate::model::observation::{Observation, Observed};
 
@@ -45,7 +45,7 @@ impl Spellings {
             let page = context
                 .store
                 .page_accounts(&context.panel_name, after, PAGE_USERS, now);
-            let page = step!(inquiry.page_names, page).await?;
+            let page = step!(reader.page_names, page).await?;
             for account in page.accounts {
                 let key = account.name.to_ascii_lowercase();
                 names.entry(key).or_default().push(Row::of(account));
@@ -69,7 +69,7 @@ impl Spellings {
     }
 }
 
-impl Inquiry<'_> {
+impl PanelReader<'_> {
     async fn spellings(&mut self) -> Result<&Spellings, Interrupt> {
         if self.spellings.is_none() {
             self.spellings = Some(Spellings::read(self.context()).await?);
@@ -104,7 +104,7 @@ impl Inquiry<'_> {
             .collect();
         for other in others {
             match self.ask_for(&other).await? {
-                Observation::Missing => {}
+                Observation::NotFound => {}
                 Observation::Found(user) if user.spelling.is_none() => {}
                 _ => return Ok(true),
             }

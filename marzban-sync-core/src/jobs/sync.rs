@@ -5,11 +5,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join;
 
 use super::Context;
-use super::ledger::Ledger;
-use super::session::{Interrupt, Session};
+use super::change_writer::ChangeWriter;
+use super::job_run::{Interrupt, JobRun};
 use crate::decide::merge::is_plausible;
 use crate::decide::reconcile::{Decision, Facet, reconcile};
-use crate::decide::safety::{Tally, Withheld};
+use crate::decide::safety::{LimitExceeded, Tally};
 use crate::decide::zone::Differences;
 use crate::model::account::{Account, AccountId};
 use crate::model::end_date::EndDate;
@@ -19,14 +19,14 @@ use crate::model::report::{Job, Problem, Report, Stopped, SyncSubscriptionsRepor
 use crate::port::error::SyncError;
 use crate::port::event::Event;
 
-mod absent;
+mod confirm_missing;
 mod conflicts;
-mod held;
+mod deferred;
 mod look;
 mod push;
 
-use absent::{MAX_WAITING, Waiting};
-use held::Held;
+use confirm_missing::{MAX_UNCONFIRMED, Unconfirmed};
+use deferred::Deferred;
 use look::{Look, is_in_scope};
 use push::Pushed;
 
@@ -54,17 +54,17 @@ const PAGE_USERS: u32 = 2_500;
 pub async fn sync_subscriptions_from_marzban(
     context: &Context,
 ) -> Result<SyncSubscriptionsReport, SyncError> {
-    let mut session = Session::begin(context, Job::SyncSubscriptionsFromMarzban).await?;
-    let (outcome, result) = Sync::run(&mut session, Facet::Subscriptions).await;
+    let mut job_run = JobRun::begin(context, Job::SyncSubscriptionsFromMarzban).await?;
+    let (outcome, result) = SyncRun::run(&mut job_run, Facet::Subscriptions).await;
     let total = outcome.tally.total;
-    let errors = session.ledger.errors();
+    let errors = job_run.writer.errors();
     let report = SyncSubscriptionsReport {
         synced: total - errors.min(total),
         errors,
         total,
-        run: session.ledger.run.clone(),
+        run: job_run.writer.run.clone(),
     };
-    session
+    job_run
         .end(result, Report::SyncSubscriptionsFromMarzban(report.clone()))
         .await?;
     tracing::info!(
@@ -89,16 +89,16 @@ pub async fn sync_subscriptions_from_marzban(
 /// # Cancel safety
 /// As [`sync_subscriptions_from_marzban`].
 pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUserStatusReport, SyncError> {
-    let mut session = Session::begin(context, Job::SyncUserStatusFromMarzban).await?;
-    let (outcome, result) = Sync::run(&mut session, Facet::UserStatus).await;
+    let mut job_run = JobRun::begin(context, Job::SyncUserStatusFromMarzban).await?;
+    let (outcome, result) = SyncRun::run(&mut job_run, Facet::UserStatus).await;
     let report = SyncUserStatusReport {
         updated: outcome.updated,
         missing: outcome.missing,
-        errors: session.ledger.errors(),
+        errors: job_run.writer.errors(),
         total: outcome.tally.total,
-        run: session.ledger.run.clone(),
+        run: job_run.writer.run.clone(),
     };
-    session
+    job_run
         .end(result, Report::SyncUserStatusFromMarzban(report.clone()))
         .await?;
     tracing::info!(
@@ -114,7 +114,7 @@ pub async fn sync_user_status_from_marzban(context: &Context) -> Result<SyncUser
 }
 
 /// What a run over accounts gathers on its way: names of a limited number, and ids of what is out of line.
-struct Sync {
+struct SyncRun {
     facet: Facet,
     tally: Tally,
     /// How many accounts were written.
@@ -123,14 +123,14 @@ struct Sync {
     updated_before: BTreeSet<AccountId>,
     missing: u64,
     /// Accounts with a change that waits until the whole run has been seen.
-    held: BTreeMap<AccountId, Held>,
+    deferred: BTreeMap<AccountId, Deferred>,
     /// Accounts whose end the panel alone moved earlier, and that keep theirs.
     kept_cuts: BTreeSet<AccountId>,
     /// What is only to be remembered, and was decided while a brake seemed to be tripped.
     put_off: Vec<Change>,
     /// Accounts of customers with at least one account missing from a list, until that one has been looked up
     /// individually.
-    waiting: BTreeMap<AccountId, Waiting>,
+    unconfirmed: BTreeMap<AccountId, Unconfirmed>,
     /// What the panel returned for a user that was looked up individually, by its name, and when.
     answers: BTreeMap<String, (DateTime<Utc>, Observation)>,
     /// Absent accounts that were not looked up, and that might have been marked missing.
@@ -141,71 +141,71 @@ struct Sync {
     pushed: Vec<Pushed>,
 }
 
-impl Sync {
-    async fn run(session: &mut Session<'_>, facet: Facet) -> (Self, Result<(), Interrupt>) {
+impl SyncRun {
+    async fn run(job_run: &mut JobRun<'_>, facet: Facet) -> (Self, Result<(), Interrupt>) {
         let mut sync = Self {
             facet,
             tally: Tally::default(),
             updated: 0,
             updated_before: BTreeSet::new(),
             missing: 0,
-            held: BTreeMap::new(),
+            deferred: BTreeMap::new(),
             kept_cuts: BTreeSet::new(),
             put_off: Vec::new(),
-            waiting: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
             answers: BTreeMap::new(),
             unasked: 0,
             differences: Differences::default(),
             pushed: Vec::new(),
         };
-        let result = sync.all(session).await;
+        let result = sync.all(job_run).await;
         if result.is_err() {
-            sync.give_up_on_waiting(&mut session.ledger);
+            sync.give_up_on_unconfirmed(&mut job_run.writer);
             sync.withhold(
-                &mut session.ledger,
+                &mut job_run.writer,
                 "the run ended before everything had been looked at",
             );
-            sync.give_up_pushing(&mut session.ledger);
+            sync.give_up_pushing(&mut job_run.writer);
         }
-        session.ledger.note_end(&result);
+        job_run.writer.note_end(&result);
         (sync, result)
     }
 
     /// Observe, decide, write what is harmless; then, with everything seen, check and write the rest.
-    async fn all(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+    async fn all(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let Context {
             store, panel_name, ..
-        } = session.context;
+        } = job_run.context;
         let expected = step!(sync.count, store.count_accounts(panel_name)).await?;
-        session.ledger.run.ignored.panels =
+        job_run.writer.run.ignored.panels =
             step!(sync.count_elsewhere, store.count_elsewhere(panel_name)).await?;
-        session.context.emit(Event::Started {
+        job_run.context.emit(Event::Started {
             job: self.job(),
             total: expected,
         });
-        let read = self.read(session).await;
-        let ignored: u64 = session.ledger.run.ignored.statuses.values().sum();
+        let read = self.read(job_run).await;
+        let ignored: u64 = job_run.writer.run.ignored.statuses.values().sum();
         if read.is_err() {
-            session.ledger.run.unreached = expected.saturating_sub(self.tally.total + ignored);
-            self.tally.total += session.ledger.run.unreached;
+            job_run.writer.run.unreached = expected.saturating_sub(self.tally.total + ignored);
+            self.tally.total += job_run.writer.run.unreached;
         }
-        if self.tally.total == 0 && !session.ledger.run.ignored.is_empty() {
+        if self.tally.total == 0 && !job_run.writer.run.ignored.is_empty() {
             tracing::warn!(
                 panel.name = panel_name,
-                ignored = ?session.ledger.run.ignored,
+                ignored = ?job_run.writer.run.ignored,
                 "no account is in scope: are the words of status and the panel's name as the library expects them?"
             );
         }
         if matches!(read, Err(Interrupt::Stopped(Stopped::Deadline))) {
-            session.inquiry.is_looking = false;
-            self.give_up_on_waiting(&mut session.ledger);
-            self.give(session).await?;
+            job_run.reader.is_looking = false;
+            self.give_up_on_unconfirmed(&mut job_run.writer);
+            self.give(job_run).await?;
         }
         read?;
-        session.inquiry.require_an_answer()?;
-        self.confirm(session).await?;
-        self.finish(session).await?;
-        self.push(session).await
+        job_run.reader.require_an_answer()?;
+        self.confirm(job_run).await?;
+        self.finish(job_run).await?;
+        self.push(job_run).await
     }
 
     fn job(&self) -> Job {
@@ -216,15 +216,15 @@ impl Sync {
     }
 
     /// Reads page after page; while one is decided and written, the next is being read.
-    async fn read(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let Session {
+    async fn read(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
+        let JobRun {
             context,
-            inquiry,
-            ledger,
+            reader,
+            writer,
             ..
-        } = session;
+        } = job_run;
         let facet = self.facet;
-        let mut look = Look::at(facet, None, context, inquiry).await;
+        let mut look = Look::at(facet, None, context, reader).await;
         loop {
             let Look {
                 observed,
@@ -234,16 +234,16 @@ impl Sync {
                 result,
             } = look;
             for (word, count) in ignored {
-                *ledger.run.ignored.statuses.entry(word).or_default() += count;
+                *writer.run.ignored.statuses.entry(word).or_default() += count;
             }
             self.tally.clock_difference = clock_difference.or(self.tally.clock_difference);
-            self.tally_up(&observed, ledger.now());
+            self.tally_up(&observed, writer.now());
             let (Some(after), Ok(())) = (next, &result) else {
-                self.settle(ledger, &observed).await?;
+                self.settle(writer, &observed).await?;
                 return result;
             };
-            let following = async { Ok(Look::at(facet, Some(after), context, inquiry).await) };
-            ((), look) = try_join(self.settle(ledger, &observed), following).await?;
+            let following = async { Ok(Look::at(facet, Some(after), context, reader).await) };
+            ((), look) = try_join(self.settle(writer, &observed), following).await?;
         }
     }
 
@@ -260,9 +260,9 @@ impl Sync {
                         let can_be_an_end = is_plausible(user, account.last_connected_at);
                         self.tally.stale += u64::from(can_be_an_end && user.is_stale_active(now));
                     }
-                    Observation::Absent | Observation::Missing => {
-                        is_absent |= *observation == Observation::Absent;
-                        self.missing += u64::from(*observation == Observation::Missing);
+                    Observation::NotListed | Observation::NotFound => {
+                        is_absent |= *observation == Observation::NotListed;
+                        self.missing += u64::from(*observation == Observation::NotFound);
                         self.tally.absent += 1;
                         self.tally.absent_with_access += u64::from(account.is_active == Some(true));
                     }
@@ -272,11 +272,11 @@ impl Sync {
             if !is_absent {
                 continue;
             }
-            if self.waiting.len() < MAX_WAITING {
-                let waiting = customer
+            if self.unconfirmed.len() < MAX_UNCONFIRMED {
+                let unconfirmed = customer
                     .iter()
-                    .map(|observed| (observed.account.id, Waiting::of(observed, self.facet, now)));
-                self.waiting.extend(waiting);
+                    .map(|observed| (observed.account.id, Unconfirmed::of(observed, self.facet, now)));
+                self.unconfirmed.extend(unconfirmed);
             } else {
                 self.unasked += self.news_of_absence(customer);
             }
@@ -284,17 +284,21 @@ impl Sync {
     }
 
     /// Why nothing but facts may be written, as far as the run has seen.
-    fn blocks(&self, context: &Context) -> Option<Withheld> {
+    fn blocks(&self, context: &Context) -> Option<LimitExceeded> {
         context
             .limits
             .check(&self.tally, context.answers.allow_mass_changes)
-            .filter(Withheld::is_total)
+            .filter(LimitExceeded::is_total)
     }
 
     /// Decides for whole customers, writes what is harmless at once and holds the rest.
-    async fn settle(&mut self, ledger: &mut Ledger<'_>, observed: &[Observed]) -> Result<(), Interrupt> {
-        let now = ledger.now();
-        let blocked = self.blocks(ledger.context);
+    async fn settle(
+        &mut self,
+        writer: &mut ChangeWriter<'_>,
+        observed: &[Observed],
+    ) -> Result<(), Interrupt> {
+        let now = writer.now();
+        let blocked = self.blocks(writer.context);
         let mut harmless = Vec::new();
         let mut returning = BTreeSet::new();
         for customer in customers(observed) {
@@ -303,9 +307,9 @@ impl Sync {
             }
             let mut decided = Vec::new();
             let mut flags = Vec::new();
-            for decision in self.decide(ledger, customer, now) {
-                self.note(ledger, &decision);
-                ledger.run.kept_for_another_panel += u64::from(decision.kept_for_another_panel);
+            for decision in self.decide(writer, customer, now) {
+                self.note(writer, &decision);
+                writer.run.kept_for_another_panel += u64::from(decision.kept_for_another_panel);
                 if let Some(difference) = decision.first_difference {
                     self.differences.note(difference);
                 }
@@ -323,35 +327,35 @@ impl Sync {
                     self.put_off(later);
                 } else {
                     returning.insert(later.account.id);
-                    self.hold(later, flag, ledger.context.dry_run);
+                    self.defer(later, flag, writer.context.dry_run);
                 }
                 if !now_part.is_empty() {
                     harmless.push(now_part);
                 }
             }
         }
-        let conflicts = self.apply(ledger, harmless, &returning).await?;
+        let conflicts = self.apply(writer, harmless, &returning).await?;
         for id in &conflicts {
-            self.held.remove(id);
+            self.deferred.remove(id);
             self.kept_cuts.remove(id);
         }
-        self.decide_again(ledger, &conflicts, observed).await
+        self.decide_again(writer, &conflicts, observed).await
     }
 
     fn decide<'o>(
         &self,
-        ledger: &Ledger<'_>,
+        writer: &ChangeWriter<'_>,
         customer: &'o [Observed],
         now: DateTime<Utc>,
     ) -> Vec<Decision<'o>> {
-        let Context { policy, answers, .. } = ledger.context;
+        let Context { policy, answers, .. } = writer.context;
         reconcile(customer, self.facet, *policy, answers, now)
     }
 
     /// Applies changes, counts the accounts that were written, and returns those that were in conflict.
     async fn apply(
         &mut self,
-        ledger: &mut Ledger<'_>,
+        writer: &mut ChangeWriter<'_>,
         changes: Vec<Change>,
         returning: &BTreeSet<AccountId>,
     ) -> Result<BTreeSet<AccountId>, Interrupt> {
@@ -360,7 +364,7 @@ impl Sync {
             .filter(|change| !change.touches_no_row())
             .map(|change| change.account.id)
             .collect();
-        let written = ledger.apply(changes).await?;
+        let written = writer.apply(changes).await?;
         for id in ids.iter().filter(|id| written.applied.contains(id)) {
             if !returning.contains(id) || self.updated_before.insert(*id) {
                 self.updated += 1;
@@ -373,44 +377,44 @@ impl Sync {
     fn waits(&self, customer: &[Observed]) -> bool {
         customer
             .iter()
-            .any(|observed| self.waiting.contains_key(&observed.account.id))
+            .any(|observed| self.unconfirmed.contains_key(&observed.account.id))
     }
 
     /// Looks at whole customers once more: the accounts as they are now, and what the panel returns for them now, or
     /// has returned when it was asked for one individually; `believed` says how long ago that may be.
     async fn look_again(
         &mut self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         ids: &[AccountId],
         believed: TimeDelta,
     ) -> Result<Vec<Observed>, Interrupt> {
         let Context {
             store, panel_name, ..
-        } = session.context;
-        let read = store.reload_accounts(panel_name, ids, session.ledger.now());
+        } = job_run.context;
+        let read = store.reload_accounts(panel_name, ids, job_run.writer.now());
         let mut accounts = step!(sync.read_again, read).await?;
         accounts.retain(|account| is_in_scope(self.facet, account));
         let (answered, others): (Vec<Account>, Vec<Account>) = accounts
             .into_iter()
             .partition(|account| self.answers.contains_key(&account.name));
-        let mut observed = session.inquiry.observe_again(others).await?;
+        let mut observed = job_run.reader.observe_again(others).await?;
         for account in answered {
-            if let Some(observation) = self.answer(session, &account.name, believed).await? {
+            if let Some(observation) = self.answer(job_run, &account.name, believed).await? {
                 observed.push(Observed { account, observation });
             }
         }
         observed.sort_by_key(|observed| (observed.account.user_id, observed.account.id));
-        session.inquiry.note_other_spellings(&mut observed).await?;
+        job_run.reader.note_other_spellings(&mut observed).await?;
         Ok(observed)
     }
 
-    fn note(&mut self, ledger: &mut Ledger<'_>, decision: &Decision<'_>) {
+    fn note(&mut self, writer: &mut ChangeWriter<'_>, decision: &Decision<'_>) {
         if let Some(push) = decision.push {
             self.pushed.push(Pushed::of(decision, push));
             return;
         }
         if let Some((reason, detail)) = &decision.problem {
-            ledger.note_problem(
+            writer.note_problem(
                 decision.account.id,
                 Problem::of(decision.account, *reason, detail.clone()),
             );
@@ -418,7 +422,7 @@ impl Sync {
     }
 }
 
-/// What a held change does, as far as the brakes and the report ask.
+/// What a deferred change does, as far as the brakes and the report ask.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 struct Flags {
@@ -455,7 +459,7 @@ impl Flags {
 }
 
 /// Parts the changes of one customer into what is written at once, and what waits.
-fn parts(changes: Vec<Change>, blocked: Option<&Withheld>, flags: &[Flags]) -> Vec<(Change, Change)> {
+fn parts(changes: Vec<Change>, blocked: Option<&LimitExceeded>, flags: &[Flags]) -> Vec<(Change, Change)> {
     if blocked.is_none() && flags.iter().all(|flags| !flags.is_first_sight) {
         return split(changes);
     }

@@ -1,10 +1,10 @@
 use super::Context;
-use super::session::{Interrupt, Session};
+use super::job_run::{Interrupt, JobRun};
 use crate::model::report::{Job, Report, Run, SystemStats, SystemStatsReport};
 use crate::port::error::{StoreError, SyncError};
 
 /// Collects the figures of the panel and its host, and stores them in `marzban_system_stats`; then forgets the
-/// panel's history beyond what [`keep_history`](super::ContextBuilder::keep_history) says.
+/// panel's history beyond what [`history_retention`](super::ContextBuilder::history_retention) says.
 ///
 /// Default schedule: `*/15 * * * *`, UTC.
 ///
@@ -15,36 +15,36 @@ use crate::port::error::{StoreError, SyncError};
 /// # Cancel safety
 /// May be dropped at any point: the figures are stored or not. To end it in order, cancel the context's token.
 pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsReport, SyncError> {
-    let session = Session::begin(context, Job::GetMarzbanSystemStats).await?;
-    match collect(&session).await {
+    let job_run = JobRun::begin(context, Job::GetMarzbanSystemStats).await?;
+    match collect(&job_run).await {
         Ok(stats) => {
-            let run = &session.ledger.run;
+            let run = &job_run.writer.run;
             let report = SystemStatsReport {
                 timestamp: run.started_at,
                 panel: run.panel.clone(),
                 stats,
             };
-            session
+            job_run
                 .end(Ok(()), Report::GetMarzbanSystemStats(report.clone()))
                 .await?;
             Ok(report)
         }
-        Err(Interrupt::Failed(failure)) => Err(session.fail(failure, None).await),
-        Err(Interrupt::Stopped(_)) => Err(session.stop().await),
+        Err(Interrupt::Failed(failure)) => Err(job_run.fail(failure, None).await),
+        Err(Interrupt::Stopped(_)) => Err(job_run.stop().await),
     }
 }
 
-async fn collect(session: &Session<'_>) -> Result<SystemStats, Interrupt> {
-    let Session {
+async fn collect(job_run: &JobRun<'_>) -> Result<SystemStats, Interrupt> {
+    let JobRun {
         context,
-        inquiry,
-        ledger,
+        reader,
+        writer,
         ..
-    } = session;
-    let run = &ledger.run;
-    inquiry.check()?;
+    } = job_run;
+    let run = &writer.run;
+    reader.check()?;
     let question = step!(stats.read, context.panel.system_stats());
-    let stats = inquiry.unless_cancelled(question).await??;
+    let stats = reader.unless_cancelled(question).await??;
     if !context.dry_run {
         let record = context
             .store
@@ -58,7 +58,7 @@ async fn collect(session: &Session<'_>) -> Result<SystemStats, Interrupt> {
 /// Deletes the history that is older than it is to be kept.
 async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
     let Some(before) = context
-        .keep_history
+        .history_retention
         .and_then(|keep| run.started_at.checked_sub_signed(keep))
     else {
         return Ok(());
@@ -71,7 +71,7 @@ async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
         );
         return Ok(());
     }
-    let forgotten = step!(stats.forget, context.store.forget_history(&run.panel, before)).await?;
+    let forgotten = step!(stats.forget, context.store.prune_history(&run.panel, before)).await?;
     if forgotten > 0 {
         tracing::debug!(
             panel.name = run.panel,

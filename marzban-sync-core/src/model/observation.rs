@@ -5,16 +5,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// The outcome of asking the panel for one user by name.
 ///
-/// Only [`Found`](Self::Found) and [`Missing`](Self::Missing) are knowledge; every other outcome leaves the
+/// Only [`Found`](Self::Found) and [`NotFound`](Self::NotFound) are knowledge; every other outcome leaves the
 /// account as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
     /// The panel returned the user.
     Found(PanelUser),
     /// A batch answered without this name: perhaps deleted, perhaps not ours to see, perhaps a cut answer.
-    Absent,
+    NotListed,
     /// Asked by itself, the panel answered 404 in its own words: the user does not exist.
-    Missing,
+    NotFound,
     /// The panel answered 403: the user belongs to another admin.
     NotPermitted,
     /// The panel cannot render this user, or its answer cannot be understood; the text says which.

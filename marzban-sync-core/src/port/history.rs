@@ -1,6 +1,6 @@
 //! What the runs of the past say: how a panel and an account are, and for how long nobody has looked.
 
-use crate::decide::freshness::last_in_line;
+use crate::decide::freshness::last_synced_at;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -93,7 +93,7 @@ pub async fn last_ended(history: &dyn History) -> Result<BTreeMap<(String, Job),
 ///
 /// # Cancel safety
 /// Reads only; may be dropped at any point.
-pub async fn in_line_at(
+pub async fn synced_at(
     history: &dyn History,
     panel: &str,
     account: &Account,
@@ -102,5 +102,5 @@ pub async fn in_line_at(
         panel: Some(panel.to_owned()),
         ..RunQuery::latest(RUNS_LOOKED_THROUGH)
     };
-    Ok(last_in_line(account, &history.runs(&query).await?))
+    Ok(last_synced_at(account, &history.runs(&query).await?))
 }

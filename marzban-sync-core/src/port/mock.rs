@@ -55,7 +55,7 @@ mockall::mock! {
         async fn record_system_stats(
             &self, panel: &str, stats: &SystemStats, now: DateTime<Utc>,
         ) -> Result<(), StoreError>;
-        async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError>;
+        async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError>;
     }
 
     #[async_trait]

@@ -22,7 +22,7 @@ pub const MAX_NAMES: usize = 100;
 pub trait Panel: Send + Sync {
     /// Asks for up to [`MAX_NAMES`] users at once; the answer has one observation for each name, in the same order.
     ///
-    /// A name that the answer lacks is [`Observation::Absent`], never [`Observation::Missing`]: an absence in a list
+    /// A name that the answer lacks is [`Observation::NotListed`], never [`Observation::NotFound`]: an absence in a list
     /// is no proof. A user whose name differs only in case is the one asked for if it is the only such one, and says so by
     /// its [`spelling`](crate::observation::PanelUser::spelling).
     ///
@@ -34,7 +34,7 @@ pub trait Panel: Send + Sync {
     /// Reads only; may be dropped at any point.
     async fn users(&self, names: &[String]) -> Result<Vec<Observation>, PanelError>;
 
-    /// Asks for one user, so that an absence can be believed: never [`Observation::Absent`].
+    /// Asks for one user, so that an absence can be believed: never [`Observation::NotListed`].
     ///
     /// # Errors
     /// When the question was not answered, also by a 404 that is not in the panel's own words.

@@ -233,7 +233,7 @@ pub trait Store: History + Send + Sync {
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
-    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError>;
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError>;
 }
 
 /// A lock that one run of a job holds; dropping it frees it as well.
@@ -428,8 +428,8 @@ macro_rules! forward {
                 (**self).record_system_stats(panel, stats, now).await
             }
 
-            async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-                (**self).forget_history(panel, before).await
+            async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+                (**self).prune_history(panel, before).await
             }
         }
 

@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionId};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::deletion::Verdict::{self, AlreadyGone, Delete, Keep};
-use marzban_sync_core::deletion::{is_believed, is_candidate, judge, judge_again, kept_by_rows};
+use marzban_sync_core::deletion::{is_candidate, is_recent_enough, judge, judge_again, kept_by_rows};
 use marzban_sync_core::observation::Observation::{
-    self, Absent, Missing, NotPermitted, Unavailable, Unreadable,
+    self, NotFound, NotListed, NotPermitted, Unavailable, Unreadable,
 };
 use marzban_sync_core::observation::{Observed, PanelUser};
 use marzban_sync_core::report::KeptBecause::{self, *};
@@ -397,13 +397,13 @@ fn a_write_of_the_librarys_own_is_not_taken_for_one_of_the_bots() {
 
 #[test]
 fn a_user_that_is_gone_is_unlinked_without_a_deletion() {
-    check(Missing, &[], &AlreadyGone);
-    check_account(ended(), Missing, &AlreadyGone);
+    check(NotFound, &[], &AlreadyGone);
+    check_account(ended(), NotFound, &AlreadyGone);
 }
 
 #[test]
 fn an_absent_user_waits_for_the_second_look() {
-    check(Absent, &[], &Delete);
+    check(NotListed, &[], &Delete);
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn an_account_is_kept_while_another_of_the_customer_works_or_ended_lately() {
         found("limited", cutoff()),
         found("limited", day(9)),
     ] {
-        for says in [found("expired", day(-30)), Absent, Missing] {
+        for says in [found("expired", day(-30)), NotListed, NotFound] {
             check(says.clone(), std::slice::from_ref(&other), &Keep(OtherAccount));
             check(
                 says,
@@ -452,7 +452,7 @@ fn an_account_is_not_kept_by_another_that_is_long_over_or_not_there() {
         found("expired", day(-30)),
         found("limited", day(-8)),
         found("disabled", None),
-        Missing,
+        NotFound,
         NotPermitted,
     ] {
         check(found("expired", day(-30)), &[over], &Delete);
@@ -465,7 +465,7 @@ fn what_the_rows_say_counts_before_what_the_panel_says() {
         other_subscriptions: [numbered(11, "active", day(30))].into(),
         ..ended()
     };
-    for says in [found("expired", day(-30)), Missing, Absent, NotPermitted] {
+    for says in [found("expired", day(-30)), NotFound, NotListed, NotPermitted] {
         check_account(paying.clone(), says, &Keep(OtherSubscription));
     }
 }
@@ -476,7 +476,7 @@ fn what_the_rows_say_counts_before_what_the_panel_says() {
 fn a_second_look_that_agrees_deletes() {
     let over = found("expired", day(-30));
     check_again(&over, &over, &Delete);
-    check_again(&Absent, &over, &Delete);
+    check_again(&NotListed, &over, &Delete);
     check_again(&over, &found("limited", day(-8)), &Delete);
 }
 
@@ -530,14 +530,14 @@ fn a_user_made_anew_under_the_same_name_between_the_looks_is_kept() {
 
 #[test]
 fn a_user_gone_at_the_second_look_is_unlinked() {
-    check_again(&found("expired", day(-30)), &Missing, &AlreadyGone);
-    check_again(&Absent, &Missing, &AlreadyGone);
+    check_again(&found("expired", day(-30)), &NotFound, &AlreadyGone);
+    check_again(&NotListed, &NotFound, &AlreadyGone);
 }
 
 #[test]
 fn a_second_look_without_an_answer_deletes_nothing() {
     let over = found("expired", day(-30));
-    check_again(&over, &Absent, &problem(ProblemReason::Missing));
+    check_again(&over, &NotListed, &problem(ProblemReason::Missing));
     check_again(&over, &NotPermitted, &problem(ProblemReason::NotPermitted));
     check_again(
         &over,
@@ -553,6 +553,6 @@ fn a_second_look_without_an_answer_deletes_nothing() {
 
 #[test]
 fn a_second_look_counts_for_a_minute() {
-    assert!(is_believed(now(), second(60)));
-    assert!(!is_believed(now(), second(61)));
+    assert!(is_recent_enough(now(), second(60)));
+    assert!(!is_recent_enough(now(), second(61)));
 }

@@ -38,7 +38,7 @@ pub(crate) fn over(mut mock: MockStore, store: &MemoryStore) -> MockStore {
         expect_begin_run begin_run(job, panel, now);
         expect_finish_run finish_run(run, outcome, report, now);
         expect_record_system_stats record_system_stats(panel, stats, now);
-        expect_forget_history forget_history(panel, before);
+        expect_prune_history prune_history(panel, before);
         expect_runs runs(query);
         expect_latest_runs latest_runs(outcome);
         expect_system_stats system_stats(panel, since);

@@ -1,7 +1,7 @@
 //! The brakes and the time zones, by their figures.
 
 use chrono::TimeDelta;
-use marzban_sync_core::safety::{SafetyLimits, Tally, Withheld};
+use marzban_sync_core::safety::{LimitExceeded, SafetyLimits, Tally};
 use marzban_sync_core::zone::{Differences, describe};
 
 /// What a run over so many accounts with something to lose has seen: the change says what is amiss.
@@ -42,7 +42,7 @@ fn limits(change: impl FnOnce(&mut SafetyLimits)) -> SafetyLimits {
     limits
 }
 
-fn check(tally: &Tally) -> Option<Withheld> {
+fn check(tally: &Tally) -> Option<LimitExceeded> {
     SafetyLimits::default().check(tally, false)
 }
 
@@ -114,14 +114,14 @@ fn the_cases_from_life_are_stopped() {
     // A5: an old backup over all; A6: 66 of 1,000 renewed since, 33 of them past their old end.
     assert_eq!(
         check(&cuts(40, 40)),
-        Some(Withheld::Promises {
+        Some(LimitExceeded::Promises {
             cuts: 40,
             can_lose: 40
         })
     );
     assert_eq!(
         check(&cuts(1_000, 66)),
-        Some(Withheld::Promises {
+        Some(LimitExceeded::Promises {
             cuts: 66,
             can_lose: 1_000
         })
@@ -146,7 +146,7 @@ fn the_cases_from_life_are_stopped() {
     let stranger = absent(100, 70);
     assert_eq!(
         check(&stranger),
-        Some(Withheld::Absent {
+        Some(LimitExceeded::Absent {
             absent: 70,
             can_lose: 100
         })
@@ -175,7 +175,7 @@ fn a_panel_that_returns_nobody_is_not_believed_however_few_were_asked_for() {
             absent: total,
             ..Tally::default()
         };
-        assert_eq!(check(&nobody), Some(Withheld::NoUserReturned { total }));
+        assert_eq!(check(&nobody), Some(LimitExceeded::NoUserReturned { total }));
         assert_eq!(SafetyLimits::default().check(&nobody, true), None);
     }
     passes(&absent(4, 1));
@@ -203,14 +203,14 @@ fn a_clock_more_than_an_hour_off_stops_everything_that_depends_on_the_time() {
         for allow in [false, true] {
             assert_eq!(
                 SafetyLimits::default().check(&hours(seconds), allow),
-                Some(Withheld::Clocks { difference }),
+                Some(LimitExceeded::Clocks { difference }),
                 "nobody can allow a wrong clock"
             );
         }
     }
     assert_eq!(
         check(&stale(40, 40)),
-        Some(Withheld::StaleUsers {
+        Some(LimitExceeded::StaleUsers {
             stale: 40,
             can_lose: 40
         })
@@ -231,20 +231,20 @@ fn what_stops_everything_is_told_before_what_stops_the_losses() {
         clock_difference: Some(TimeDelta::hours(2)),
     };
     let is_total = |tally: &Tally| check(tally).expect("too many").is_total();
-    assert!(matches!(check(&all), Some(Withheld::Clocks { .. })));
+    assert!(matches!(check(&all), Some(LimitExceeded::Clocks { .. })));
     let mut next = Tally {
         clock_difference: None,
         ..all
     };
-    assert!(matches!(check(&next), Some(Withheld::NoUserReturned { .. })) && is_total(&next));
+    assert!(matches!(check(&next), Some(LimitExceeded::NoUserReturned { .. })) && is_total(&next));
     next.found = 1;
-    assert!(matches!(check(&next), Some(Withheld::StaleUsers { .. })) && is_total(&next));
+    assert!(matches!(check(&next), Some(LimitExceeded::StaleUsers { .. })) && is_total(&next));
     next.stale = 0;
-    assert!(matches!(check(&next), Some(Withheld::Absent { .. })) && is_total(&next));
+    assert!(matches!(check(&next), Some(LimitExceeded::Absent { .. })) && is_total(&next));
     next.absent_with_access = 0;
-    assert!(matches!(check(&next), Some(Withheld::OffEarly { .. })) && !is_total(&next));
+    assert!(matches!(check(&next), Some(LimitExceeded::OffEarly { .. })) && !is_total(&next));
     next.off_early = 0;
-    assert!(matches!(check(&next), Some(Withheld::Promises { .. })) && !is_total(&next));
+    assert!(matches!(check(&next), Some(LimitExceeded::Promises { .. })) && !is_total(&next));
     next.cuts = 0;
     assert_eq!(check(&next), None);
 }
@@ -309,24 +309,24 @@ fn a_cleanup_may_delete_a_fifth_and_at_most_a_half_and_always_two() {
 #[test]
 fn the_reasons_give_their_figures() {
     let lines = [
-        Withheld::NoUserReturned { total: 17 },
-        Withheld::Clocks {
+        LimitExceeded::NoUserReturned { total: 17 },
+        LimitExceeded::Clocks {
             difference: TimeDelta::minutes(-90),
         },
-        Withheld::StaleUsers {
+        LimitExceeded::StaleUsers {
             stale: 9,
             can_lose: 100,
         },
-        Withheld::Absent {
+        LimitExceeded::Absent {
             absent: 12,
             can_lose: 100,
         },
-        Withheld::OffEarly {
+        LimitExceeded::OffEarly {
             off_early: 12,
             can_lose: 100,
         },
-        Withheld::Promises { cuts: 3, can_lose: 4 },
-        Withheld::DeletionBudget { budget: 10 },
+        LimitExceeded::Promises { cuts: 3, can_lose: 4 },
+        LimitExceeded::DeletionBudget { budget: 10 },
     ]
     .map(|withheld| withheld.to_string());
     assert_eq!(

@@ -196,7 +196,7 @@ async fn every_job_runs_at_once_only_when_asked_to() {
         let mut panel = well();
         panel
             .expect_users()
-            .returning(|names| Ok(vec![Observation::Absent; names.len()]));
+            .returning(|names| Ok(vec![Observation::NotListed; names.len()]));
         let timer = PausedTimer::new("2025-09-15 00:01:00");
         let ended = Arc::new(Mutex::new(Vec::new()));
         let jobs = Arc::clone(&ended);

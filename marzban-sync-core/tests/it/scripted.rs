@@ -140,15 +140,15 @@ impl Panel for ScriptedPanel {
         let hidden = self.0.lock().unwrap().hidden.clone();
         let observe = |name: &String| {
             self.look(name)
-                .filter(|observation| *observation != Observation::Missing && !hidden.contains(name))
-                .unwrap_or(Observation::Absent)
+                .filter(|observation| *observation != Observation::NotFound && !hidden.contains(name))
+                .unwrap_or(Observation::NotListed)
         };
         Ok(names.iter().map(observe).collect())
     }
 
     async fn user(&self, name: &str) -> Result<Observation, PanelError> {
         self.called(format!("user {name}"));
-        Ok(self.look(name).unwrap_or(Observation::Missing))
+        Ok(self.look(name).unwrap_or(Observation::NotFound))
     }
 
     async fn delete_user(&self, name: &str) -> Result<(), PanelError> {
@@ -164,14 +164,14 @@ impl Panel for ScriptedPanel {
         end: DateTime<Utc>,
     ) -> Result<UpdateOutcome, PanelError> {
         self.called(format!("extend {name} {end}"));
-        let seen = self.look(name).unwrap_or(Observation::Missing);
+        let seen = self.look(name).unwrap_or(Observation::NotFound);
         let changed = extended(seen, expected, end)?;
         Ok(self.update(name, changed))
     }
 
     async fn disable_user(&self, name: &str, expected: &ExpectedUser) -> Result<UpdateOutcome, PanelError> {
         self.called(format!("disable {name}"));
-        let seen = self.look(name).unwrap_or(Observation::Missing);
+        let seen = self.look(name).unwrap_or(Observation::NotFound);
         Ok(self.update(name, disabled(seen, expected)))
     }
 
@@ -218,7 +218,7 @@ pub(crate) fn extended(
 /// What becomes of a user that is to be disabled, as [`extended`] says it; nothing of one that is gone.
 pub(crate) fn disabled(seen: Observation, expected: &ExpectedUser) -> Result<Option<PanelUser>, Observation> {
     match seen {
-        Observation::Missing => Ok(None),
+        Observation::NotFound => Ok(None),
         Observation::Found(user) if expected.fits(user.expire, user.created_at) => Ok(Some(PanelUser {
             status: PanelStatus::Disabled,
             ..user

@@ -248,7 +248,7 @@ async fn a_user_that_goes_or_changes_in_between_is_not_taken_for_done() {
         }
     });
     let extended = panel.extend_user("alice", &expected(), later()).await;
-    assert_eq!(extended.unwrap(), UpdateOutcome::Changed(Observation::Missing));
+    assert_eq!(extended.unwrap(), UpdateOutcome::Changed(Observation::NotFound));
     let alice = FakeUser::new("alice")
         .expire(end().timestamp())
         .created_at(born());

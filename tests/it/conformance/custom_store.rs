@@ -8,18 +8,18 @@ use diesel::prelude::*;
 use marzban_sync_core::account::{AccountId, SubscriptionId, UserId};
 use marzban_sync_core::history::History;
 use marzban_sync_core::store::{
-    ListedStore, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, Store,
+    MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, Store, TableStore,
 };
 use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 
 use super::shop::{Shop, keys, people, plans, status, word};
 
 /// The store, and the tables around it.
-pub(crate) struct CustomStore(Arc<ListedStore<Shop, MemoryStore>>);
+pub(crate) struct CustomStore(Arc<TableStore<Shop, MemoryStore>>);
 
 impl CustomStore {
     pub(crate) fn fresh() -> Self {
-        Self(Arc::new(ListedStore::new(
+        Self(Arc::new(TableStore::new(
             Shop::new().unwrap(),
             MemoryStore::new(),
         )))

@@ -129,12 +129,12 @@ impl Crash {
             return "none";
         }
         match self.failpoint.as_str() {
-            "session.before_verify_schema"
-            | "session.after_verify_schema"
-            | "session.before_lock"
-            | "session.after_lock"
-            | "session.before_begin_run" => "completed",
-            "session.after_finish_run" | "session.before_release" | "session.after_release" => {
+            "job_run.before_verify_schema"
+            | "job_run.after_verify_schema"
+            | "job_run.before_lock"
+            | "job_run.after_lock"
+            | "job_run.before_begin_run" => "completed",
+            "job_run.after_finish_run" | "job_run.before_release" | "job_run.after_release" => {
                 "completed, completed"
             }
             _ => "abandoned, completed",

@@ -7,7 +7,7 @@ use marzban_sync_core::Context;
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{Patience, PostgresStore};
+use marzban_sync_core::store::{PostgresStore, StoreTimeouts};
 use marzban_sync_tests::{Proxy, Traffic, client_with};
 use tokio::time::timeout;
 
@@ -141,13 +141,13 @@ impl Network {
                 (proxy, panel, store)
             }
         };
-        let patience = Patience {
+        let patience = StoreTimeouts {
             call: Duration::from_secs(1),
             lock: Duration::from_secs(1),
-            ..Patience::default()
+            ..StoreTimeouts::default()
         };
         let store = if is_silent {
-            store.with_patience(patience)
+            store.with_timeouts(patience)
         } else {
             store
         };

@@ -16,11 +16,11 @@ const TERMINATE: &str = "SELECT count(*) FROM (
 
 /// Where no lock is held, or none any more.
 const WITHOUT_LOCK: [&str; 10] = [
-    "session.before_verify_schema",
-    "session.after_verify_schema",
-    "session.before_lock",
-    "session.before_release",
-    "session.after_release",
+    "job_run.before_verify_schema",
+    "job_run.after_verify_schema",
+    "job_run.before_lock",
+    "job_run.before_release",
+    "job_run.after_release",
     "undo.before_verify_schema",
     "undo.after_verify_schema",
     "undo.before_read",

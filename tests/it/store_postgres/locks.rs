@@ -5,7 +5,7 @@ use std::time::Duration;
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::store::DEFAULT_PANEL;
-use marzban_sync_core::store::{Patience, PostgresStore, Store};
+use marzban_sync_core::store::{PostgresStore, Store, StoreTimeouts};
 use marzban_sync_tests::{Proxy, TestDatabase, Traffic};
 
 use super::Bot;
@@ -99,9 +99,9 @@ async fn a_server_that_falls_silent_while_the_lock_is_taken_is_not_waited_for() 
             switch.send_replace(Traffic::Stalled);
         }
     });
-    let store = PostgresStore::new(pool).with_patience(Patience {
+    let store = PostgresStore::new(pool).with_timeouts(StoreTimeouts {
         call: Duration::from_secs(1),
-        ..Patience::default()
+        ..StoreTimeouts::default()
     });
     let lock = tokio::time::timeout(Duration::from_secs(20), store.lock(JOB, "main"));
     let error = lock.await.expect("the wait has a limit").err().unwrap();

@@ -50,14 +50,14 @@ impl MarzbanPanel {
     ) -> Result<UpdateOutcome, PanelError> {
         let (user, found) = match self.look(name).await? {
             Look::Found(user, found) => (user, found),
-            Look::Other(Observation::Missing) => return Ok(UpdateOutcome::Done),
+            Look::Other(Observation::NotFound) => return Ok(UpdateOutcome::Done),
             Look::Other(observation) => return Ok(UpdateOutcome::Changed(observation)),
         };
         if !fits(expected, &found) {
             return Ok(UpdateOutcome::Changed(Observation::Found(found)));
         }
         let is_done = |now: &Observation| match now {
-            Observation::Missing => true,
+            Observation::NotFound => true,
             Observation::Found(user) => is_disabled(user) && user.created_at == expected.created_at,
             _ => false,
         };
@@ -77,10 +77,10 @@ impl MarzbanPanel {
         let failure = match self.client.users().modify(change).await {
             Ok(_) => None,
             Err(error) if error.is_user_not_found() => {
-                return Ok(if is_done(&Observation::Missing) {
+                return Ok(if is_done(&Observation::NotFound) {
                     UpdateOutcome::Done
                 } else {
-                    UpdateOutcome::Changed(Observation::Missing)
+                    UpdateOutcome::Changed(Observation::NotFound)
                 });
             }
             Err(error) if error.kind() == ErrorKind::Forbidden => {

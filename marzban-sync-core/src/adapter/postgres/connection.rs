@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use deadpool::managed::Timeouts;
+use deadpool::managed;
 use diesel::QueryResult;
 use diesel_async::pooled_connection::PoolError as ManagerError;
 use diesel_async::pooled_connection::deadpool::{self as pooled, PoolError};
@@ -16,10 +16,10 @@ use crate::port::error::{StoreError, StoreErrorKind};
 
 type Connection = pooled::Object<AsyncPgConnection>;
 
-/// How long a [`PostgresStore`](super::PostgresStore) waits; beyond this nobody is at the other end, although nothing
-/// says so.
+/// Time limits of a [`PostgresStore`](super::PostgresStore): beyond them a connection is treated as dead, even though no
+/// error was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct StoreTimeouts {
     /// For a free connection of the pool; by default 30 seconds.
     pub connection: Duration,
     /// For a call of the store, however many statements it is; by default 2 minutes, and the largest take seconds.
@@ -28,7 +28,7 @@ pub struct Patience {
     pub lock: Duration,
 }
 
-impl Default for Patience {
+impl Default for StoreTimeouts {
     fn default() -> Self {
         Self {
             connection: Duration::from_secs(30),
@@ -42,7 +42,7 @@ impl Default for Patience {
 #[derive(Clone)]
 pub(super) struct Pool {
     pub(super) connections: pooled::Pool<AsyncPgConnection>,
-    pub(super) patience: Patience,
+    pub(super) timeouts: StoreTimeouts,
     /// What the tables were like when they were last looked at.
     catalogue: Arc<RwLock<Option<Arc<Catalogue>>>>,
 }
@@ -51,7 +51,7 @@ impl Pool {
     pub(super) fn new(connections: pooled::Pool<AsyncPgConnection>) -> Self {
         Self {
             connections,
-            patience: Patience::default(),
+            timeouts: StoreTimeouts::default(),
             catalogue: Arc::default(),
         }
     }
@@ -78,7 +78,7 @@ impl Pool {
 }
 
 /// Ends a call that takes too long; what it holds is closed.
-pub(super) async fn patiently<R>(
+pub(super) async fn within<R>(
     limit: Duration,
     call: impl Future<Output = Result<R, StoreError>>,
 ) -> Result<R, StoreError> {
@@ -91,7 +91,7 @@ pub(super) async fn patiently<R>(
 /// A free connection of the pool.
 pub(super) async fn connection(pool: &Pool) -> Result<Connection, StoreError> {
     let unavailable = |message| StoreError::new(StoreErrorKind::Unavailable, message);
-    match tokio::time::timeout(pool.patience.connection, pool.connections.get()).await {
+    match tokio::time::timeout(pool.timeouts.connection, pool.connections.get()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(PoolError::Backend(ManagerError::ConnectionError(error)))) => {
             Err(unavailable("cannot connect to PostgreSQL").with_source(error))
@@ -118,9 +118,9 @@ impl Lease {
 
     /// A connection that can be had without waiting for somebody to give one back; none otherwise.
     pub(super) async fn spare(pool: &Pool) -> Option<Self> {
-        let at_once = Timeouts {
+        let at_once = managed::Timeouts {
             wait: Some(Duration::ZERO),
-            ..Timeouts::default()
+            ..managed::Timeouts::default()
         };
         let connection = pool.connections.timeout_get(&at_once).await;
         connection.ok().map(|connection| Self(Some(connection)))

@@ -126,7 +126,7 @@ pub(super) async fn lock(pool: &Pool, job: Job, panel: &str) -> Result<Box<dyn R
             .await
             .map_err(failed("cannot bound the session of the lock"))?;
         let lease = Arc::new(Mutex::new(lease));
-        let patience = pool.patience.lock;
+        let patience = pool.timeouts.lock;
         let heartbeat = tokio::spawn(beat(Arc::clone(&lease), patience)).abort_handle();
         return Ok(Box::new(PostgresRunLock {
             lease,

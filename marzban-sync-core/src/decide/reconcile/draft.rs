@@ -101,7 +101,7 @@ impl<'a> Draft<'a> {
                     self.problem = Some((ProblemReason::UnknownStatus, Some(status.clone())));
                 }
             }
-            Observation::Missing => {
+            Observation::NotFound => {
                 self.seen.is_missing = true;
                 if rules.facet == Facet::UserStatus {
                     if self.account.is_active != Some(false) {
@@ -112,7 +112,7 @@ impl<'a> Draft<'a> {
                     self.problem = Some((ProblemReason::Missing, None));
                 }
             }
-            Observation::Absent => {
+            Observation::NotListed => {
                 self.problem = Some((ProblemReason::Missing, Some(UNCONFIRMED.to_owned())));
             }
             Observation::NotPermitted => self.problem = Some((ProblemReason::NotPermitted, None)),
@@ -344,8 +344,8 @@ fn is_at_rest(account: &Account, now: DateTime<Utc>) -> bool {
 /// Whether this is knowledge about the user, and not the lack of an answer.
 fn is_known(observation: &Observation) -> bool {
     match observation {
-        Observation::Found(_) | Observation::Missing => true,
-        Observation::Absent
+        Observation::Found(_) | Observation::NotFound => true,
+        Observation::NotListed
         | Observation::NotPermitted
         | Observation::Unreadable(_)
         | Observation::Unavailable(_) => false,

@@ -127,7 +127,7 @@ impl<'a> Group<'_, 'a, '_> {
                 let name = self.members().nth(place).map(|draft| &draft.account.name);
                 let is_answered = name.is_some_and(|name| self.rules.answers.of(name) == Some(Answer::Panel));
                 let is_known = |draft: &Draft<'_>| {
-                    matches!(draft.observation, Observation::Found(_) | Observation::Missing)
+                    matches!(draft.observation, Observation::Found(_) | Observation::NotFound)
                         && !draft.account.elsewhere.is_active
                 };
                 !(is_answered && leads && self.members().all(is_known))
@@ -234,7 +234,7 @@ impl<'a> Group<'_, 'a, '_> {
                 Observation::Found(user) => {
                     !user.works(rules.now) && !matches!(user.status, PanelStatus::Unknown(_))
                 }
-                Observation::Missing => true,
+                Observation::NotFound => true,
                 _ => false,
             });
             if end > now || !nobody_works {

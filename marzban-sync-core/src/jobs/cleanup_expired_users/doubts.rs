@@ -4,9 +4,9 @@ use chrono::TimeDelta;
 
 use super::{Cleanup, PAGE_USERS};
 use crate::decide::merge::is_other_user;
-use crate::decide::safety::Withheld;
+use crate::decide::safety::LimitExceeded;
 use crate::jobs::Context;
-use crate::jobs::session::{Interrupt, Session};
+use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed};
 use crate::model::report::{Job, Stopped};
@@ -20,9 +20,9 @@ const RECENT_SYNC: TimeDelta = TimeDelta::days(1);
 const RUNS_LOOKED_THROUGH: u32 = 50;
 
 impl Cleanup {
-    pub(super) fn check_clock(&mut self, session: &Session<'_>) {
-        let limits = session.context.limits;
-        let clocks = limits.check_clocks(session.inquiry.clock_difference());
+    pub(super) fn check_clock(&mut self, job_run: &JobRun<'_>) {
+        let limits = job_run.context.limits;
+        let clocks = limits.check_clocks(job_run.reader.clock_difference());
         self.blocked = clocks.or(self.blocked);
     }
 
@@ -30,7 +30,7 @@ impl Cleanup {
     /// gone; so it is asked for other users of the bot's, and without one of them nothing is done.
     pub(super) async fn know_the_panel(
         &mut self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         seen: &[Observed],
     ) -> Result<(), Interrupt> {
         // A user of the same name in another panel was created at another time.
@@ -43,8 +43,12 @@ impl Cleanup {
             self.is_known_panel = true;
             return Ok(());
         }
-        let is_gone =
-            |observed: &Observed| matches!(observed.observation, Observation::Absent | Observation::Missing);
+        let is_gone = |observed: &Observed| {
+            matches!(
+                observed.observation,
+                Observation::NotListed | Observation::NotFound
+            )
+        };
         if !seen.iter().any(is_gone) {
             return Ok(());
         }
@@ -57,13 +61,13 @@ impl Cleanup {
         let is_no_candidate =
             |account: &Account| !seen.iter().any(|observed| observed.account.id == account.id);
         // Those who have access are the likeliest to be there, and then those who have lost it only lately.
-        let mut asked = sample(session, has_access).await?;
+        let mut asked = sample(job_run, has_access).await?;
         if asked.is_empty() {
-            asked = sample(session, is_no_candidate).await?;
+            asked = sample(job_run, is_no_candidate).await?;
         }
         // Without any other account there is nobody to ask for, and nobody to lose.
         let is_alone = asked.is_empty();
-        let (others, result) = session.inquiry.observe(asked).await;
+        let (others, result) = job_run.reader.observe(asked).await;
         self.is_known_panel = is_alone || knows(&others);
         result
     }
@@ -73,9 +77,9 @@ impl Cleanup {
 /// have completed within the last day.
 ///
 /// A run that ended before it had counted, or whose clock was of the future, proves nothing.
-pub(super) async fn blocked_by_syncs(session: &Session<'_>) -> Result<Option<Withheld>, Interrupt> {
-    let context = session.context;
-    let now = session.ledger.now();
+pub(super) async fn blocked_by_syncs(job_run: &JobRun<'_>) -> Result<Option<LimitExceeded>, Interrupt> {
+    let context = job_run.context;
+    let now = job_run.writer.now();
     let mut has_completed = false;
     for job in [Job::SyncSubscriptionsFromMarzban, Job::SyncUserStatusFromMarzban] {
         let query = RunQuery {
@@ -90,7 +94,7 @@ pub(super) async fn blocked_by_syncs(session: &Session<'_>) -> Result<Option<Wit
             .iter()
             .find(|run| was_stopped_for_safety(run) || has_passed(run));
         if last.is_some_and(was_stopped_for_safety) {
-            return Ok(Some(Withheld::SyncStopped));
+            return Ok(Some(LimitExceeded::SyncStopped));
         }
         let is_recent = |run: &RunRecord| {
             run.outcome == Outcome::Completed
@@ -99,20 +103,20 @@ pub(super) async fn blocked_by_syncs(session: &Session<'_>) -> Result<Option<Wit
         has_completed |= runs.iter().any(is_recent);
     }
     // A dry run of all jobs leaves no run of a sync behind, and deletes nobody.
-    Ok((!has_completed && !context.dry_run).then_some(Withheld::NoRecentSync))
+    Ok((!has_completed && !context.dry_run).then_some(LimitExceeded::NoRecentSync))
 }
 
 /// A few accounts that the panel may be asked for to see whether it knows them.
 async fn sample(
-    session: &Session<'_>,
+    job_run: &JobRun<'_>,
     is_wanted: impl Fn(&Account) -> bool,
 ) -> Result<Vec<Account>, Interrupt> {
     let Context {
         store, panel_name, ..
-    } = session.context;
+    } = job_run.context;
     let mut after = None;
     loop {
-        let page = store.page_accounts(panel_name, after, PAGE_USERS, session.ledger.now());
+        let page = store.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
         let page = step!(cleanup.page_others, page).await?;
         let mut accounts = page.accounts;
         accounts.retain(&is_wanted);

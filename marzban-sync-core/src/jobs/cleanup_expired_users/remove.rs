@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::Cleanup;
-use crate::decide::deletion::{Verdict, is_believed, is_candidate, judge_again, kept_by_rows};
+use crate::decide::deletion::{Verdict, is_candidate, is_recent_enough, judge_again, kept_by_rows};
 use crate::jobs::Context;
-use crate::jobs::session::{Interrupt, Session};
+use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed};
 use crate::model::plan::{Change, Reason, Shown};
@@ -29,15 +29,15 @@ impl Cleanup {
     /// returned for a user that is kept.
     pub(super) async fn look_again(
         &mut self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         first: &Observed,
     ) -> Result<Option<Observation>, Interrupt> {
-        let Some(account) = self.still_ended(session, &first.account).await? else {
+        let Some(account) = self.still_ended(job_run, &first.account).await? else {
             self.skip(KeptBecause::OtherSubscription);
             return Ok(Some(first.observation.clone()));
         };
-        let action = session.context.policy.cleanup;
-        if action == CleanupAction::Delete && !self.rehearse(session, &account).await? {
+        let action = job_run.context.policy.cleanup;
+        if action == CleanupAction::Delete && !self.rehearse(job_run, &account).await? {
             return Ok(None);
         }
         let becomes = match action {
@@ -46,39 +46,39 @@ impl Cleanup {
         };
         let entry =
             Entry::of(&account, Target::PanelUser, "cleaned").values(Some("exists".to_owned()), becomes);
-        session.verify_lock().await?;
+        job_run.verify_lock().await?;
         let LastLook {
             at: looked_at,
             observation: second,
             verdict,
-        } = self.last_look(session, &account, first, &entry).await?;
+        } = self.last_look(job_run, &account, first, &entry).await?;
         let is_gone = match verdict {
             Verdict::Keep(because) => {
                 self.skip(because);
                 return Ok(Some(second));
             }
             Verdict::Problem(reason, detail) => {
-                session
-                    .ledger
+                job_run
+                    .writer
                     .note_problem(account.id, Problem::of(&account, reason, detail));
                 return Ok(None);
             }
             Verdict::Delete => false,
             Verdict::AlreadyGone => true,
         };
-        if !is_believed(looked_at, session.ledger.now()) {
+        if !is_recent_enough(looked_at, job_run.writer.now()) {
             let why = Some("the second look took too long to count".to_owned());
-            session
-                .ledger
+            job_run
+                .writer
                 .note_problem(account.id, Problem::of(&account, ProblemReason::NotDeleted, why));
             return Ok(None);
         }
         self.budget -= 1;
         match action {
-            CleanupAction::Disable if !is_gone => self.disable(session, &account, &second, entry).await?,
+            CleanupAction::Disable if !is_gone => self.disable(job_run, &account, &second, entry).await?,
             CleanupAction::Disable | CleanupAction::Delete => {
-                if is_gone || self.delete(session, &account, entry).await? {
-                    self.unlink(session, &account).await?;
+                if is_gone || self.delete(job_run, &account, entry).await? {
+                    self.unlink(job_run, &account).await?;
                 }
             }
         }
@@ -90,38 +90,38 @@ impl Cleanup {
     /// its time lies between the answer and the deletion.
     async fn last_look(
         &self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         account: &Account,
         first: &Observed,
         entry: &Entry,
     ) -> Result<LastLook, Interrupt> {
-        let look = self.ask_again(session, account, first).await?;
+        let look = self.ask_again(job_run, account, first).await?;
         // A user that is gone is only unlinked, which compares the row.
         if look.verdict != Verdict::Delete {
             return Ok(look);
         }
-        session.inquiry.check()?;
-        record(session, entry, EntryState::Intended).await?;
-        if self.still_ended(session, account).await?.is_none() {
+        job_run.reader.check()?;
+        record(job_run, entry, EntryState::Intended).await?;
+        if self.still_ended(job_run, account).await?.is_none() {
             return Ok(LastLook {
                 verdict: Verdict::Keep(KeptBecause::OtherSubscription),
                 ..look
             });
         }
         // A run that was overtaken knows nothing of what the next one did.
-        session.verify_lock().await?;
-        self.ask_again(session, account, first).await
+        job_run.verify_lock().await?;
+        self.ask_again(job_run, account, first).await
     }
 
     async fn ask_again(
         &self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         account: &Account,
         first: &Observed,
     ) -> Result<LastLook, Interrupt> {
-        let at = session.ledger.now();
-        let observation = session.inquiry.ask_for(&account.name).await?;
-        let now = session.ledger.now();
+        let at = job_run.writer.now();
+        let observation = job_run.reader.ask_for(&account.name).await?;
+        let now = job_run.writer.now();
         let verdict = judge_again(account, &first.observation, &observation, self.cutoff, now);
         Ok(LastLook {
             at,
@@ -133,13 +133,13 @@ impl Cleanup {
     /// The account as the database has it now, if nothing of it speaks against the deletion.
     async fn still_ended(
         &self,
-        session: &Session<'_>,
+        job_run: &JobRun<'_>,
         account: &Account,
     ) -> Result<Option<Account>, Interrupt> {
         let Context {
             store, panel_name, ..
-        } = session.context;
-        let (ids, now) = ([account.id], session.ledger.now());
+        } = job_run.context;
+        let (ids, now) = ([account.id], job_run.writer.now());
         let fresh = step!(cleanup.read_again, store.reload_accounts(panel_name, &ids, now)).await?;
         Ok(fresh.into_iter().find(|fresh| {
             fresh.id == account.id
@@ -150,11 +150,11 @@ impl Cleanup {
     }
 
     /// Whether the row could be written after the deletion; if not, that is a problem of this account.
-    async fn rehearse(&self, session: &mut Session<'_>, account: &Account) -> Result<bool, Interrupt> {
+    async fn rehearse(&self, job_run: &mut JobRun<'_>, account: &Account) -> Result<bool, Interrupt> {
         let Context {
             store, panel_name, ..
-        } = session.context;
-        let rehearsal = store.rehearse_unlink(panel_name, account, session.ledger.now());
+        } = job_run.context;
+        let rehearsal = store.rehearse_unlink(panel_name, account, job_run.writer.now());
         let (reason, detail) = match step!(cleanup.rehearse, rehearsal).await {
             Ok(true) => return Ok(true),
             Ok(false) => (
@@ -170,8 +170,8 @@ impl Cleanup {
             ),
             Err(error) => return Err(error.into()),
         };
-        session
-            .ledger
+        job_run
+            .writer
             .note_problem(account.id, Problem::of(account, reason, Some(detail)));
         Ok(false)
     }
@@ -179,24 +179,24 @@ impl Cleanup {
     /// Deletes the panel user; returns whether it is gone.
     async fn delete(
         &mut self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         account: &Account,
         entry: Entry,
     ) -> Result<bool, Interrupt> {
-        if let Err(error) = step!(cleanup.delete, session.context.panel.delete_user(&account.name)).await {
+        if let Err(error) = step!(cleanup.delete, job_run.context.panel.delete_user(&account.name)).await {
             // Users that another administrator owns must not use up the budget, week after week.
-            self.budget += u64::from(not_deleted(session, account, error)?);
+            self.budget += u64::from(not_deleted(job_run, account, error)?);
             return Ok(false);
         }
-        record(session, &entry, EntryState::Done).await?;
-        session.ledger.note_changed(entry);
+        record(job_run, &entry, EntryState::Done).await?;
+        job_run.writer.note_changed(entry);
         Ok(true)
     }
 
     /// Disables the panel user, and marks its access off.
     async fn disable(
         &mut self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         account: &Account,
         seen: &Observation,
         entry: Entry,
@@ -208,7 +208,7 @@ impl Cleanup {
             expire: user.expire,
             created_at: user.created_at,
         };
-        let disable = session.context.panel.disable_user(&account.name, &expected);
+        let disable = job_run.context.panel.disable_user(&account.name, &expected);
         match step!(cleanup.disable, disable).await {
             Ok(UpdateOutcome::Done) => {}
             Ok(UpdateOutcome::Changed(_)) => {
@@ -216,51 +216,51 @@ impl Cleanup {
                 return Ok(());
             }
             Err(error) => {
-                self.budget += u64::from(not_deleted(session, account, error)?);
+                self.budget += u64::from(not_deleted(job_run, account, error)?);
                 return Ok(());
             }
         }
-        record(session, &entry, EntryState::Done).await?;
-        session.ledger.note_changed(entry);
+        record(job_run, &entry, EntryState::Done).await?;
+        job_run.writer.note_changed(entry);
         if account.is_active != Some(false) {
             let mut change = Change::of(account);
             change.vpn_config.is_active = Some(false);
             change.reasons.push(Reason::Disabled);
             // The row's rest goes on: this write is the library's own.
             let mut agreement = account.agreement.clone();
-            agreement.own_write_at = Some(session.ledger.now());
+            agreement.own_write_at = Some(job_run.writer.now());
             change.agreement = Some(agreement);
-            let written = session.ledger.apply(vec![change]).await?;
+            let written = job_run.writer.apply(vec![change]).await?;
             if !written.applied.contains(&account.id) {
                 let detail = Some("the panel user is disabled, but its row has changed".to_owned());
                 let problem = Problem::of(account, ProblemReason::Conflict, detail);
-                session.ledger.note_problem(account.id, problem);
+                job_run.writer.note_problem(account.id, problem);
                 return Ok(());
             }
         }
-        self.note_cleaned(session, account);
+        self.note_cleaned(job_run, account);
         Ok(())
     }
 
-    fn note_cleaned(&mut self, session: &Session<'_>, account: &Account) {
+    fn note_cleaned(&mut self, job_run: &JobRun<'_>, account: &Account) {
         self.cleaned += 1;
         let user = Shown(account.telegram_id);
         tracing::info!(
             user.name = account.name,
             "Cleaned up expired Marzban user for {user}"
         );
-        session.context.emit(Event::Cleaned(account));
+        job_run.context.emit(Event::Cleaned(account));
     }
 
     /// Writes the row of a panel user that is gone; a row that cannot be written is a problem of that account.
-    async fn unlink(&mut self, session: &mut Session<'_>, account: &Account) -> Result<(), Interrupt> {
+    async fn unlink(&mut self, job_run: &mut JobRun<'_>, account: &Account) -> Result<(), Interrupt> {
         let Context {
             store, panel_name, ..
-        } = session.context;
-        let unlink = store.unlink(panel_name, session.ledger.run_id, account, session.ledger.now());
+        } = job_run.context;
+        let unlink = store.unlink(panel_name, job_run.writer.run_id, account, job_run.writer.now());
         let (reason, detail) = match step!(cleanup.unlink, unlink).await {
             Ok(true) => {
-                self.note_cleaned(session, account);
+                self.note_cleaned(job_run, account);
                 return Ok(());
             }
             Ok(false) => (
@@ -276,27 +276,27 @@ impl Cleanup {
             ),
             Err(error) => return Err(error.into()),
         };
-        session
-            .ledger
+        job_run
+            .writer
             .note_problem(account.id, Problem::of(account, reason, Some(detail)));
         Ok(())
     }
 }
 
 /// Notes that a panel user was not deleted or disabled; returns whether that is certain, as the panel refused it.
-fn not_deleted(session: &mut Session<'_>, account: &Account, error: PanelError) -> Result<bool, Interrupt> {
-    let (is_refused, why) = session.inquiry.note_unchanged(error)?;
-    session.ledger.note_problem(
+fn not_deleted(job_run: &mut JobRun<'_>, account: &Account, error: PanelError) -> Result<bool, Interrupt> {
+    let (is_refused, why) = job_run.reader.note_unchanged(error)?;
+    job_run.writer.note_problem(
         account.id,
         Problem::of(account, ProblemReason::NotDeleted, Some(why)),
     );
     Ok(is_refused)
 }
 
-async fn record(session: &Session<'_>, entry: &Entry, state: EntryState) -> Result<(), Interrupt> {
+async fn record(job_run: &JobRun<'_>, entry: &Entry, state: EntryState) -> Result<(), Interrupt> {
     let Context {
         store, panel_name, ..
-    } = session.context;
+    } = job_run.context;
     let trail = Trail {
         entries: vec![Entry {
             state,
@@ -304,6 +304,6 @@ async fn record(session: &Session<'_>, entry: &Entry, state: EntryState) -> Resu
         }],
         ..Trail::default()
     };
-    let record = store.record(panel_name, session.ledger.run_id, &trail, session.ledger.now());
+    let record = store.record(panel_name, job_run.writer.run_id, &trail, job_run.writer.now());
     Ok(step!(cleanup.record, record).await?)
 }

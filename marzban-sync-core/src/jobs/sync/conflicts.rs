@@ -4,48 +4,48 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::look::is_in_scope;
-use super::{GONE, Sync};
+use super::{GONE, SyncRun};
 use crate::jobs::Context;
-use crate::jobs::ledger::Ledger;
-use crate::jobs::session::Interrupt;
+use crate::jobs::change_writer::ChangeWriter;
+use crate::jobs::job_run::Interrupt;
 use crate::model::account::{Account, AccountId};
 use crate::model::observation::{Observation, Observed, customers};
 use crate::model::plan::Reason;
 use crate::model::report::{Problem, ProblemReason};
 
-impl Sync {
+impl SyncRun {
     /// Rows that changed under the run are read and decided again, once, and only to the customer's good: the
     /// writer that changed them knew more than the panel did when it was asked. What would take away is reported as a conflict.
     pub(super) async fn decide_again(
         &mut self,
-        ledger: &mut Ledger<'_>,
+        writer: &mut ChangeWriter<'_>,
         conflicts: &BTreeSet<AccountId>,
         before: &[Observed],
     ) -> Result<(), Interrupt> {
         if conflicts.is_empty() {
             return Ok(());
         }
-        let now = ledger.now();
+        let now = writer.now();
         let ids: Vec<AccountId> = conflicts.iter().copied().collect();
         let Context {
             store, panel_name, ..
-        } = ledger.context;
+        } = writer.context;
         let read = store.reload_accounts(panel_name, &ids, now);
         let mut accounts = step!(sync.read_conflicts, read).await?;
         accounts.retain(|account| is_in_scope(self.facet, account));
-        note_gone(ledger, conflicts, &accounts, before);
+        note_gone(writer, conflicts, &accounts, before);
         let fresh = with_observations(accounts, before);
-        let is_blocked = self.blocks(ledger.context).is_some();
+        let is_blocked = self.blocks(writer.context).is_some();
         let mut harmless = Vec::new();
         for customer in customers(&fresh) {
-            for decision in self.decide(ledger, customer, now) {
+            for decision in self.decide(writer, customer, now) {
                 if !conflicts.contains(&decision.account.id) {
                     continue;
                 }
                 let is_doubtful = decision.problem.is_some();
                 if is_doubtful {
                     // The panel was asked before the row changed, so the two ends are not to be compared.
-                    note_conflict(ledger, decision.account);
+                    note_conflict(writer, decision.account);
                 }
                 let is_first_sight = decision.is_first_sight;
                 let Some(change) = decision.change else { continue };
@@ -59,7 +59,7 @@ impl Sync {
                     now_part = facts;
                 }
                 if !is_whole {
-                    note_conflict(ledger, &later.account);
+                    note_conflict(writer, &later.account);
                 }
                 if !now_part.is_empty() {
                     harmless.push(now_part);
@@ -67,9 +67,9 @@ impl Sync {
             }
         }
         let accounts: Vec<Account> = harmless.iter().map(|change| change.account.clone()).collect();
-        let again = self.apply(ledger, harmless, conflicts).await?;
+        let again = self.apply(writer, harmless, conflicts).await?;
         for account in accounts.iter().filter(|account| again.contains(&account.id)) {
-            note_conflict(ledger, account);
+            note_conflict(writer, account);
         }
         Ok(())
     }
@@ -98,13 +98,13 @@ fn with_observations(accounts: Vec<Account>, before: &[Observed]) -> Vec<Observe
     accounts.into_iter().map(observe).collect()
 }
 
-pub(super) fn note_conflict(ledger: &mut Ledger<'_>, account: &Account) {
-    ledger.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, None));
+pub(super) fn note_conflict(writer: &mut ChangeWriter<'_>, account: &Account) {
+    writer.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, None));
 }
 
 /// Notes accounts that were deleted, or left the scope of the job, while the run looked at them.
 fn note_gone(
-    ledger: &mut Ledger<'_>,
+    writer: &mut ChangeWriter<'_>,
     conflicts: &BTreeSet<AccountId>,
     accounts: &[Account],
     before: &[Observed],
@@ -116,6 +116,6 @@ fn note_gone(
         .filter(|account| !accounts.iter().any(|current| current.id == account.id));
     for account in gone {
         let detail = Some(GONE.to_owned());
-        ledger.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));
+        writer.note_problem(account.id, Problem::of(account, ProblemReason::Conflict, detail));
     }
 }

@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use super::PAGE_USERS;
 use crate::decide::reconcile::Facet;
 use crate::jobs::Context;
-use crate::jobs::inquiry::Inquiry;
-use crate::jobs::session::Interrupt;
+use crate::jobs::job_run::Interrupt;
+use crate::jobs::panel_reader::PanelReader;
 use crate::model::account::Account;
 use crate::model::observation::Observed;
 use crate::port::event::Event;
@@ -30,9 +30,9 @@ impl Look {
         facet: Facet,
         after: Option<Cursor>,
         context: &Context,
-        inquiry: &mut Inquiry<'_>,
+        reader: &mut PanelReader<'_>,
     ) -> Self {
-        let page = match inquiry.check() {
+        let page = match reader.check() {
             Ok(()) => {
                 let page =
                     context
@@ -60,12 +60,12 @@ impl Look {
                     is_in_scope
                 });
                 context.emit(Event::Observed(look.ignored.values().sum()));
-                (look.observed, look.result) = inquiry.observe(accounts).await;
+                (look.observed, look.result) = reader.observe(accounts).await;
                 look.next = page.next;
             }
             Err(interrupt) => look.result = Err(interrupt),
         }
-        look.clock_difference = inquiry.clock_difference();
+        look.clock_difference = reader.clock_difference();
         look
     }
 }

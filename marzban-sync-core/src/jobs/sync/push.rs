@@ -1,10 +1,10 @@
 //! The panel behind: panel users that are given the end that was paid for.
 
-use super::Sync;
+use super::SyncRun;
 use crate::decide::reconcile::{Decision, Push};
 use crate::jobs::Context;
-use crate::jobs::ledger::Ledger;
-use crate::jobs::session::{Interrupt, Session};
+use crate::jobs::change_writer::ChangeWriter;
+use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::{Account, AccountId};
 use crate::model::agreement::PanelExtension;
 use crate::model::end_date::EndDate;
@@ -31,24 +31,24 @@ impl Pushed {
     }
 }
 
-impl Sync {
+impl SyncRun {
     /// Extends the panel users that are behind, unless these are too many at once.
-    pub(super) async fn push(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        if session.ledger.run.stopped.is_some() {
+    pub(super) async fn push(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
+        if job_run.writer.run.stopped.is_some() {
             // A brake that was tripped makes the panel's ends doubtful as a whole.
-            self.give_up_pushing(&mut session.ledger);
+            self.give_up_pushing(&mut job_run.writer);
             return Ok(());
         }
-        let Context { limits, answers, .. } = session.context;
+        let Context { limits, answers, .. } = job_run.context;
         let count = self.pushed.len() as u64;
         if let Some(withheld) = limits.check_extensions(count, self.tally.total, answers.allow_mass_changes) {
-            session.ledger.stop_for_safety(&withheld);
-            session.ledger.run.withheld += count;
-            self.give_up_pushing(&mut session.ledger);
+            job_run.writer.stop_for_safety(&withheld);
+            job_run.writer.run.withheld += count;
+            self.give_up_pushing(&mut job_run.writer);
             return Ok(());
         }
         while let Some(next) = self.pushed.pop() {
-            match self.extend(session, &next).await {
+            match self.extend(job_run, &next).await {
                 Ok(None) => {}
                 Ok(Some(why)) => {
                     let mut problem = next.problem;
@@ -56,10 +56,10 @@ impl Sync {
                         Some(detail) => format!("{detail}; {why}"),
                         None => why,
                     });
-                    session.ledger.note_problem(next.id, problem);
+                    job_run.writer.note_problem(next.id, problem);
                 }
                 Err(interrupt) => {
-                    session.ledger.note_problem(next.id, next.problem);
+                    job_run.writer.note_problem(next.id, next.problem);
                     return Err(interrupt);
                 }
             }
@@ -68,31 +68,31 @@ impl Sync {
     }
 
     /// Reports the panel users that are behind and were not extended.
-    pub(super) fn give_up_pushing(&mut self, ledger: &mut Ledger<'_>) {
+    pub(super) fn give_up_pushing(&mut self, writer: &mut ChangeWriter<'_>) {
         for Pushed { id, problem, .. } in std::mem::take(&mut self.pushed) {
-            ledger.note_problem(id, problem);
+            writer.note_problem(id, problem);
         }
     }
 
     /// Extends one panel user; returns why it was not, if so.
-    async fn extend(&self, session: &mut Session<'_>, pushed: &Pushed) -> Result<Option<String>, Interrupt> {
-        session.inquiry.check()?;
+    async fn extend(&self, job_run: &mut JobRun<'_>, pushed: &Pushed) -> Result<Option<String>, Interrupt> {
+        job_run.reader.check()?;
         let Push { from, to, created_at } = pushed.push;
-        let Some(account) = self.still_behind(session, pushed).await? else {
+        let Some(account) = self.still_behind(job_run, pushed).await? else {
             return Ok(Some("the row has changed since".to_owned()));
         };
         let entry = Entry::of(&account, Target::PanelExpire, ProblemReason::PanelBehind.as_str())
             .values(Some(moment(from)), Some(moment(to)));
-        if session.context.dry_run {
-            session.ledger.note_changed(entry);
-            session.ledger.run.extended_in_panel += 1;
+        if job_run.context.dry_run {
+            job_run.writer.note_changed(entry);
+            job_run.writer.run.extended_in_panel += 1;
             return Ok(None);
         }
-        session.verify_lock().await?;
+        job_run.verify_lock().await?;
         // Before the request: should this process die right after it, the next run knows of the extension.
         let mut agreement = account.agreement.clone();
         agreement.extension = Some(PanelExtension {
-            at: session.ledger.now(),
+            at: job_run.writer.now(),
             from,
             to,
         });
@@ -103,12 +103,12 @@ impl Sync {
                 ..entry.clone()
             }],
         };
-        self.record(session, &intent).await?;
+        self.record(job_run, &intent).await?;
         let expected = ExpectedUser {
             expire: Some(from),
             created_at,
         };
-        let panel = &session.context.panel;
+        let panel = &job_run.context.panel;
         match step!(push.extend, panel.extend_user(&account.name, &expected, to)).await {
             Ok(UpdateOutcome::Done) => {}
             Ok(UpdateOutcome::Changed(_)) => {
@@ -120,17 +120,17 @@ impl Sync {
                     )],
                     ..Trail::default()
                 };
-                self.record(session, &before).await?;
+                self.record(job_run, &before).await?;
                 return Ok(Some(
                     "the panel user has changed since, so nothing was sent".to_owned(),
                 ));
             }
             Err(error) => {
-                let (_, why) = session.inquiry.note_unchanged(error)?;
+                let (_, why) = job_run.reader.note_unchanged(error)?;
                 return Ok(Some(format!("it was not extended: {why}")));
             }
         }
-        session.inquiry.note_answer();
+        job_run.reader.note_answer();
         agreement.end = Some(EndDate::At(to));
         agreement.previous_end = Some(EndDate::At(from));
         agreement.is_ours = false;
@@ -140,33 +140,33 @@ impl Sync {
             agreements: vec![(account.name.clone(), account.revision + 1, Some(agreement))],
             entries: vec![entry.clone()],
         };
-        session.ledger.note_changed(entry);
-        session.ledger.run.extended_in_panel += 1;
+        job_run.writer.note_changed(entry);
+        job_run.writer.run.extended_in_panel += 1;
         tracing::info!(
             user.name = account.name,
             "Extended panel user: {} -> {}",
             from.format("%Y-%m-%d"),
             to.format("%Y-%m-%d")
         );
-        self.record(session, &done).await?;
+        self.record(job_run, &done).await?;
         Ok(None)
     }
 
     /// The account as the database has it now, if its end still is the one that was paid for.
     async fn still_behind(
         &self,
-        session: &Session<'_>,
+        job_run: &JobRun<'_>,
         pushed: &Pushed,
     ) -> Result<Option<Account>, Interrupt> {
         let Context {
             store, panel_name, ..
-        } = session.context;
+        } = job_run.context;
         let ids = [pushed.id];
-        let now = session.ledger.now();
+        let now = job_run.writer.now();
         let read = store.reload_accounts(panel_name, &ids, now);
         let fresh = step!(push.read, read).await?;
         // A dry run has not written what an operator's answer makes the sides agree on.
-        let is_dry_run = session.context.dry_run;
+        let is_dry_run = job_run.context.dry_run;
         Ok(fresh.into_iter().find(|account| {
             let subscription = account.subscription.as_ref();
             account.id == pushed.id
@@ -181,11 +181,11 @@ impl Sync {
         }))
     }
 
-    async fn record(&self, session: &Session<'_>, trail: &Trail) -> Result<(), Interrupt> {
+    async fn record(&self, job_run: &JobRun<'_>, trail: &Trail) -> Result<(), Interrupt> {
         let Context {
             store, panel_name, ..
-        } = session.context;
-        let record = store.record(panel_name, session.ledger.run_id, trail, session.ledger.now());
+        } = job_run.context;
+        let record = store.record(panel_name, job_run.writer.run_id, trail, job_run.writer.now());
         Ok(step!(push.record, record).await?)
     }
 }

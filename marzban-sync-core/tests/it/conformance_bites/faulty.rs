@@ -228,14 +228,14 @@ impl Store for Faulty {
         self.inner.record_system_stats(panel, stats, now).await
     }
 
-    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
         match self.fault {
             Fault::ForgetsNothing => Ok(3),
             Fault::ForgetsAnyPanel => {
-                self.inner.forget_history("second", before).await?;
-                self.inner.forget_history(panel, before).await
+                self.inner.prune_history("second", before).await?;
+                self.inner.prune_history(panel, before).await
             }
-            _ => self.inner.forget_history(panel, before).await,
+            _ => self.inner.prune_history(panel, before).await,
         }
     }
 }

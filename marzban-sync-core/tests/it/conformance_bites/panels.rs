@@ -139,10 +139,10 @@ impl Faulty {
                 _ => *known == name,
             });
             match known {
-                None => Observation::Missing,
-                Some(_) if state.is_down => Observation::Missing,
+                None => Observation::NotFound,
+                Some(_) if state.is_down => Observation::NotFound,
                 Some((name, _)) if state.theirs.contains(name) && self.is(Fault::TheirsIsMissing) => {
-                    Observation::Missing
+                    Observation::NotFound
                 }
                 Some((name, _)) if state.theirs.contains(name) => Observation::NotPermitted,
                 Some((name, _)) if state.poisoned.contains(name) => Observation::Unreadable("500".to_owned()),
@@ -173,7 +173,7 @@ impl Faulty {
     fn believe(&self, seen: Observation) -> Observation {
         match seen {
             Observation::Unreadable(_) | Observation::NotPermitted if self.is(Fault::ChangesUnseen) => {
-                Observation::Missing
+                Observation::NotFound
             }
             seen => seen,
         }
@@ -229,7 +229,7 @@ impl Panel for Faulty {
             return Err(no_panel());
         }
         let observe = |name: &String| match self.look(name) {
-            Observation::Missing if !self.is(Fault::TrustsLists) => Observation::Absent,
+            Observation::NotFound if !self.is(Fault::TrustsLists) => Observation::NotListed,
             observation => observation,
         };
         let mut answers: Vec<Observation> = names.iter().map(observe).collect();
@@ -237,7 +237,7 @@ impl Panel for Faulty {
             Fault::Shuffles => answers.reverse(),
             Fault::AnswersOnce => answers.truncate(names.iter().collect::<BTreeSet<_>>().len()),
             Fault::CutsLists => answers.truncate(50),
-            Fault::AnswersEverybody if names.is_empty() => answers.push(Observation::Absent),
+            Fault::AnswersEverybody if names.is_empty() => answers.push(Observation::NotListed),
             _ => {}
         }
         Ok(answers)
@@ -289,7 +289,7 @@ impl Panel for Faulty {
         if self.is(Fault::Shortens) {
             expected.expire = expected.expire.map(|expire| expire.min(end));
         }
-        let is_missing = seen == Observation::Missing;
+        let is_missing = seen == Observation::NotFound;
         if is_missing && self.is(Fault::MakesMissing) {
             return Ok(UpdateOutcome::Done);
         }
@@ -303,7 +303,7 @@ impl Panel for Faulty {
         let mut expected = *expected;
         match &seen {
             Observation::Found(user) if self.is(Fault::DisablesAnother) => expected = as_it_is(user),
-            Observation::Missing if self.is(Fault::GoneIsNotDisabled) => return Err(no_panel()),
+            Observation::NotFound if self.is(Fault::GoneIsNotDisabled) => return Err(no_panel()),
             _ => {}
         }
         let changed = disabled(seen, &expected);

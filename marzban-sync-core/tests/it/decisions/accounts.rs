@@ -621,7 +621,7 @@ fn a_panel_user_is_never_extended_to_what_was_not_paid_for_it_alone() {
         found("active", None),
         found("melted", day(-1)),
         found("expired", day(-2)),
-        Observation::Missing,
+        Observation::NotFound,
     ] {
         assert_eq!(push(behind(240), says.clone(), extend), None, "{says:?}");
     }

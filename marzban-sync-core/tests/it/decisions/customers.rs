@@ -210,10 +210,10 @@ fn of_two_that_say_the_same_the_lowest_number_speaks_in_any_order() {
 
 #[test]
 fn whoever_carries_the_status_is_the_same_in_any_order() {
-    for says in [found("expired", None), Observation::Missing] {
+    for says in [found("expired", None), Observation::NotFound] {
         let mut customer = customer(
             Some(&subscription("active", day(-5))),
-            [Observation::Missing, says.clone(), says],
+            [Observation::NotFound, says.clone(), says],
         );
         let carriers = |customer: &[Observed]| -> Vec<AccountId> {
             decide(customer, Subscriptions)
@@ -260,7 +260,7 @@ fn a_shortening_of_the_latest_account_takes_nothing_from_a_shared_subscription()
 fn a_long_dead_sibling_takes_nothing_from_the_customer_whose_paid_account_is_missing() {
     // A13.
     let paid = subscription("active", at("2025-09-25 00:00:00"));
-    let mut customer = customer(Some(&paid), [Observation::Missing, found("expired", day(-30))]);
+    let mut customer = customer(Some(&paid), [Observation::NotFound, found("expired", day(-30))]);
     customer[0].account.agreement = agreed(at("2025-09-25 00:00:00"));
     customer[1].account.agreement = agreed(at("2025-08-16 12:00:00"));
     let behind = "! PanelBehind: the bot has 2025-09-25 00:00:00 UTC, the panel 2025-08-16 12:00:00 UTC: extend the \
@@ -280,7 +280,7 @@ fn an_end_that_was_written_from_one_account_is_never_given_to_another() {
     });
     let mut customer = customer(
         Some(&subscription("active", day(3_650))),
-        [Observation::Missing, found("active", day(5))],
+        [Observation::NotFound, found("active", day(5))],
     );
     customer[0].account.agreement = agreed(day(3_650));
     customer[1].account.agreement = agreed(day(5));
@@ -309,7 +309,7 @@ fn a_subscription_ends_when_its_end_has_passed_and_no_account_works() {
     check_customer(
         &customer(
             Some(&subscription("active", at("2025-09-14 00:00:00"))),
-            [found("expired", at("2025-09-14 00:00:00")), Observation::Missing],
+            [found("expired", at("2025-09-14 00:00:00")), Observation::NotFound],
         ),
         "1: status active -> expired is_active true -> false [Expired]\n2: ! Missing",
     );
@@ -319,7 +319,7 @@ fn a_subscription_ends_when_its_end_has_passed_and_no_account_works() {
 fn a_sibling_that_is_not_known_blocks_what_takes_away_and_not_what_gives() {
     for (unknown, problem) in [
         (
-            Observation::Absent,
+            Observation::NotListed,
             "! Missing: absent from the panel's answer, not confirmed",
         ),
         (Observation::NotPermitted, "! NotPermitted"),
@@ -366,7 +366,7 @@ fn a_sibling_that_is_not_known_blocks_what_takes_away_and_not_what_gives() {
 fn a_customer_without_any_answer_keeps_everything() {
     let customer = customer(
         Some(&subscription("active", day(-5))),
-        [Observation::NotPermitted, Observation::Absent],
+        [Observation::NotPermitted, Observation::NotListed],
     );
     for facet in [Subscriptions, UserStatus] {
         let decisions: Vec<_> = decide(&customer, facet)
@@ -469,7 +469,7 @@ fn time_that_begins_takes_nothing_from_a_customer_whose_other_account_has_no_end
                subscription, so nothing is taken from it (cut)";
     check_customer(&begun(vec![found("active", day(30)), found("active", None)]), cut);
 
-    let mut with_missing = begun(vec![found("active", day(30)), Observation::Absent]);
+    let mut with_missing = begun(vec![found("active", day(30)), Observation::NotListed]);
     with_missing[1].account.agreement = agreed(None);
     check_customer(
         &with_missing,

@@ -220,7 +220,7 @@ fn what_is_not_known_changes_nothing_and_is_reported() {
         );
         check(
             given(),
-            Observation::Absent,
+            Observation::NotListed,
             facet,
             "! Missing: absent from the panel's answer, not confirmed",
         );
@@ -231,13 +231,13 @@ fn what_is_not_known_changes_nothing_and_is_reported() {
 fn a_missing_user_loses_access_in_the_status_job_only() {
     check(
         subscribed("active", day(5)),
-        Observation::Missing,
+        Observation::NotFound,
         Subscriptions,
         "! Missing",
     );
     check(
         subscribed("active", day(5)),
-        Observation::Missing,
+        Observation::NotFound,
         UserStatus,
         "is_active true -> false [Missing] (early)",
     );
@@ -247,7 +247,7 @@ fn a_missing_user_loses_access_in_the_status_job_only() {
     };
     check(
         unmarked,
-        Observation::Missing,
+        Observation::NotFound,
         UserStatus,
         "is_active null -> false [Missing]",
     );
@@ -255,7 +255,7 @@ fn a_missing_user_loses_access_in_the_status_job_only() {
         is_active: Some(false),
         ..account(1)
     };
-    check(marked, Observation::Missing, UserStatus, "nothing");
+    check(marked, Observation::NotFound, UserStatus, "nothing");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn access_of_a_user_that_is_missing_before_its_own_end_goes_off_early() {
         ),
         (account(1), "is_active true -> false [Missing] (early)"),
     ] {
-        check(subscribed, Observation::Missing, UserStatus, expected);
+        check(subscribed, Observation::NotFound, UserStatus, expected);
     }
 }
 
@@ -285,13 +285,13 @@ fn access_of_a_user_that_is_missing_before_its_own_end_goes_off_early() {
 fn a_subscription_that_is_over_ends_although_its_user_is_missing() {
     check(
         subscribed("active", at("2025-09-14 00:00:00")),
-        Observation::Missing,
+        Observation::NotFound,
         Subscriptions,
         "status active -> expired [Expired] ! Missing",
     );
     check(
         subscribed("active", at("2025-09-14 00:00:00")),
-        Observation::Absent,
+        Observation::NotListed,
         Subscriptions,
         "! Missing: absent from the panel's answer, not confirmed",
     );

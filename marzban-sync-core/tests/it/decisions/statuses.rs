@@ -226,7 +226,7 @@ fn a_user_that_is_limited_disabled_or_missing_brings_nothing_back() {
         found("active", day(-1)),
         found("on_hold", None),
         found("active", None),
-        Observation::Missing,
+        Observation::NotFound,
     ] {
         let mut story = Story::new(subscribed("active", day(-2)));
         assert_eq!(story.run(0, &found("expired", day(-2))), "expired");
@@ -371,7 +371,10 @@ fn an_account_is_over_since_it_was_first_seen_so() {
         remembered(over(), found("expired", day(-10))).over_since,
         Some(day(-3))
     );
-    assert_eq!(remembered(over(), Observation::Missing).over_since, Some(day(-3)));
+    assert_eq!(
+        remembered(over(), Observation::NotFound).over_since,
+        Some(day(-3))
+    );
     let unseen = Account {
         agreement: Agreement::default(),
         ..over()
@@ -389,7 +392,7 @@ fn an_account_is_over_since_it_was_first_seen_so() {
 
 #[test]
 fn what_is_not_known_begins_and_ends_nothing() {
-    for says in [Observation::Absent, Observation::NotPermitted] {
+    for says in [Observation::NotListed, Observation::NotPermitted] {
         assert_eq!(remembered(over(), says).over_since, Some(day(-3)));
     }
 }
@@ -403,7 +406,7 @@ fn an_account_that_works_or_was_opened_meanwhile_begins_anew() {
         ..over()
     };
     assert_eq!(
-        remembered(open.clone(), Observation::Absent).over_since,
+        remembered(open.clone(), Observation::NotListed).over_since,
         Some(day(-3)),
         "nothing is known"
     );

@@ -59,7 +59,7 @@ impl Line {
                 return Observation::Unreadable("it cannot be rendered".to_owned());
             }
             if is_own && is_list && state.hidden.contains(name) {
-                return Observation::Absent;
+                return Observation::NotListed;
             }
             match state.answering().get(name) {
                 Some(user) => {
@@ -69,8 +69,8 @@ impl Line {
                     }
                     Observation::Found(shown)
                 }
-                None if is_list => Observation::Absent,
-                None => Observation::Missing,
+                None if is_list => Observation::NotListed,
+                None => Observation::NotFound,
             }
         })
     }
@@ -376,8 +376,8 @@ impl Store for Desk {
         passes!(self, self.store.record_system_stats(panel, stats, now))
     }
 
-    async fn forget_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        passes!(self, self.store.forget_history(panel, before))
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        passes!(self, self.store.prune_history(panel, before))
     }
 }
 

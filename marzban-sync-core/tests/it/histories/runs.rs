@@ -52,7 +52,7 @@ impl World {
     /// Old runs are forgotten, as the job of the statistics does it.
     pub(super) fn forget(&self) {
         for panel in PANELS {
-            let forgotten = self.store.forget_history(panel, self.clock.now() - KEPT);
+            let forgotten = self.store.prune_history(panel, self.clock.now() - KEPT);
             at_once(forgotten)
                 .expect("the store in memory never waits")
                 .expect("nor does it fail");
@@ -192,7 +192,7 @@ impl World {
             .panel_name(PANELS[panel])
             .policy(self.policy())
             .answers(answers)
-            .ended_for(TimeDelta::days(rest))
+            .cleanup_after(TimeDelta::days(rest))
             .build()
     }
 

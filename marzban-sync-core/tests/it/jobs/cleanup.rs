@@ -146,7 +146,7 @@ async fn seven_days_are_a_boundary_to_the_second() {
 async fn the_owner_may_choose_another_time() {
     let world = World::synced_just_now();
     gone(&world, 1);
-    let context = world.builder().ended_for(TimeDelta::days(60)).build();
+    let context = world.builder().cleanup_after(TimeDelta::days(60)).build();
 
     assert_eq!(cleanup(&context).await.unwrap().total, 0);
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use marzban_sync_core::error::SyncErrorKind;
-use marzban_sync_core::freshness::last_in_line;
-use marzban_sync_core::history::{in_line_at, last_ended};
+use marzban_sync_core::freshness::last_synced_at;
+use marzban_sync_core::history::{last_ended, synced_at};
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::report::{Job, SystemStats};
@@ -207,7 +207,7 @@ async fn history_is_kept_for_ninety_days_or_as_long_as_is_said() {
         }
         let builder = match keep {
             None => world.builder(),
-            Some(keep) => world.builder().keep_history(keep),
+            Some(keep) => world.builder().history_retention(keep),
         };
 
         run(Job::GetMarzbanSystemStats, &builder.build()).await.unwrap();
@@ -246,7 +246,7 @@ async fn an_account_is_as_stale_as_the_last_run_that_had_it_in_line() {
     let page = world.store.page_accounts("default", None, 10, now()).await;
     let mut found = Vec::new();
     for account in page.unwrap().accounts {
-        let at = in_line_at(&world.store, "default", &account).await.unwrap();
+        let at = synced_at(&world.store, "default", &account).await.unwrap();
         found.push((account.name, at));
     }
     let expected = [
@@ -323,7 +323,7 @@ fn a_run_that_proves_nothing_makes_no_account_fresh() {
             outcome,
             report,
         };
-        let at = last_in_line(&account, std::slice::from_ref(&run));
+        let at = last_synced_at(&account, std::slice::from_ref(&run));
         assert_eq!(at.is_some(), is_fresh, "{run:?}");
     }
 }

@@ -111,7 +111,7 @@ async fn an_unknown_answer_is_an_error_of_its_account_and_stops_no_other() {
         world.customer(id, "active", day(5));
         world.panel.put(&format!("user{id}"), user("active", day(6)));
     }
-    world.panel.say("user1", Observation::Missing);
+    world.panel.say("user1", Observation::NotFound);
     world.panel.say("user2", Observation::NotPermitted);
     world
         .panel

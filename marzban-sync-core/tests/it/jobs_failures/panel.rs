@@ -207,14 +207,14 @@ async fn a_panel_that_fails_among_the_confirmations_marks_nobody() {
     let mut panel = panel();
     panel.expect_users().times(1).returning(|names| {
         let mut answer = vec![found("active", day(5)); names.len()];
-        answer[0] = Observation::Absent;
-        answer[1] = Observation::Absent;
+        answer[0] = Observation::NotListed;
+        answer[1] = Observation::NotListed;
         Ok(answer)
     });
     panel
         .expect_user()
         .times(1)
-        .returning(|_| Ok(Observation::Missing));
+        .returning(|_| Ok(Observation::NotFound));
     panel.expect_user().times(1).returning(|_| Err(refused()));
     let rows = world.rows();
 
@@ -240,15 +240,15 @@ async fn a_confirmation_without_an_answer_is_an_error_of_its_account_alone() {
     let mut panel = panel();
     panel.expect_users().times(1).returning(|names| {
         let mut answer = vec![found("active", day(5)); names.len()];
-        answer[0] = Observation::Absent;
-        answer[1] = Observation::Absent;
+        answer[0] = Observation::NotListed;
+        answer[1] = Observation::NotListed;
         Ok(answer)
     });
     panel.expect_user().times(1).returning(|_| Err(no_panel()));
     panel
         .expect_user()
         .times(1)
-        .returning(|_| Ok(Observation::Missing));
+        .returning(|_| Ok(Observation::NotFound));
 
     let report = sync_user_status_from_marzban(&with(panel, &world)).await.unwrap();
 

@@ -208,7 +208,7 @@ pub(super) fn panel_user() -> impl Strategy<Value = Observation> {
 
 pub(super) fn unknown() -> impl Strategy<Value = Observation> {
     select(vec![
-        Observation::Absent,
+        Observation::NotListed,
         Observation::NotPermitted,
         Observation::Unreadable("bad row".to_owned()),
         Observation::Unavailable("timed out".to_owned()),
@@ -216,7 +216,7 @@ pub(super) fn unknown() -> impl Strategy<Value = Observation> {
 }
 
 pub(super) fn observation() -> impl Strategy<Value = Observation> {
-    prop_oneof![8 => panel_user(), 1 => Just(Observation::Missing), 1 => unknown()]
+    prop_oneof![8 => panel_user(), 1 => Just(Observation::NotFound), 1 => unknown()]
 }
 
 fn end() -> impl Strategy<Value = EndDate> {

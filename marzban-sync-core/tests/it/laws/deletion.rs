@@ -46,7 +46,7 @@ proptest! {
                 continue;
             }
             let Observed { account, observation } = observed;
-            prop_assert!(is_long_over(observation, cutoff) || *observation == Observation::Absent, "{observation:?}");
+            prop_assert!(is_long_over(observation, cutoff) || *observation == Observation::NotListed, "{observation:?}");
             prop_assert!(is_promised_nothing(account, cutoff), "{account:?}");
             prop_assert!(account.agreement.latest_end.is_none_or(|latest| latest < cutoff));
             if judge_again(account, observation, &second, cutoff, case.now) == Verdict::Delete {

@@ -139,7 +139,7 @@ proptest! {
     fn an_account_that_is_not_known_is_never_changed(case in case()) {
         let changed: Vec<AccountId> = case.writes().iter().map(|change| change.account.id).collect();
         for observed in &case.customer {
-            let known = matches!(observed.observation, Observation::Found(_) | Observation::Missing);
+            let known = matches!(observed.observation, Observation::Found(_) | Observation::NotFound);
             // Others may carry what their subscription loses, which it does only when all of them are known.
             prop_assert!(known || !changed.contains(&observed.account.id));
         }
@@ -158,7 +158,7 @@ proptest! {
         let unknown: Vec<SubscriptionId> = case
             .customer
             .iter()
-            .filter(|observed| !matches!(observed.observation, Observation::Found(_) | Observation::Missing))
+            .filter(|observed| !matches!(observed.observation, Observation::Found(_) | Observation::NotFound))
             .filter_map(|observed| observed.account.subscription.as_ref())
             .map(|subscription| subscription.id)
             .collect();

@@ -1,7 +1,7 @@
 //! The brakes.
 
 use chrono::TimeDelta;
-use marzban_sync_core::safety::{SafetyLimits, Tally, Withheld};
+use marzban_sync_core::safety::{LimitExceeded, SafetyLimits, Tally};
 use proptest::prelude::*;
 
 fn limits() -> impl Strategy<Value = SafetyLimits> {
@@ -87,7 +87,7 @@ proptest! {
     fn an_operator_allows_everything_but_a_wrong_clock(limits in limits(), tally in tally()) {
         let is_clock = tally.clock_difference.is_some_and(|difference| difference.abs() > limits.clock_difference);
         let withheld = limits.check(&tally, true);
-        prop_assert_eq!(matches!(withheld, Some(Withheld::Clocks { .. })), is_clock);
+        prop_assert_eq!(matches!(withheld, Some(LimitExceeded::Clocks { .. })), is_clock);
         prop_assert_eq!(withheld.is_some(), is_clock);
     }
 

@@ -137,7 +137,7 @@ pub async fn a_user_that_is_gone_is_not_extended(fixture: &dyn Fixture) {
     let (name, user) = made(fixture, "gone", &working()).await;
     fixture.remove(&name).await;
     let outcome = extend(fixture, &name, &as_it_is(&user)).await;
-    assert_eq!(outcome, Ok(UpdateOutcome::Changed(Observation::Missing)));
+    assert_eq!(outcome, Ok(UpdateOutcome::Changed(Observation::NotFound)));
     assert!(!fixture.has(&name).await);
 }
 
@@ -210,7 +210,7 @@ pub async fn disabling_can_be_repeated(fixture: &dyn Fixture) {
     fixture.remove(&name).await;
     let outcome = disable(fixture, &name, &as_it_is(&user)).await;
     assert_eq!(outcome, Ok(UpdateOutcome::Done));
-    assert_eq!(look(fixture, &name).await, Observation::Missing);
+    assert_eq!(look(fixture, &name).await, Observation::NotFound);
 }
 
 /// A user that the panel cannot show, or that is not ours to see, is told of as such, and stays as it is.

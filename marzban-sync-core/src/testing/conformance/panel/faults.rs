@@ -35,7 +35,7 @@ pub async fn a_user_of_another_admin_is_not_permitted(fixture: &dyn Fixture) {
     };
     assert!(is_found(first), "{first:?}");
     assert!(
-        matches!(second, Observation::Absent | Observation::NotPermitted),
+        matches!(second, Observation::NotListed | Observation::NotPermitted),
         "{second:?}"
     );
     assert_eq!(look(fixture, theirs).await, Observation::NotPermitted);

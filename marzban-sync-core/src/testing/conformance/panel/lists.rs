@@ -55,9 +55,9 @@ pub async fn a_user_that_is_not_there_is_absent_in_a_list_and_missing_alone(fixt
     let nobody = fixture.name("nobody");
     assert_eq!(
         list(fixture, std::slice::from_ref(&nobody)).await,
-        [Observation::Absent]
+        [Observation::NotListed]
     );
-    assert_eq!(look(fixture, &nobody).await, Observation::Missing);
+    assert_eq!(look(fixture, &nobody).await, Observation::NotFound);
 }
 
 /// A name in other letters is another user's, also where a database ignores case.
@@ -90,7 +90,7 @@ pub async fn names_are_asked_for_to_the_letter(fixture: &dyn Fixture) {
     }
     let near = ["a%20b", "a%2Bb", "a", "50%25", "."].map(|name| fixture.name(name));
     for (name, answer) in near.iter().zip(list(fixture, &near).await) {
-        assert_eq!(answer, Observation::Absent, "{name:?}");
+        assert_eq!(answer, Observation::NotListed, "{name:?}");
     }
     for name in &names {
         fixture

@@ -99,7 +99,7 @@ pub async fn a_user_made_anew_was_made_at_another_time(fixture: &dyn Fixture) {
             .await;
         assert_eq!(facts(fixture, &name).await.created_at, created_at);
         fixture.remove(&name).await;
-        assert_eq!(look(fixture, &name).await, Observation::Missing);
+        assert_eq!(look(fixture, &name).await, Observation::NotFound);
     }
 }
 
@@ -132,7 +132,7 @@ pub async fn a_user_that_is_gone_is_deleted_again_without_an_error(fixture: &dyn
             .delete_user(twice)
             .await
             .expect("the user is gone");
-        assert_eq!(look(fixture, twice).await, Observation::Missing);
+        assert_eq!(look(fixture, twice).await, Observation::NotFound);
     }
     let never = fixture.name("never");
     fixture
@@ -163,7 +163,7 @@ pub async fn the_date_is_that_of_the_last_answer(fixture: &dyn Fixture) {
         fixture.set_clock(date + TimeDelta::milliseconds(750)).await;
         // A panel that keeps tokens may find the one from another time to be of no use, and makes a new one.
         let answer = panel.user(&fixture.name("nobody")).await;
-        assert_eq!(answer.expect("the panel answers"), Observation::Missing);
+        assert_eq!(answer.expect("the panel answers"), Observation::NotFound);
         assert_eq!(panel.last_date(), Some(date));
     }
 }

@@ -137,7 +137,7 @@ pub async fn a_clock_that_ran_ahead_hides_no_later_run(fixture: &dyn Fixture) {
         let latest = history.latest_runs(outcome).await.expect("the history is read");
         assert_eq!(latest.iter().map(|run| run.id).collect::<Vec<_>>(), [expected]);
     }
-    let forgotten = store.forget_history("main", days(30)).await;
+    let forgotten = store.prune_history("main", days(30)).await;
     assert_eq!(forgotten.expect("the history is shortened"), 1);
     let kept = history
         .latest_runs(Some(Outcome::Completed))
@@ -166,7 +166,7 @@ pub async fn old_history_is_forgotten_but_for_the_last_good_runs(fixture: &dyn F
             .await
             .expect("the figures are recorded");
     }
-    let forgotten = store.forget_history("main", days(-10)).await;
+    let forgotten = store.prune_history("main", days(-10)).await;
     assert_eq!(forgotten.expect("the history is shortened"), 3);
     let mut kept = ids(&*history, RunQuery::latest(10)).await;
     kept.sort();
@@ -179,6 +179,6 @@ pub async fn old_history_is_forgotten_but_for_the_last_good_runs(fixture: &dyn F
         let collected: Vec<_> = stats.iter().map(|record| record.collected_at).collect();
         assert_eq!(collected, [kept], "{panel}");
     }
-    let again = store.forget_history("main", days(-10)).await;
+    let again = store.prune_history("main", days(-10)).await;
     assert_eq!(again.expect("the history is shortened"), 0);
 }

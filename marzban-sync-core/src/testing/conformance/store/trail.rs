@@ -232,7 +232,7 @@ pub async fn old_entries_are_forgotten(fixture: &dyn Fixture) {
         recorded.expect("the trail is recorded");
     }
     for expected in [1, 0] {
-        let forgotten = store.forget_history("main", days(-10)).await;
+        let forgotten = store.prune_history("main", days(-10)).await;
         assert_eq!(forgotten.expect("the history is shortened"), expected);
         let kept = entries_of(&*history, 1).await;
         let kept: Vec<_> = kept

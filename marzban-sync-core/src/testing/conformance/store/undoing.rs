@@ -101,7 +101,7 @@ pub async fn undoing_leaves_what_has_changed_since(fixture: &dyn Fixture) {
             .filter(|id| *id != kept.id)
             .collect();
         assert_eq!(undo(fixture, &entries).await, others);
-        let forgotten = fixture.store().forget_history(DEFAULT_PANEL, days(9)).await;
+        let forgotten = fixture.store().prune_history(DEFAULT_PANEL, days(9)).await;
         forgotten.expect("the history is shortened");
     }
 }

@@ -6,8 +6,8 @@ use std::fmt::Display;
 use chrono::{DateTime, Utc};
 
 use super::Context;
-use super::session::Interrupt;
-use crate::decide::safety::Withheld;
+use super::job_run::Interrupt;
+use crate::decide::safety::LimitExceeded;
 use crate::model::account::{Account, AccountId};
 use crate::model::plan::{Change, Reason, Shown};
 use crate::model::report::{Changed, MAX_PROBLEMS, Problem, ProblemReason, Run, Stopped};
@@ -31,14 +31,14 @@ pub(super) struct Written {
 }
 
 /// Writes changes, and keeps the account of them.
-pub(super) struct Ledger<'a> {
+pub(super) struct ChangeWriter<'a> {
     pub(super) context: &'a Context,
     pub(super) run: Run,
     pub(super) run_id: Option<RunId>,
     failed: BTreeSet<AccountId>,
 }
 
-impl<'a> Ledger<'a> {
+impl<'a> ChangeWriter<'a> {
     pub(super) fn new(context: &'a Context, run_id: Option<RunId>, started_at: DateTime<Utc>) -> Self {
         Self {
             context,
@@ -94,7 +94,7 @@ impl<'a> Ledger<'a> {
                 store, panel_name, ..
             } = self.context;
             let apply = store.apply(panel_name, self.run_id, changes, self.now());
-            match (step!(ledger.apply, apply).await, changes) {
+            match (step!(writer.apply, apply).await, changes) {
                 (Ok(ids), _) => written.applied.extend(ids),
                 // Another transaction holds the row: the change is a conflict, as if the row had been written.
                 (Err(error), [_]) if error.kind() == StoreErrorKind::Contended => {}
@@ -171,7 +171,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Ends the run by a safety limit; the first one names the reason.
-    pub(super) fn stop_for_safety(&mut self, because: &Withheld) {
+    pub(super) fn stop_for_safety(&mut self, because: &LimitExceeded) {
         self.run.stopped = Some(Stopped::Safety);
         self.run
             .withheld_because

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Context;
-use super::session::Interrupt;
+use super::job_run::Interrupt;
 use super::spellings::Spellings;
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed};
@@ -16,7 +16,7 @@ use crate::port::panel::MAX_NAMES;
 const MAX_UNANSWERED: u32 = 3;
 
 /// Asks the panel, one question at a time, while the other half of the run may be writing.
-pub(super) struct Inquiry<'a> {
+pub(super) struct PanelReader<'a> {
     context: &'a Context,
     job: Job,
     started_at: DateTime<Utc>,
@@ -40,12 +40,12 @@ fn known(account: &Account, observation: Observation, now: DateTime<Utc>) -> Obs
         .is_some_and(|subscription| subscription.status.is_open() && subscription.is_over(now));
     let is_known = account.agreement.is_missing && account.is_active != Some(true) && !would_end;
     match observation {
-        Observation::Absent if is_known => Observation::Missing,
+        Observation::NotListed if is_known => Observation::NotFound,
         observation => observation,
     }
 }
 
-impl<'a> Inquiry<'a> {
+impl<'a> PanelReader<'a> {
     pub(super) fn new(context: &'a Context, job: Job, started_at: DateTime<Utc>) -> Self {
         Self {
             context,
@@ -153,7 +153,7 @@ impl<'a> Inquiry<'a> {
 
     async fn ask(&mut self, accounts: &[Account]) -> Result<Vec<Observation>, Interrupt> {
         let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
-        let question = step!(inquiry.list, self.context.panel.users(&names));
+        let question = step!(reader.list, self.context.panel.users(&names));
         match self.unless_cancelled(question).await? {
             Ok(mut observations) => {
                 self.note_answer();
@@ -173,7 +173,7 @@ impl<'a> Inquiry<'a> {
     /// Asks the panel for one user, so that an absence can be believed.
     pub(super) async fn ask_for(&mut self, name: &str) -> Result<Observation, Interrupt> {
         self.check()?;
-        let question = step!(inquiry.user, self.context.panel.user(name));
+        let question = step!(reader.user, self.context.panel.user(name));
         match self.unless_cancelled(question).await? {
             Ok(observation) => {
                 self.note_answer();

@@ -7,12 +7,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::conflicts::note_conflict;
-use super::{BATCH, Flags, GONE, Sync};
+use super::{BATCH, Flags, GONE, SyncRun};
 use crate::decide::reconcile::Decision;
-use crate::decide::safety::{Tally, Withheld};
+use crate::decide::safety::{LimitExceeded, Tally};
 use crate::decide::zone;
-use crate::jobs::ledger::Ledger;
-use crate::jobs::session::{Interrupt, Session};
+use crate::jobs::change_writer::ChangeWriter;
+use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::{Account, AccountId, Subscription};
 use crate::model::end_date::EndDate;
 use crate::model::observation::{Observed, customers};
@@ -34,7 +34,7 @@ const BELIEVED_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// An account with a change that waits: what the row must still be, and, as far as a report names it, who that is. Of
 /// the others only this and the id are kept, as there may be as many as there are accounts.
-pub(super) struct Held {
+pub(super) struct Deferred {
     row: u64,
     pub(super) flags: Flags,
     named: Option<Box<Named>>,
@@ -69,18 +69,18 @@ fn fingerprint(account: &Account) -> u64 {
 /// What a run may still write, now that everything has been seen.
 struct Verdict {
     /// Why nothing that is still ahead may be taken.
-    brake: Option<Withheld>,
+    brake: Option<LimitExceeded>,
     /// The constant difference of ends that none of the accounts seen for the first time may follow.
     zone: Option<TimeDelta>,
     /// Whether the run ended before all accounts were seen, so that nothing is taken.
     gives_only: bool,
 }
 
-impl Sync {
-    pub(super) fn hold(&mut self, change: Change, flags: Flags, is_dry_run: bool) {
+impl SyncRun {
+    pub(super) fn defer(&mut self, change: Change, flags: Flags, is_dry_run: bool) {
         let id = change.account.id;
         let row = fingerprint(&change.account);
-        let position = self.held.len();
+        let position = self.deferred.len();
         let keeps_change =
             is_dry_run || position < MAX_WITHHELD_SHOWN || (flags.is_cut && position < MAX_OPENED);
         let named = (is_dry_run || position < MAX_PROBLEMS || keeps_change).then(|| {
@@ -90,7 +90,7 @@ impl Sync {
                 change: keeps_change.then_some(change),
             })
         });
-        self.held.insert(id, Held { row, flags, named });
+        self.deferred.insert(id, Deferred { row, flags, named });
     }
 
     /// Puts off what is only to be remembered, until it is known that the panel is the right one; what there is no room for
@@ -102,80 +102,83 @@ impl Sync {
     }
 
     /// With everything seen: the safety check, and then what has waited.
-    pub(super) async fn finish(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let limits = session.context.limits;
-        let allow = session.context.answers.allow_mass_changes;
-        let tally = self.counted(session).await?;
+    pub(super) async fn finish(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
+        let limits = job_run.context.limits;
+        let allow = job_run.context.answers.allow_mass_changes;
+        let tally = self.counted(job_run).await?;
         let brake = limits.check(&tally, allow);
-        if let Some(total) = brake.filter(Withheld::is_total) {
-            session.ledger.stop_for_safety(&total);
+        if let Some(total) = brake.filter(LimitExceeded::is_total) {
+            job_run.writer.stop_for_safety(&total);
             // A wrong clock says nothing about the panel's ends.
-            if matches!(total, Withheld::Absent { .. } | Withheld::NoUserReturned { .. }) {
-                self.remember_cuts(session).await?;
+            if matches!(
+                total,
+                LimitExceeded::Absent { .. } | LimitExceeded::NoUserReturned { .. }
+            ) {
+                self.remember_cuts(job_run).await?;
             }
-            self.withhold(&mut session.ledger, &total.to_string());
+            self.withhold(&mut job_run.writer, &total.to_string());
             return Ok(());
         }
-        self.remember_put_off(session).await?;
+        self.remember_put_off(job_run).await?;
         let zone = self.differences.zone();
-        session.ledger.run.time_zone = zone.map(zone::describe);
+        job_run.writer.run.time_zone = zone.map(zone::describe);
         let verdict = Verdict {
             brake,
             zone,
             gives_only: false,
         };
         if let Some(brake) = &verdict.brake {
-            session.ledger.stop_for_safety(brake);
-            self.withhold_ahead(session, brake).await?;
+            job_run.writer.stop_for_safety(brake);
+            self.withhold_ahead(job_run, brake).await?;
         }
-        if session.context.dry_run {
-            return self.show(&mut session.ledger, &verdict).await;
+        if job_run.context.dry_run {
+            return self.show(&mut job_run.writer, &verdict).await;
         }
-        self.write_held(session, &verdict).await
+        self.write_deferred(job_run, &verdict).await
     }
 
     /// What gives at first sight, when the time was up before everything had been looked at.
-    pub(super) async fn give(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let limits = session.context.limits;
+    pub(super) async fn give(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
+        let limits = job_run.context.limits;
         let is_blocked = limits
-            .check(&self.tally, session.context.answers.allow_mass_changes)
+            .check(&self.tally, job_run.context.answers.allow_mass_changes)
             .is_some_and(|withheld| withheld.is_total());
         let verdict = Verdict {
             brake: None,
             zone: self.differences.zone(),
             gives_only: true,
         };
-        if is_blocked || session.context.dry_run {
+        if is_blocked || job_run.context.dry_run {
             return Ok(());
         }
-        self.write_held(session, &verdict).await
+        self.write_deferred(job_run, &verdict).await
     }
 
     /// The counts for the brakes, without the accounts whose row has changed since it was read: a payment that came in
     /// between is no loss.
-    async fn counted(&self, session: &Session<'_>) -> Result<Tally, Interrupt> {
+    async fn counted(&self, job_run: &JobRun<'_>) -> Result<Tally, Interrupt> {
         let mut tally = self.tally;
         tally.off_early = 0;
         tally.cuts = self.kept_cuts.len() as u64;
         let counted: Vec<AccountId> = self
-            .held
+            .deferred
             .iter()
-            .filter(|(_, held)| held.flags.is_off_early || held.flags.is_cut)
+            .filter(|(_, deferred)| deferred.flags.is_off_early || deferred.flags.is_cut)
             .map(|(id, _)| *id)
             .collect();
-        let context = session.context;
+        let context = job_run.context;
         for ids in counted.chunks(BATCH) {
             let read = context
                 .store
-                .reload_accounts(&context.panel_name, ids, session.ledger.now());
+                .reload_accounts(&context.panel_name, ids, job_run.writer.now());
             for account in step!(sync.read_counted, read).await? {
-                let Some(held) = self.held.get(&account.id) else {
+                let Some(deferred) = self.deferred.get(&account.id) else {
                     continue;
                 };
                 // A dry run has not written the harmless half, on which the fingerprint stands.
-                if held.row == fingerprint(&account) || context.dry_run {
-                    tally.off_early += u64::from(held.flags.is_off_early);
-                    tally.cuts += u64::from(held.flags.is_cut);
+                if deferred.row == fingerprint(&account) || context.dry_run {
+                    tally.off_early += u64::from(deferred.flags.is_off_early);
+                    tally.cuts += u64::from(deferred.flags.is_cut);
                 }
             }
         }
@@ -183,59 +186,63 @@ impl Sync {
     }
 
     /// Looks at what has waited once more, and writes it as far as the verdict allows.
-    async fn write_held(&mut self, session: &mut Session<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
+    async fn write_deferred(&mut self, job_run: &mut JobRun<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
         loop {
-            let waits =
-                |held: &Held| !verdict.gives_only || (held.flags.is_first_sight && !held.flags.is_ahead);
+            let waits = |deferred: &Deferred| {
+                !verdict.gives_only || (deferred.flags.is_first_sight && !deferred.flags.is_ahead)
+            };
             let ids: Vec<AccountId> = self
-                .held
+                .deferred
                 .iter()
-                .filter(|(_, held)| waits(held))
+                .filter(|(_, deferred)| waits(deferred))
                 .map(|(id, _)| *id)
                 .take(LOOKED_AT)
                 .collect();
             if ids.is_empty() {
                 return Ok(());
             }
-            // Until they are written they are held, and if they never are, reported as withheld.
-            session.inquiry.check()?;
-            let observed = self.look_again(session, &ids, BELIEVED_FOR).await?;
-            session.verify_lock().await?;
-            self.write_again(&mut session.ledger, &observed, verdict).await?;
+            // Until they are written they are deferred, and if they never are, reported as withheld.
+            job_run.reader.check()?;
+            let observed = self.look_again(job_run, &ids, BELIEVED_FOR).await?;
+            job_run.verify_lock().await?;
+            self.write_again(&mut job_run.writer, &observed, verdict).await?;
             let seen: BTreeSet<AccountId> = observed.iter().map(|observed| observed.account.id).collect();
             for id in ids {
-                let held = self.held.remove(&id).filter(|_| !seen.contains(&id));
-                if let Some(held) = held {
-                    note_gone(&mut session.ledger, id, held);
+                let deferred = self.deferred.remove(&id).filter(|_| !seen.contains(&id));
+                if let Some(deferred) = deferred {
+                    note_gone(&mut job_run.writer, id, deferred);
                 }
             }
         }
     }
 
     /// Notes what a dry run would have written.
-    async fn show(&mut self, ledger: &mut Ledger<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
-        let held = std::mem::take(&mut self.held);
-        let ids: BTreeSet<AccountId> = held.keys().copied().collect();
+    async fn show(&mut self, writer: &mut ChangeWriter<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
+        let deferred = std::mem::take(&mut self.deferred);
+        let ids: BTreeSet<AccountId> = deferred.keys().copied().collect();
         let mut changes = Vec::new();
-        for held in held.into_values() {
-            let Some(change) = held.named.and_then(|named| named.change) else {
+        for deferred in deferred.into_values() {
+            let Some(change) = deferred.named.and_then(|named| named.change) else {
                 continue;
             };
-            if held.flags.is_first_sight && verdict.zone.is_some() && held.flags.first_difference.is_some() {
-                note_zone(ledger, &change.account, verdict);
+            if deferred.flags.is_first_sight
+                && verdict.zone.is_some()
+                && deferred.flags.first_difference.is_some()
+            {
+                note_zone(writer, &change.account, verdict);
             } else {
                 changes.push(change);
             }
         }
-        self.apply(ledger, changes, &ids).await.map(drop)
+        self.apply(writer, changes, &ids).await.map(drop)
     }
 
     /// Whether the row is as it was at the first look, and the second takes nothing that the brakes have not counted.
-    fn is_as_held(&self, account: &Account, flags: Flags) -> bool {
-        self.held.get(&account.id).is_some_and(|held| {
-            held.row == fingerprint(account)
-                && flags.is_off_early <= held.flags.is_off_early
-                && flags.is_cut <= held.flags.is_cut
+    fn is_as_deferred(&self, account: &Account, flags: Flags) -> bool {
+        self.deferred.get(&account.id).is_some_and(|deferred| {
+            deferred.row == fingerprint(account)
+                && flags.is_off_early <= deferred.flags.is_off_early
+                && flags.is_cut <= deferred.flags.is_cut
         })
     }
 
@@ -243,34 +250,34 @@ impl Sync {
     /// the next run, as far as it takes something.
     async fn write_again(
         &mut self,
-        ledger: &mut Ledger<'_>,
+        writer: &mut ChangeWriter<'_>,
         observed: &[Observed],
         verdict: &Verdict,
     ) -> Result<(), Interrupt> {
-        let now = ledger.now();
+        let now = writer.now();
         let mut changes = Vec::new();
         for customer in customers(observed) {
-            for decision in self.decide(ledger, customer, now) {
-                self.note_again(ledger, &decision);
-                changes.extend(self.allowed(ledger, decision, verdict, now));
+            for decision in self.decide(writer, customer, now) {
+                self.note_again(writer, &decision);
+                changes.extend(self.allowed(writer, decision, verdict, now));
             }
         }
         changes.retain(|change| !change.is_empty());
         let returning = observed.iter().map(|observed| observed.account.id).collect();
-        let conflicts = self.apply(ledger, changes, &returning).await?;
-        self.decide_again(ledger, &conflicts, observed).await
+        let conflicts = self.apply(writer, changes, &returning).await?;
+        self.decide_again(writer, &conflicts, observed).await
     }
 
-    fn note_again(&mut self, ledger: &mut Ledger<'_>, decision: &Decision<'_>) {
+    fn note_again(&mut self, writer: &mut ChangeWriter<'_>, decision: &Decision<'_>) {
         if decision.push.is_none() {
-            self.note(ledger, decision);
+            self.note(writer, decision);
         }
     }
 
     /// The part of a decision that may be written now.
     fn allowed(
         &self,
-        ledger: &mut Ledger<'_>,
+        writer: &mut ChangeWriter<'_>,
         decision: Decision<'_>,
         verdict: &Verdict,
         now: DateTime<Utc>,
@@ -280,46 +287,50 @@ impl Sync {
         let flags = Flags::of(&decision, now);
         let change = decision.change?;
         if is_first_sight && is_zone {
-            note_zone(ledger, &change.account, verdict);
+            note_zone(writer, &change.account, verdict);
             return Some(change.part(Reason::is_fact));
         }
         if !change.is_destructive() {
             return Some(change);
         }
         let is_braked = verdict.gives_only || (verdict.brake.is_some() && flags.is_ahead);
-        if self.is_as_held(&change.account, flags) && !is_braked {
+        if self.is_as_deferred(&change.account, flags) && !is_braked {
             return Some(change);
         }
         if is_braked {
-            ledger.note_problem(
+            writer.note_problem(
                 change.account.id,
                 Problem::of(&change.account, ProblemReason::Withheld, None),
             );
-        } else if self.held.contains_key(&change.account.id) {
-            note_conflict(ledger, &change.account);
+        } else if self.deferred.contains_key(&change.account.id) {
+            note_conflict(writer, &change.account);
         }
         Some(change.split().0)
     }
 
     /// Withholds what takes something that is still ahead, and remembers the ends that a brake kept, so that they stay
     /// open until somebody answers.
-    async fn withhold_ahead(&mut self, session: &mut Session<'_>, brake: &Withheld) -> Result<(), Interrupt> {
+    async fn withhold_ahead(
+        &mut self,
+        job_run: &mut JobRun<'_>,
+        brake: &LimitExceeded,
+    ) -> Result<(), Interrupt> {
         let ids: Vec<AccountId> = self
-            .held
+            .deferred
             .iter()
-            .filter(|(_, held)| held.flags.is_ahead && !held.flags.is_first_sight)
+            .filter(|(_, deferred)| deferred.flags.is_ahead && !deferred.flags.is_first_sight)
             .map(|(id, _)| *id)
             .collect();
-        self.remember_cuts(session).await?;
-        let ledger = &mut session.ledger;
-        ledger.run.withheld += ids.len() as u64 + self.unasked;
-        ledger
+        self.remember_cuts(job_run).await?;
+        let writer = &mut job_run.writer;
+        writer.run.withheld += ids.len() as u64 + self.unasked;
+        writer
             .run
             .withheld_because
             .get_or_insert_with(|| brake.to_string());
         for id in ids {
-            if let Some(held) = self.held.remove(&id) {
-                withhold(ledger, id, held);
+            if let Some(deferred) = self.deferred.remove(&id) {
+                withhold(writer, id, deferred);
             }
         }
         Ok(())
@@ -327,55 +338,55 @@ impl Sync {
 
     /// Remembers the ends that this run keeps although the panel alone moved them earlier, so that they stay open until
     /// somebody answers.
-    pub(super) async fn remember_cuts(&self, session: &mut Session<'_>) -> Result<(), Interrupt> {
-        let now = session.ledger.now();
+    pub(super) async fn remember_cuts(&self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
+        let now = job_run.writer.now();
         let opened: Vec<Change> = self
-            .held
+            .deferred
             .values()
-            .filter(|held| held.flags.is_cut)
-            .filter_map(|held| left_open(held.named.as_ref()?.change.as_ref()?, now))
+            .filter(|deferred| deferred.flags.is_cut)
+            .filter_map(|deferred| left_open(deferred.named.as_ref()?.change.as_ref()?, now))
             .collect();
-        remember(session, &opened).await
+        remember(job_run, &opened).await
     }
 
-    async fn remember_put_off(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+    async fn remember_put_off(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let put_off = std::mem::take(&mut self.put_off);
-        remember(session, &put_off).await
+        remember(job_run, &put_off).await
     }
 
     /// Notes what is not written, and why.
-    pub(super) fn withhold(&mut self, ledger: &mut Ledger<'_>, because: &str) {
-        let withheld = self.held.len() as u64 + self.unasked;
-        ledger.run.withheld += withheld;
+    pub(super) fn withhold(&mut self, writer: &mut ChangeWriter<'_>, because: &str) {
+        let withheld = self.deferred.len() as u64 + self.unasked;
+        writer.run.withheld += withheld;
         if withheld > 0 {
-            ledger
+            writer
                 .run
                 .withheld_because
                 .get_or_insert_with(|| because.to_owned());
         }
-        for (id, held) in std::mem::take(&mut self.held) {
-            withhold(ledger, id, held);
+        for (id, deferred) in std::mem::take(&mut self.deferred) {
+            withhold(writer, id, deferred);
         }
     }
 }
 
 /// Writes changes that touch no row.
-async fn remember(session: &mut Session<'_>, changes: &[Change]) -> Result<(), Interrupt> {
-    if changes.is_empty() || session.context.dry_run {
+async fn remember(job_run: &mut JobRun<'_>, changes: &[Change]) -> Result<(), Interrupt> {
+    if changes.is_empty() || job_run.context.dry_run {
         return Ok(());
     }
-    session.verify_lock().await?;
+    job_run.verify_lock().await?;
     for changes in changes.chunks(BATCH) {
         // One that lost a race is met again by the next run.
-        session.ledger.apply(changes.to_vec()).await.map(drop)?;
+        job_run.writer.apply(changes.to_vec()).await.map(drop)?;
     }
     Ok(())
 }
 
 /// Notes a row that was deleted, or left the scope of the job, while its change waited.
-fn note_gone(ledger: &mut Ledger<'_>, id: AccountId, held: Held) {
-    let Some(named) = held.named else {
-        ledger.note_unnamed_problem(id, ProblemReason::Conflict);
+fn note_gone(writer: &mut ChangeWriter<'_>, id: AccountId, deferred: Deferred) {
+    let Some(named) = deferred.named else {
+        writer.note_unnamed_problem(id, ProblemReason::Conflict);
         return;
     };
     let problem = Problem {
@@ -384,12 +395,12 @@ fn note_gone(ledger: &mut Ledger<'_>, id: AccountId, held: Held) {
         reason: ProblemReason::Conflict,
         detail: Some(GONE.to_owned()),
     };
-    ledger.note_problem(id, problem);
+    writer.note_problem(id, problem);
 }
 
-fn withhold(ledger: &mut Ledger<'_>, id: AccountId, held: Held) {
-    let Some(named) = held.named else {
-        ledger.note_unnamed_problem(id, ProblemReason::Withheld);
+fn withhold(writer: &mut ChangeWriter<'_>, id: AccountId, deferred: Deferred) {
+    let Some(named) = deferred.named else {
+        writer.note_unnamed_problem(id, ProblemReason::Withheld);
         return;
     };
     let Named {
@@ -403,15 +414,15 @@ fn withhold(ledger: &mut Ledger<'_>, id: AccountId, held: Held) {
         reason: ProblemReason::Withheld,
         detail: None,
     };
-    ledger.note_problem(id, problem);
-    if ledger.run.plan.len() < MAX_WITHHELD_SHOWN {
-        ledger.run.plan.extend(change);
+    writer.note_problem(id, problem);
+    if writer.run.plan.len() < MAX_WITHHELD_SHOWN {
+        writer.run.plan.extend(change);
     }
 }
 
-fn note_zone(ledger: &mut Ledger<'_>, account: &Account, verdict: &Verdict) {
+fn note_zone(writer: &mut ChangeWriter<'_>, account: &Account, verdict: &Verdict) {
     let detail = verdict.zone.map(zone::describe);
-    ledger.note_problem(
+    writer.note_problem(
         account.id,
         Problem::of(account, ProblemReason::EndsDisagree, detail),
     );

@@ -5,8 +5,8 @@ use std::error::Error as StdError;
 use serde_json::{Map, Value};
 
 use super::Context;
-use super::inquiry::Inquiry;
-use super::ledger::Ledger;
+use super::change_writer::ChangeWriter;
+use super::panel_reader::PanelReader;
 use crate::model::report::{Job, Report, Stopped};
 use crate::model::run::{Outcome, RunId};
 use crate::port::error::{PanelError, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain};
@@ -16,10 +16,10 @@ use crate::port::store::RunLock;
 const MAX_RECORDED: usize = 100;
 
 /// The two halves of a run, which may work at the same time, and what holds them together.
-pub(super) struct Session<'a> {
+pub(super) struct JobRun<'a> {
     pub(super) context: &'a Context,
-    pub(super) inquiry: Inquiry<'a>,
-    pub(super) ledger: Ledger<'a>,
+    pub(super) reader: PanelReader<'a>,
+    pub(super) writer: ChangeWriter<'a>,
     job: Job,
     lock: Option<Box<dyn RunLock>>,
     id: Option<RunId>,
@@ -75,19 +75,19 @@ impl From<PanelError> for Interrupt {
     }
 }
 
-impl<'a> Session<'a> {
+impl<'a> JobRun<'a> {
     /// Checks the schema, takes the lock and notes the beginning; a dry run only checks the schema.
     pub(super) async fn begin(context: &'a Context, job: Job) -> Result<Self, SyncError> {
         let begun = async {
-            step!(session.verify_schema, context.store.verify_schema()).await?;
+            step!(job_run.verify_schema, context.store.verify_schema()).await?;
             if context.dry_run {
                 return Ok((None, None));
             }
-            let lock = step!(session.lock, context.store.lock(job, &context.panel_name)).await?;
+            let lock = step!(job_run.lock, context.store.lock(job, &context.panel_name)).await?;
             let begin = context
                 .store
                 .begin_run(job, &context.panel_name, context.clock.now());
-            let id = step!(session.begin_run, begin).await?;
+            let id = step!(job_run.begin_run, begin).await?;
             Ok((Some(lock), Some(id)))
         };
         let (lock, id) = begun.await.map_err(|error: StoreError| {
@@ -97,8 +97,8 @@ impl<'a> Session<'a> {
         let started_at = context.clock.now();
         Ok(Self {
             context,
-            inquiry: Inquiry::new(context, job, started_at),
-            ledger: Ledger::new(context, id, started_at),
+            reader: PanelReader::new(context, job, started_at),
+            writer: ChangeWriter::new(context, id, started_at),
             job,
             lock,
             id,
@@ -108,14 +108,14 @@ impl<'a> Session<'a> {
     /// Makes sure that no other run has begun, before something that takes away.
     pub(super) async fn verify_lock(&mut self) -> Result<(), Interrupt> {
         match &mut self.lock {
-            Some(lock) => Ok(step!(session.verify_lock, lock.verify()).await?),
+            Some(lock) => Ok(step!(job_run.verify_lock, lock.verify()).await?),
             None => Ok(()),
         }
     }
 
     /// Writes the end of the run into the history, and frees the lock.
     pub(super) async fn end(self, result: Result<(), Interrupt>, report: Report) -> Result<(), SyncError> {
-        let outcome = match (result, self.ledger.run.stopped) {
+        let outcome = match (result, self.writer.run.stopped) {
             (Err(Interrupt::Failed(failure)), _) => return Err(self.fail(failure, Some(report)).await),
             (Err(Interrupt::Stopped(_)), _) | (Ok(()), Some(_)) => Outcome::Stopped,
             (Ok(()), None) => Outcome::Completed,
@@ -151,10 +151,10 @@ impl<'a> Session<'a> {
         if let Some(id) = self.id {
             let Context { store, clock, .. } = self.context;
             let finish = store.finish_run(id, outcome, &report, clock.now());
-            recorded = step!(session.finish_run, finish).await;
+            recorded = step!(job_run.finish_run, finish).await;
         }
         if let Some(lock) = self.lock
-            && let Err(error) = step!(session.release, lock.release()).await
+            && let Err(error) = step!(job_run.release, lock.release()).await
         {
             // The lock is free all the same: its connection is closed.
             tracing::warn!(job = %self.job, error = chain(&error), "the lock was not released in order");

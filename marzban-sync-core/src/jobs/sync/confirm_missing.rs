@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{BATCH, GONE, Sync};
+use super::{BATCH, GONE, SyncRun};
 use crate::decide::reconcile::{Facet, UNCONFIRMED};
-use crate::decide::safety::{Tally, Withheld};
-use crate::jobs::ledger::Ledger;
-use crate::jobs::session::{Interrupt, Session};
+use crate::decide::safety::{LimitExceeded, Tally};
+use crate::jobs::change_writer::ChangeWriter;
+use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::{AccountId, UserId};
 use crate::model::observation::{Observation, Observed};
 use crate::model::report::{Problem, ProblemReason};
@@ -21,10 +21,10 @@ const MAX_CONFIRMATIONS_TO_REPORT: u32 = 25;
 
 /// Accounts of absent users that a run keeps in mind, to ask for them by themselves; the further ones are reported as
 /// unconfirmed, stay as they are, and are left to the next run. To ask for so many takes a run's whole time as it is.
-pub(super) const MAX_WAITING: usize = 10_000;
+pub(super) const MAX_UNCONFIRMED: usize = 10_000;
 
 /// An account of a user one of whose accounts a list lacked.
-pub(super) struct Waiting {
+pub(super) struct Unconfirmed {
     id: AccountId,
     user_id: UserId,
     telegram_id: Option<i64>,
@@ -37,7 +37,7 @@ pub(super) struct Waiting {
     has_access: bool,
 }
 
-impl Waiting {
+impl Unconfirmed {
     pub(super) fn of(observed: &Observed, facet: Facet, now: DateTime<Utc>) -> Self {
         let Observed { account, observation } = observed;
         let is_news = match facet {
@@ -53,20 +53,20 @@ impl Waiting {
             user_id: account.user_id,
             telegram_id: account.telegram_id,
             name: account.name.clone(),
-            is_absent: *observation == Observation::Absent,
+            is_absent: *observation == Observation::NotListed,
             is_news,
             has_access: account.is_active == Some(true),
         }
     }
 
-    fn note(&self, ledger: &mut Ledger<'_>, reason: ProblemReason, detail: Option<&str>) {
+    fn note(&self, writer: &mut ChangeWriter<'_>, reason: ProblemReason, detail: Option<&str>) {
         let problem = Problem {
             telegram_id: self.telegram_id,
             name: self.name.clone(),
             reason,
             detail: detail.map(str::to_owned),
         };
-        ledger.note_problem(self.id, problem);
+        writer.note_problem(self.id, problem);
     }
 }
 
@@ -78,46 +78,46 @@ struct Confirmed {
 }
 
 /// The accounts of users that are to be decided on, now that the panel has been asked.
-type Asked = BTreeMap<UserId, Vec<Waiting>>;
+type Asked = BTreeMap<UserId, Vec<Unconfirmed>>;
 
-impl Sync {
+impl SyncRun {
     /// Asks for each absent user by itself, and decides by what is known then, also when that ends early.
-    pub(super) async fn confirm(&mut self, session: &mut Session<'_>) -> Result<(), Interrupt> {
+    pub(super) async fn confirm(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let mut asked = Asked::new();
         // From here on it is this that minds the time for looking; what was asked is decided in the time after it.
-        session.inquiry.is_looking = false;
-        let result = self.ask_for_absent(session, &mut asked).await;
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            if waiting.is_absent {
-                self.give_up(&mut session.ledger, &waiting);
+        job_run.reader.is_looking = false;
+        let result = self.ask_for_absent(job_run, &mut asked).await;
+        for (_, unconfirmed) in std::mem::take(&mut self.unconfirmed) {
+            if unconfirmed.is_absent {
+                self.give_up(&mut job_run.writer, &unconfirmed);
             } else {
-                asked.entry(waiting.user_id).or_default().push(waiting);
+                asked.entry(unconfirmed.user_id).or_default().push(unconfirmed);
             }
         }
-        let mut rest: Vec<Vec<Waiting>> = asked.into_values().collect();
+        let mut rest: Vec<Vec<Unconfirmed>> = asked.into_values().collect();
         while !rest.is_empty() {
             let start = rest.len().saturating_sub(BATCH);
             let ids: Vec<AccountId> = rest
                 .iter()
                 .skip(start)
                 .flatten()
-                .map(|waiting| waiting.id)
+                .map(|unconfirmed| unconfirmed.id)
                 .collect();
             // What takes something is looked at once more before it is written, so the answers count for the whole run.
-            match self.look_again(session, &ids, TimeDelta::MAX).await {
+            match self.look_again(job_run, &ids, TimeDelta::MAX).await {
                 Ok(observed) => {
                     let observed_ids: BTreeSet<AccountId> =
                         observed.iter().map(|observed| observed.account.id).collect();
-                    for waiting in rest.iter().skip(start).flatten() {
-                        if !observed_ids.contains(&waiting.id) {
-                            waiting.note(&mut session.ledger, ProblemReason::Conflict, Some(GONE));
+                    for unconfirmed in rest.iter().skip(start).flatten() {
+                        if !observed_ids.contains(&unconfirmed.id) {
+                            unconfirmed.note(&mut job_run.writer, ProblemReason::Conflict, Some(GONE));
                         }
                     }
-                    self.settle(&mut session.ledger, &observed).await?;
+                    self.settle(&mut job_run.writer, &observed).await?;
                 }
                 Err(interrupt) => {
-                    for waiting in rest.iter().flatten() {
-                        waiting.note(&mut session.ledger, ProblemReason::Withheld, None);
+                    for unconfirmed in rest.iter().flatten() {
+                        unconfirmed.note(&mut job_run.writer, ProblemReason::Withheld, None);
                     }
                     return result.and(Err(interrupt));
                 }
@@ -127,52 +127,48 @@ impl Sync {
         result
     }
 
-    async fn ask_for_absent(
-        &mut self,
-        session: &mut Session<'_>,
-        asked: &mut Asked,
-    ) -> Result<(), Interrupt> {
+    async fn ask_for_absent(&mut self, job_run: &mut JobRun<'_>, asked: &mut Asked) -> Result<(), Interrupt> {
         let mut count = Confirmed::default();
         let absent = |sync: &Self, news: bool| {
-            let mut waiting = sync.waiting.values();
-            waiting
-                .find(|waiting| waiting.is_absent && waiting.is_news == news)
-                .map(|waiting| waiting.id)
+            let mut unconfirmed = sync.unconfirmed.values();
+            unconfirmed
+                .find(|unconfirmed| unconfirmed.is_absent && unconfirmed.is_news == news)
+                .map(|unconfirmed| unconfirmed.id)
         };
         // Those whose rows would change first: the others are only reported.
         while let Some(id) = absent(self, true).or_else(|| absent(self, false)) {
-            let Some(waiting) = self.waiting.get(&id) else {
+            let Some(unconfirmed) = self.unconfirmed.get(&id) else {
                 return Ok(());
             };
-            if self.has_asked_enough(session, &count, waiting.is_news) {
+            if self.has_asked_enough(job_run, &count, unconfirmed.is_news) {
                 return Ok(());
             }
-            let observation = session.inquiry.ask_for(&waiting.name).await?;
-            let has_access = waiting.has_access;
+            let observation = job_run.reader.ask_for(&unconfirmed.name).await?;
+            let has_access = unconfirmed.has_access;
             count.asked += 1;
             self.count(&observation, has_access, &mut count);
-            if let Some(waiting) = self.waiting.remove(&id) {
+            if let Some(unconfirmed) = self.unconfirmed.remove(&id) {
                 self.answers
-                    .insert(waiting.name.clone(), (session.ledger.now(), observation));
-                asked.entry(waiting.user_id).or_default().push(waiting);
+                    .insert(unconfirmed.name.clone(), (job_run.writer.now(), observation));
+                asked.entry(unconfirmed.user_id).or_default().push(unconfirmed);
             }
         }
         Ok(())
     }
 
     /// Asks until the time for looking is up, or so many are missing that the safety check withholds them anyway.
-    fn has_asked_enough(&self, session: &Session<'_>, confirmed: &Confirmed, is_news: bool) -> bool {
-        if session.inquiry.is_time_to_write() {
+    fn has_asked_enough(&self, job_run: &JobRun<'_>, confirmed: &Confirmed, is_news: bool) -> bool {
+        if job_run.reader.is_time_to_write() {
             return true;
         }
         let tally = Tally {
             absent_with_access: confirmed.missing_with_access,
             ..self.tally
         };
-        let allow = session.context.answers.allow_mass_changes;
-        match session.context.limits.check(&tally, allow) {
-            Some(Withheld::NoUserReturned { .. }) => true,
-            Some(Withheld::Absent { .. }) if confirmed.asked >= MAX_CONFIRMATIONS => true,
+        let allow = job_run.context.answers.allow_mass_changes;
+        match job_run.context.limits.check(&tally, allow) {
+            Some(LimitExceeded::NoUserReturned { .. }) => true,
+            Some(LimitExceeded::Absent { .. }) if confirmed.asked >= MAX_CONFIRMATIONS => true,
             _ => {
                 self.facet == Facet::Subscriptions
                     && !is_news
@@ -183,7 +179,7 @@ impl Sync {
 
     fn count(&mut self, observation: &Observation, has_access: bool, confirmed: &mut Confirmed) {
         match observation {
-            Observation::Missing => {
+            Observation::NotFound => {
                 self.missing += 1;
                 confirmed.missing_with_access += u64::from(has_access);
             }
@@ -196,7 +192,7 @@ impl Sync {
             Observation::NotPermitted => {
                 self.tally.absent_with_access -= u64::from(has_access);
             }
-            Observation::Absent | Observation::Unreadable(_) | Observation::Unavailable(_) => {}
+            Observation::NotListed | Observation::Unreadable(_) | Observation::Unavailable(_) => {}
         }
     }
 
@@ -204,19 +200,19 @@ impl Sync {
     /// `believed`.
     pub(super) async fn answer(
         &mut self,
-        session: &mut Session<'_>,
+        job_run: &mut JobRun<'_>,
         name: &str,
         believed: TimeDelta,
     ) -> Result<Option<Observation>, Interrupt> {
         let Some((at, observation)) = self.answers.get(name) else {
             return Ok(None);
         };
-        if session.ledger.now() - *at <= believed {
+        if job_run.writer.now() - *at <= believed {
             return Ok(Some(observation.clone()));
         }
-        let observation = session.inquiry.ask_for(name).await?;
+        let observation = job_run.reader.ask_for(name).await?;
         self.answers
-            .insert(name.to_owned(), (session.ledger.now(), observation.clone()));
+            .insert(name.to_owned(), (job_run.writer.now(), observation.clone()));
         Ok(Some(observation))
     }
 
@@ -224,7 +220,7 @@ impl Sync {
     /// missing.
     pub(super) fn news_of_absence(&self, customer: &[Observed]) -> u64 {
         let is_news = |observed: &&Observed| {
-            observed.observation == Observation::Absent && observed.account.is_active != Some(false)
+            observed.observation == Observation::NotListed && observed.account.is_active != Some(false)
         };
         match self.facet {
             Facet::UserStatus => customer.iter().filter(is_news).count() as u64,
@@ -233,19 +229,19 @@ impl Sync {
     }
 
     /// Reports an absent user that nobody asked for.
-    fn give_up(&mut self, ledger: &mut Ledger<'_>, absent: &Waiting) {
+    fn give_up(&mut self, writer: &mut ChangeWriter<'_>, absent: &Unconfirmed) {
         // Only the status job marks who is missing.
         self.unasked += u64::from(absent.is_news && self.facet == Facet::UserStatus);
-        absent.note(ledger, ProblemReason::Missing, Some(UNCONFIRMED));
+        absent.note(writer, ProblemReason::Missing, Some(UNCONFIRMED));
     }
 
     /// The same for all that wait, and reports their users' other accounts, for which nothing was decided.
-    pub(super) fn give_up_on_waiting(&mut self, ledger: &mut Ledger<'_>) {
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            if waiting.is_absent {
-                self.give_up(ledger, &waiting);
+    pub(super) fn give_up_on_unconfirmed(&mut self, writer: &mut ChangeWriter<'_>) {
+        for (_, unconfirmed) in std::mem::take(&mut self.unconfirmed) {
+            if unconfirmed.is_absent {
+                self.give_up(writer, &unconfirmed);
             } else {
-                waiting.note(ledger, ProblemReason::Withheld, None);
+                unconfirmed.note(writer, ProblemReason::Withheld, None);
             }
         }
     }
