@@ -36,7 +36,7 @@ deny:
 
 # Both crates with each of their features by itself, and with none.
 each-feature:
-    cargo hack check --locked --each-feature --no-dev-deps -p marzban-api -p marzban-sync-core
+    cargo hack check --each-feature --no-dev-deps -p marzban-api -p marzban-sync-core
 
 typos:
     typos
