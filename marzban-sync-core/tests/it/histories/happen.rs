@@ -163,7 +163,12 @@ impl World {
             self.truth(|truth| truth.promises[promise].rows.push(row.id));
         }
         row.status = SubscriptionStatus::Active;
-        row.end_date = Some(owed + TimeDelta::seconds(self.setup.row_lag));
+        let end_date = owed + TimeDelta::seconds(self.setup.row_lag);
+        if end_date < end(row.end_date) && row.end_date.is_some() {
+            // The row had an end that somebody typed in the panel, and the bot goes by its own ledger.
+            self.mark(promise, Mark::Mistyped);
+        }
+        row.end_date = Some(end_date);
         self.save(promise, row);
     }
 
@@ -520,7 +525,9 @@ impl World {
             answers.trust_bot = names;
         }
         self.run(Job::SyncSubscriptionsFromMarzban, panel, None, answers);
-        if is_panel && let Some(expire) = self.user(login).and_then(|user| user.expire) {
+        // What counts is the panel that answered, also where that was another one.
+        let answering = self.panels[panel].with(|state| state.answering().get(&name).cloned());
+        if is_panel && let Some(expire) = answering.and_then(|user| user.expire) {
             self.note_conceded(panel, &name, expire);
         }
     }
