@@ -63,11 +63,11 @@ pub(super) fn problem_of(
     (reason, Some(detail))
 }
 
-/// The bot itself ended a subscription whose end is ahead.
+/// A subscription whose end is ahead is `expired`, and nothing reopens it.
 pub(super) fn ended_early_detail(end: EndDate) -> String {
     format!(
-        "the bot has ended the subscription before its own end, {end}, and the user still works: open it in the bot, or \
-         disable the user"
+        "the subscription is expired before its own end, {end}, and the user works: open it in the bot, or disable the \
+         user"
     )
 }
 

@@ -323,8 +323,13 @@ impl<'a> Group<'_, 'a, '_> {
         if moved {
             draft.replaced = Some(Some(Replaced { status, end }));
         }
-        if end > now && works {
-            self.note_beside_expired(not_renewed_detail(end));
+        if end > now {
+            // Another user of the name works as well, but reopens nothing.
+            self.note_beside_expired(if works {
+                not_renewed_detail(end)
+            } else {
+                ended_early_detail(end)
+            });
         }
     }
 

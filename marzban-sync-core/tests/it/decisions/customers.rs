@@ -510,8 +510,8 @@ fn what_was_reopened_for_another_panel_is_not_reopened_for_it_again() {
     customer[0].account.agreement = change.applied().agreement;
     check_customer(
         &customer,
-        "1: ! PanelAhead: the bot has ended the subscription before its own end, 2025-09-30 00:00:00 UTC, and the user \
-         still works: open it in the bot, or disable the user",
+        "1: ! PanelAhead: the subscription is expired before its own end, 2025-09-30 00:00:00 UTC, and the user works: \
+         open it in the bot, or disable the user",
     );
 }
 
@@ -615,8 +615,8 @@ fn an_extension_that_another_panel_brought_reopens_what_the_library_ended() {
     // The row is not as the library left it: ending it is the bot's own word.
     check_customer(
         &ended("2025-09-29 00:00:00"),
-        "1: ! PanelAhead: the bot has ended the subscription before its own end, 2025-09-30 00:00:00 UTC, and the user \
-         still works: open it in the bot, or disable the user",
+        "1: ! PanelAhead: the subscription is expired before its own end, 2025-09-30 00:00:00 UTC, and the user works: \
+         open it in the bot, or disable the user",
     );
 }
 
