@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, Elsewhere};
-use marzban_sync_core::agreement::Agreement;
+use marzban_sync_core::agreement::{Agreement, Replaced};
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::observation::{Observation, Observed, PanelUser};
 use marzban_sync_core::policy::{Answers, PanelBehind, Policy, Trust};
@@ -489,6 +489,25 @@ fn a_subscription_that_the_bot_ended_early_is_reported_beside_any_user_that_work
             .map(|(reason, _)| format!("{reason:?}"));
         assert_eq!(problem.as_deref(), Some(reason), "{says:?}");
     }
+}
+
+#[test]
+fn a_status_that_is_owed_is_not_silent_while_another_user_of_the_name_works() {
+    let mut account = Account {
+        agreement: agreed(day(5)),
+        ..subscribed("expired", day(5))
+    };
+    account.agreement.replaced = Some(Replaced {
+        status: "active".to_owned(),
+        end: EndDate::At(day(5)),
+    });
+    check(
+        account,
+        another(None),
+        Subscriptions,
+        "! PanelAhead: the subscription is expired before its own end, 2025-09-20 12:00:00 \
+         UTC, and the user works: open it in the bot, or disable the user",
+    );
 }
 
 #[test]
