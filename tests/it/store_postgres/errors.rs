@@ -81,10 +81,10 @@ async fn a_statement_that_is_cancelled_or_a_session_that_is_ended_is_unavailable
         let changes = [expiry(&account)];
         let ended = format!(
             "SELECT {end}(pid)::text FROM pg_stat_activity
-             WHERE datname = current_database() AND state = 'active' AND query LIKE 'UPDATE vpn_configs%'"
+             WHERE datname = current_database() AND wait_event = 'PgSleep'"
         );
         let ending = async {
-            // It ends when the write is under way.
+            // It ends when the write sleeps: one that is still being parsed would not notice.
             while bot.client.query(&ended, &[]).await.unwrap().is_empty() {}
         };
         let apply = bot.store.apply(DEFAULT_PANEL, None, &changes, now());
