@@ -105,7 +105,7 @@ async fn contexts(
     Ok(contexts)
 }
 
-/// The scheduler of these panels, of which there is at least one.
+/// Builds the scheduler of at least one panel.
 pub(crate) fn scheduler_of(schedules: Vec<Schedule>, contexts: Vec<Context>) -> Scheduler {
     let mut contexts = contexts.into_iter();
     #[expect(clippy::expect_used, reason = "without --panel there is the default one")]

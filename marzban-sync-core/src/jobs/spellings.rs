@@ -56,8 +56,8 @@ impl Spellings {
             }
         }
         names.retain(|_, rows| {
-            rows.windows(2)
-                .any(|pair| pair.first().map(|row| &row.name) != pair.last().map(|row| &row.name))
+            rows.first()
+                .is_some_and(|first| rows.iter().any(|row| row.name != first.name))
         });
         Ok(Self(names))
     }
@@ -71,10 +71,11 @@ impl Spellings {
 
 impl PanelReader<'_> {
     async fn spellings(&mut self) -> Result<&Spellings, Interrupt> {
-        if self.spellings.is_none() {
-            self.spellings = Some(Spellings::read(self.context()).await?);
-        }
-        Ok(self.spellings.get_or_insert_with(|| Spellings(HashMap::new())))
+        let spellings = match self.spellings.take() {
+            Some(spellings) => spellings,
+            None => Spellings::read(self.context()).await?,
+        };
+        Ok(self.spellings.insert(spellings))
     }
 
     /// Notes who else names a panel user that the panel spells in another case than its row: rows of several customers

@@ -155,7 +155,7 @@ impl Gate {
         moves && state.fault.is_some_and(|(at, _)| at + 1 == state.calls)
     }
 
-    /// Whether the call was reached of which something was to become.
+    /// Whether the run has reached the call at which the fault happens.
     pub(super) fn has_happened(&self) -> bool {
         let state = self.0.lock().unwrap();
         state.fault.is_some_and(|(at, _)| state.calls > at)
