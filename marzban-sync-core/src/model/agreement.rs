@@ -113,6 +113,12 @@ impl Agreement {
         *self == Self::default()
     }
 
+    /// The end that both sides last had: of a user on hold, the one from before the hold if that was none.
+    #[must_use]
+    pub fn settled_end(&self) -> Option<EndDate> {
+        self.end.or(self.was_endless.then_some(EndDate::Never))
+    }
+
     /// The same without any end or status that both sides agreed on: of a user that rows of several customers name, each
     /// row would agree on one of its own.
     #[must_use]

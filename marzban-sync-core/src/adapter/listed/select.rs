@@ -216,7 +216,7 @@ impl<'a> View<'a> {
                 let has_access = login.is_active == Some(true);
                 elsewhere
                     .agreed_ends
-                    .extend(agreement.end.map(|end| (end, has_access)));
+                    .extend(agreement.settled_end().map(|end| (end, has_access)));
                 elsewhere.written_ends.extend(agreement.written_end);
                 elsewhere.replaced.extend(agreement.replaced);
             }

@@ -82,7 +82,7 @@ fn subscriptions(case: &Case) -> Vec<Subscription> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(super::laws_config())]
 
     #[test]
     fn applying_the_changes_and_deciding_again_changes_no_row(case in case()) {
