@@ -33,7 +33,7 @@ mod system_stats;
 mod undo;
 
 pub use cleanup_expired_users::cleanup_expired_marzban_users;
-pub use context::{Context, ContextBuilder};
+pub use context::{Context, ContextBuilder, RUN_DEADLINE, RunOptions};
 pub use explain::{
     ExplainedAccount, ExplainedAgreement, ExplainedChange, ExplainedSubscription, Explanation, explain,
 };
@@ -44,7 +44,7 @@ pub use undo::{Undone, undo};
 use crate::model::report::{Job, Report};
 use crate::port::error::SyncError;
 
-/// Runs a job by its name's value, for schedulers and command lines.
+/// Runs a job with the options of the context, for schedulers and command lines.
 ///
 /// # Errors
 /// As the job itself.
@@ -64,4 +64,28 @@ pub async fn run(job: Job, context: &Context) -> Result<Report, SyncError> {
         }
         Job::GetMarzbanSystemStats => Report::GetMarzbanSystemStats(get_marzban_system_stats(context).await?),
     })
+}
+
+/// Runs a job with other options than those of the context: one that an operator asks for, allows more, or may end.
+///
+/// # Errors
+/// As the job itself.
+///
+/// # Cancel safety
+/// As the job itself.
+///
+/// # Examples
+/// ```
+/// use marzban_sync_core::error::SyncError;
+/// use marzban_sync_core::jobs::{self, Context, RunOptions};
+/// use marzban_sync_core::report::{Job, Report};
+///
+/// async fn preview(context: &Context) -> Result<Report, SyncError> {
+///     let job = Job::CleanupExpiredMarzbanUsers;
+///     jobs::run_with(job, context, RunOptions::new().dry_run(true)).await
+/// }
+/// # drop(preview);
+/// ```
+pub async fn run_with(job: Job, context: &Context, options: RunOptions) -> Result<Report, SyncError> {
+    run(job, &context.with(options)).await
 }

@@ -27,7 +27,7 @@ pub use jobs::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,
 };
-pub use model::{account, agreement, end_date, observation, plan, policy, report, run, trail};
+pub use model::{account, agreement, end_date, observation, outcome, plan, policy, report, run, trail};
 pub use port::{clock, error, event, history};
 
 /// The port to a panel, and what stands behind it.

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use marzban_sync_core::error::{
-    PanelError, PanelErrorKind, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain,
-};
+use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind, SyncError, chain};
 use marzban_sync_core::history::History;
+use marzban_sync_core::outcome::{Outcome, RunStatus, Stopped};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::policy::{Answers, Trust};
-use marzban_sync_core::report::{Job, Report, Stopped};
-use marzban_sync_core::run::{Outcome, RunQuery};
+use marzban_sync_core::report::{Job, Report};
+use marzban_sync_core::run::RunQuery;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::scheduler::panic_message;
 use marzban_sync_core::store::PostgresStore;
@@ -172,7 +171,7 @@ async fn is_last_word(history: &dyn History, job: Job, task: &SyncTask) -> bool 
     let is_last_word = match history.runs(&query).await {
         Ok(runs) => runs
             .iter()
-            .find(|run| run.outcome == Outcome::Completed || is_withheld(run))
+            .find(|run| run.status == RunStatus::Completed || is_withheld(run))
             .is_some_and(|run| run.id.0 == plan && is_withheld(run)),
         Err(error) => {
             tracing::warn!(error = chain(&error), "the plan that was answered cannot be read");
@@ -223,8 +222,8 @@ fn ending(result: Result<Report, SyncError>) -> Ending {
             Ending::Cancelled
         }
         Ok(report) => Ending::Finished(for_result(&report)),
-        Err(error) if error.kind() == SyncErrorKind::AlreadyRunning => Ending::Busy,
-        Err(error) if error.kind() == SyncErrorKind::Stopped => Ending::Cancelled,
+        Err(error) if error.outcome() == Outcome::AlreadyRunning => Ending::Busy,
+        Err(error) if matches!(error.outcome(), Outcome::Cancelled | Outcome::Deadline) => Ending::Cancelled,
         Err(error) => Ending::Failed {
             why: chain(&error),
             is_final: is_final(&error),

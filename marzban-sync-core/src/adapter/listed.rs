@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
+use crate::model::outcome::RunStatus;
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{self, Entry, EntryQuery, EntryRecord};
 use crate::port::error::StoreError;
 use crate::port::history::History;
@@ -365,7 +366,7 @@ impl<C: Customers, J: Store> Store for TableStore<C, J> {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -392,7 +393,7 @@ impl<C: Customers, J: Store> History for TableStore<C, J> {
         self.journal.runs(query).await
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         self.journal.latest_runs(outcome).await
     }
 

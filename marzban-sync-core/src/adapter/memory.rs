@@ -11,9 +11,10 @@ use crate::adapter::listed::select::{self, View, stored};
 use crate::adapter::listed::{Customer, Write, undone_trail};
 use crate::model::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::model::agreement::Agreement;
+use crate::model::outcome::RunStatus;
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunRecord, SystemStatsRecord};
 use crate::model::trail::{self, EntryRecord};
 use crate::port::error::{StoreError, StoreErrorKind};
 use crate::port::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
@@ -443,7 +444,7 @@ impl Store for MemoryStore {
             panel: panel.to_owned(),
             started_at: stored(now),
             finished_at: None,
-            outcome: Outcome::Running,
+            status: RunStatus::Running,
             report: None,
         });
         Ok(id)
@@ -452,7 +453,7 @@ impl Store for MemoryStore {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -464,7 +465,7 @@ impl Store for MemoryStore {
             ));
         };
         row.finished_at = Some(stored(now));
-        row.outcome = outcome;
+        row.status = outcome;
         row.report = Some(report.clone());
         Ok(())
     }

@@ -10,9 +10,10 @@ use diesel_async::pooled_connection::deadpool::Pool as Connections;
 use serde_json::Value;
 
 use crate::model::account::{Account, AccountId};
+use crate::model::outcome::RunStatus;
 use crate::model::plan::Change;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
 use crate::port::error::StoreError;
 use crate::port::history::History;
@@ -267,7 +268,7 @@ impl Store for PostgresStore {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -296,7 +297,7 @@ impl History for PostgresStore {
         self.within(history::runs(&self.pool, query)).await
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         self.within(history::latest_runs(&self.pool, outcome)).await
     }
 

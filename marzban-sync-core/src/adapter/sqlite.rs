@@ -11,9 +11,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::model::account::{Account, AccountId};
+use crate::model::outcome::RunStatus;
 use crate::model::plan::Change;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
 use crate::port::error::{StoreError, StoreErrorKind};
 use crate::port::history::History;
@@ -274,7 +275,7 @@ impl Store for SqliteStore {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -301,7 +302,7 @@ impl History for SqliteStore {
         history::runs(&self.connection, query).await
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         history::latest_runs(&self.connection, outcome).await
     }
 

@@ -112,17 +112,17 @@ impl Cleanup {
             store,
             limits,
             panel_name,
-            answers,
+            options,
             ..
         } = job_run.context;
         let accounts = step!(cleanup.count, store.count_accounts(panel_name)).await?;
-        self.whole_budget = if answers.allow_mass_changes {
+        self.whole_budget = if options.answers.allow_mass_changes {
             u64::MAX
         } else {
             limits.deletion_budget(accounts)
         };
         self.budget = self.whole_budget;
-        self.is_known_panel = answers.allow_mass_changes;
+        self.is_known_panel = options.answers.allow_mass_changes;
         self.blocked = blocked_by_syncs(job_run).await?;
         job_run.context.emit(Event::Started {
             job: Job::CleanupExpiredMarzbanUsers,
@@ -245,7 +245,7 @@ impl Cleanup {
                 Verdict::Delete | Verdict::AlreadyGone => {
                     if let Some(withheld) = self.withheld() {
                         self.withhold(job_run, account, &withheld);
-                    } else if job_run.context.dry_run {
+                    } else if job_run.context.options.dry_run {
                         self.budget -= 1;
                         self.cleaned += 1;
                         self.deletions.push(Deletion {
@@ -289,8 +289,9 @@ fn is_disabled_already(job_run: &JobRun<'_>, observed: &Observed) -> bool {
 /// Writes what the panel returned for users that are kept, as far as it is to their good; the rest is for the other
 /// jobs, whose safety check sees all accounts.
 async fn sync(job_run: &mut JobRun<'_>, kept: &[Observed]) -> Result<(), Interrupt> {
-    let Context { policy, answers, .. } = job_run.context;
-    let decisions = reconcile(kept, Facet::Subscriptions, *policy, answers, job_run.writer.now());
+    let Context { policy, options, .. } = job_run.context;
+    let now = job_run.writer.now();
+    let decisions = reconcile(kept, Facet::Subscriptions, *policy, &options.answers, now);
     let changes: Vec<Change> = decisions
         .into_iter()
         .filter_map(|decision| {

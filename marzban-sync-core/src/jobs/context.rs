@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::decide::safety::SafetyLimits;
+use crate::model::outcome::Stopped;
 use crate::model::policy::{Answers, Policy};
-use crate::model::report::Stopped;
 use crate::port::clock::{Clock, SystemClock};
 use crate::port::event::{Event, Observer};
 use crate::port::panel::Panel;
@@ -24,12 +24,73 @@ pub struct Context {
     pub(super) policy: Policy,
     pub(super) limits: SafetyLimits,
     pub(super) cleanup_after: TimeDelta,
-    pub(super) deadline: TimeDelta,
     pub(super) history_retention: Option<TimeDelta>,
+    pub(super) exempt: BTreeSet<String>,
+    pub(super) options: RunOptions,
+}
+
+/// The time that a run may take, unless said otherwise.
+pub const RUN_DEADLINE: TimeDelta = TimeDelta::minutes(30);
+
+/// What differs from run to run: how long one may take, who may end it, and what an operator allows it.
+///
+/// ```
+/// use chrono::TimeDelta;
+/// use marzban_sync_core::jobs::RunOptions;
+///
+/// let careful = RunOptions::new().dry_run(true).deadline(TimeDelta::minutes(5));
+/// # drop(careful);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RunOptions {
+    pub(super) deadline: TimeDelta,
     pub(super) cancellation: CancellationToken,
     pub(super) dry_run: bool,
     pub(super) answers: Answers,
-    pub(super) exempt: BTreeSet<String>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            deadline: RUN_DEADLINE,
+            cancellation: CancellationToken::new(),
+            dry_run: false,
+            answers: Answers::default(),
+        }
+    }
+}
+
+impl RunOptions {
+    /// Thirty minutes, a token of its own, no dry run, and no answers of an operator.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long the run may take, by the clock of the context. It ends between two requests.
+    pub fn deadline(mut self, deadline: TimeDelta) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// A token that ends the run between two requests; what is done stays done.
+    pub fn cancellation(mut self, cancellation: CancellationToken) -> Self {
+        self.cancellation = cancellation;
+        self
+    }
+
+    /// Whether the run only reports what it would do, and writes nothing at all.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// What an operator answers about the accounts of the run: which side is right, and that what the safety limits
+    /// withheld is allowed.
+    pub fn answers(mut self, answers: Answers) -> Self {
+        self.answers = answers;
+        self
+    }
 }
 
 /// Sets up a [`Context`]; everything but the panel and the store has a default.
@@ -54,12 +115,9 @@ impl Context {
             policy: Policy::default(),
             limits: SafetyLimits::default(),
             cleanup_after: TimeDelta::days(7),
-            deadline: TimeDelta::minutes(30),
             history_retention: Some(TimeDelta::days(90)),
-            cancellation: CancellationToken::new(),
-            dry_run: false,
-            answers: Answers::default(),
             exempt: BTreeSet::new(),
+            options: RunOptions::default(),
         })
     }
 
@@ -81,36 +139,45 @@ impl Context {
 
     #[cfg(feature = "scheduler")]
     pub(crate) fn cancellation(&self) -> &CancellationToken {
-        &self.cancellation
+        &self.options.cancellation
+    }
+
+    /// The same context for runs with these options.
+    #[must_use]
+    pub(crate) fn with(&self, options: RunOptions) -> Self {
+        Self {
+            options,
+            ..self.clone()
+        }
     }
 
     #[cfg(feature = "scheduler")]
     pub(crate) fn with_deadline(self, deadline: TimeDelta) -> Self {
-        Self { deadline, ..self }
+        self.with(self.options.clone().deadline(deadline))
     }
 
     /// The same by the time of a scheduler, which may cancel its runs alone.
     #[cfg(feature = "scheduler")]
     pub(crate) fn on_schedule(self, clock: Arc<dyn Clock>) -> Self {
+        let cancellation = self.options.cancellation.child_token();
         Self {
             clock,
-            cancellation: self.cancellation.child_token(),
-            ..self
+            ..self.with(self.options.clone().cancellation(cancellation))
         }
     }
 
     /// Why a run that began then must stop now, if it must.
     pub(super) fn stop(&self, started_at: DateTime<Utc>) -> Option<Stopped> {
-        if self.cancellation.is_cancelled() {
+        if self.options.cancellation.is_cancelled() {
             return Some(Stopped::Cancelled);
         }
-        (self.clock.now() - started_at >= self.deadline).then_some(Stopped::Deadline)
+        (self.clock.now() - started_at >= self.options.deadline).then_some(Stopped::Deadline)
     }
 
     /// Whether a run that began then has used the part of its time that looking at accounts may take; the last third is
     /// kept for what is to be taken away.
     pub(super) fn is_time_to_write(&self, started_at: DateTime<Utc>) -> bool {
-        self.clock.now() - started_at >= self.deadline / 3 * 2
+        self.clock.now() - started_at >= self.options.deadline / 3 * 2
     }
 
     pub(super) fn emit(&self, event: Event<'_>) {
@@ -127,11 +194,9 @@ impl fmt::Debug for Context {
             .field("policy", &self.policy)
             .field("limits", &self.limits)
             .field("cleanup_after", &self.cleanup_after)
-            .field("deadline", &self.deadline)
             .field("history_retention", &self.history_retention)
-            .field("dry_run", &self.dry_run)
-            .field("answers", &self.answers)
             .field("exempt", &self.exempt)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -174,12 +239,6 @@ impl ContextBuilder {
         self
     }
 
-    /// How long a run may take, by the clock of the context; by default 30 minutes. It ends between two requests.
-    pub fn deadline(mut self, deadline: TimeDelta) -> Self {
-        self.0.deadline = deadline;
-        self
-    }
-
     /// How long the rows of `marzban_sync_runs` and `marzban_system_stats` are kept; by default 90 days, and with none
     /// for ever. The last good run of each job is always kept. Old rows are deleted by the job that adds the most,
     /// [`get_marzban_system_stats`](super::get_marzban_system_stats).
@@ -188,22 +247,33 @@ impl ContextBuilder {
         self
     }
 
-    /// A token that ends runs between two requests; what is done stays done.
+    /// The options of runs that are given none: of the four functions, of a scheduler, of [`undo`](super::undo).
+    pub fn options(mut self, options: RunOptions) -> Self {
+        self.0.options = options;
+        self
+    }
+
+    /// The deadline of these [`options`](Self::options).
+    pub fn deadline(mut self, deadline: TimeDelta) -> Self {
+        self.0.options.deadline = deadline;
+        self
+    }
+
+    /// The cancellation of these [`options`](Self::options).
     pub fn cancellation(mut self, cancellation: CancellationToken) -> Self {
-        self.0.cancellation = cancellation;
+        self.0.options.cancellation = cancellation;
         self
     }
 
-    /// Whether runs only say what they would do, and write nothing at all.
+    /// Whether the [`options`](Self::options) are those of a dry run.
     pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.0.dry_run = dry_run;
+        self.0.options.dry_run = dry_run;
         self
     }
 
-    /// What an operator says about the accounts of this run: which side is right, and that what the brakes withheld is
-    /// allowed. By default nothing.
+    /// The answers of these [`options`](Self::options).
     pub fn answers(mut self, answers: Answers) -> Self {
-        self.0.answers = answers;
+        self.0.options.answers = answers;
         self
     }
 

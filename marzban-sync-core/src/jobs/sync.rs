@@ -14,8 +14,9 @@ use crate::decide::zone::Differences;
 use crate::model::account::{Account, AccountId};
 use crate::model::end_date::EndDate;
 use crate::model::observation::{Observation, Observed, customers};
+use crate::model::outcome::Stopped;
 use crate::model::plan::{Change, Reason, split};
-use crate::model::report::{Job, Problem, Report, Stopped, SyncSubscriptionsReport, SyncUserStatusReport};
+use crate::model::report::{Job, Problem, Report, SyncSubscriptionsReport, SyncUserStatusReport};
 use crate::port::error::SyncError;
 use crate::port::event::Event;
 
@@ -287,7 +288,7 @@ impl SyncRun {
     fn blocks(&self, context: &Context) -> Option<LimitExceeded> {
         context
             .limits
-            .check(&self.tally, context.answers.allow_mass_changes)
+            .check(&self.tally, context.options.answers.allow_mass_changes)
             .filter(LimitExceeded::is_total)
     }
 
@@ -327,7 +328,7 @@ impl SyncRun {
                     self.put_off(later);
                 } else {
                     returning.insert(later.account.id);
-                    self.defer(later, flag, writer.context.dry_run);
+                    self.defer(later, flag, writer.context.options.dry_run);
                 }
                 if !now_part.is_empty() {
                     harmless.push(now_part);
@@ -348,8 +349,8 @@ impl SyncRun {
         customer: &'o [Observed],
         now: DateTime<Utc>,
     ) -> Vec<Decision<'o>> {
-        let Context { policy, answers, .. } = writer.context;
-        reconcile(customer, self.facet, *policy, answers, now)
+        let Context { policy, options, .. } = writer.context;
+        reconcile(customer, self.facet, *policy, &options.answers, now)
     }
 
     /// Applies changes, counts the accounts that were written, and returns those that were in conflict.

@@ -30,7 +30,7 @@ pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsRe
             Ok(report)
         }
         Err(Interrupt::Failed(failure)) => Err(job_run.fail(failure, None).await),
-        Err(Interrupt::Stopped(_)) => Err(job_run.stop().await),
+        Err(Interrupt::Stopped(stopped)) => Err(job_run.stop(stopped).await),
     }
 }
 
@@ -45,7 +45,7 @@ async fn collect(job_run: &JobRun<'_>) -> Result<SystemStats, Interrupt> {
     reader.check()?;
     let question = step!(stats.read, context.panel.system_stats());
     let stats = reader.unless_cancelled(question).await??;
-    if !context.dry_run {
+    if !context.options.dry_run {
         let record = context
             .store
             .record_system_stats(&run.panel, &stats, run.started_at);

@@ -67,7 +67,7 @@ pub async fn undo(context: &Context, run: RunId) -> Result<Undone, StoreError> {
         .partition(|record| record.entry.target.can_be_undone());
     // The latest first, so that a value that changed twice goes back to what it was before the run.
     plan.reverse();
-    if context.dry_run {
+    if context.options.dry_run {
         return Ok(Undone {
             run,
             dry_run: true,

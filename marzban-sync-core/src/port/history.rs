@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::model::account::Account;
-use crate::model::report::{Job, Stopped};
-use crate::model::run::{Outcome, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::outcome::{RunStatus, Stopped};
+use crate::model::report::Job;
+use crate::model::run::{RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
 use crate::port::error::StoreError;
 
@@ -30,14 +31,14 @@ pub trait History: Send + Sync {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError>;
 
     /// Reads the latest run of each panel and job, by panel and then by job; given an outcome, the latest that ended
-    /// so. `latest_runs(Some(Outcome::Completed))` are the last good runs.
+    /// so. `latest_runs(Some(RunStatus::Completed))` are the last good runs.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid`.
     ///
     /// # Cancel safety
     /// Reads only; may be dropped at any point.
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError>;
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError>;
 
     /// Reads a panel's figures that were collected at `since` or later, the earliest first.
     ///
@@ -73,7 +74,7 @@ pub trait History: Send + Sync {
 /// Reads only; may be dropped at any point.
 pub async fn last_ended(history: &dyn History) -> Result<BTreeMap<(String, Job), DateTime<Utc>>, StoreError> {
     let mut last = BTreeMap::new();
-    for outcome in [Outcome::Completed, Outcome::Stopped, Outcome::Failed] {
+    for outcome in [RunStatus::Completed, RunStatus::Stopped, RunStatus::Failed] {
         let runs = history.latest_runs(Some(outcome)).await?;
         for run in runs
             .into_iter()

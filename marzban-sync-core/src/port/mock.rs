@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
 use crate::model::account::{Account, AccountId};
+use crate::model::outcome::RunStatus;
 use crate::model::plan::Change;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
 use crate::port::error::StoreError;
 use crate::port::history::History;
@@ -50,7 +51,7 @@ mockall::mock! {
         async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError>;
         async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError>;
         async fn finish_run(
-            &self, run: RunId, outcome: Outcome, report: &Value, now: DateTime<Utc>,
+            &self, run: RunId, outcome: RunStatus, report: &Value, now: DateTime<Utc>,
         ) -> Result<(), StoreError>;
         async fn record_system_stats(
             &self, panel: &str, stats: &SystemStats, now: DateTime<Utc>,
@@ -61,7 +62,7 @@ mockall::mock! {
     #[async_trait]
     impl History for Store {
         async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError>;
-        async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError>;
+        async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError>;
         async fn system_stats(
             &self, panel: &str, since: DateTime<Utc>,
         ) -> Result<Vec<SystemStatsRecord>, StoreError>;

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::model::account::{Account, AccountId};
 use crate::model::agreement::Agreement;
+use crate::model::outcome::RunStatus;
 use crate::model::plan::Change;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{Entry, EntryQuery, EntryRecord};
 use crate::port::error::StoreError;
 use crate::port::history::History;
@@ -212,7 +213,7 @@ pub trait Store: History + Send + Sync {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError>;
@@ -412,7 +413,7 @@ macro_rules! forward {
             async fn finish_run(
                 &self,
                 run: RunId,
-                outcome: Outcome,
+                outcome: RunStatus,
                 report: &Value,
                 now: DateTime<Utc>,
             ) -> Result<(), StoreError> {
@@ -440,7 +441,7 @@ macro_rules! forward {
                 (**self).runs(query).await
             }
 
-            async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+            async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
                 (**self).latest_runs(outcome).await
             }
 

@@ -1,5 +1,4 @@
 use std::any::Any;
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -7,80 +6,9 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
 use crate::jobs::{self, Context};
-use crate::model::report::{Job, Report, Stopped};
-use crate::port::error::{SyncErrorKind, chain};
-
-/// How a run on schedule ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum RunEnd {
-    /// It ran to its end.
-    Completed,
-    /// A safety limit withheld what it would have taken away.
-    Safety,
-    /// Its time was up, and it stopped between two requests.
-    Deadline,
-    /// The process was asked to stop, and it stopped between two requests.
-    Cancelled,
-    /// Another process runs this job for this panel.
-    AlreadyRunning,
-    /// The panel did not answer, or refused.
-    Panel,
-    /// The database failed.
-    Store,
-    /// It did not even heed its time limit, and was dropped.
-    TimedOut,
-    /// It panicked, which is a bug.
-    Panicked,
-}
-
-impl RunEnd {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Completed,
-        Self::Safety,
-        Self::Deadline,
-        Self::Cancelled,
-        Self::AlreadyRunning,
-        Self::Panel,
-        Self::Store,
-        Self::TimedOut,
-        Self::Panicked,
-    ];
-
-    /// The word for it in logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Safety => "safety",
-            Self::Deadline => "deadline",
-            Self::Cancelled => "cancelled",
-            Self::AlreadyRunning => "already_running",
-            Self::Panel => "panel",
-            Self::Store => "store",
-            Self::TimedOut => "timed_out",
-            Self::Panicked => "panicked",
-        }
-    }
-
-    /// Whether somebody should look: neither the work was done, nor is somebody else doing it.
-    #[must_use]
-    pub fn is_failure(self) -> bool {
-        match self {
-            Self::Completed | Self::Cancelled | Self::AlreadyRunning => false,
-            Self::Safety | Self::Deadline | Self::Panel | Self::Store | Self::TimedOut | Self::Panicked => {
-                true
-            }
-        }
-    }
-}
-
-impl fmt::Display for RunEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::model::outcome::Outcome;
+use crate::model::report::{Job, Report};
+use crate::port::error::chain;
 
 /// A run on schedule that has ended.
 #[derive(Clone, Debug)]
@@ -95,7 +23,7 @@ pub struct FinishedRun {
     /// When it began.
     pub started_at: DateTime<Utc>,
     /// How it ended.
-    pub end: RunEnd,
+    pub end: Outcome,
     /// What it did; none when nothing was begun, and of a run that was dropped.
     pub report: Option<Report>,
     /// Why it did not complete, in one line and without secrets.
@@ -119,22 +47,14 @@ pub(super) async fn run(
     let (end, report, error) = match tokio::time::timeout(patience, caught).await {
         Ok(Ok(Ok(report))) => {
             let error = report.run().and_then(|run| run.withheld_because.clone());
-            (end_of(&report), Some(report), error)
+            (report.outcome(), Some(report), error)
         }
-        Ok(Ok(Err(error))) => {
-            let end = match error.kind() {
-                SyncErrorKind::AlreadyRunning => RunEnd::AlreadyRunning,
-                SyncErrorKind::Stopped => RunEnd::Cancelled,
-                SyncErrorKind::Panel => RunEnd::Panel,
-                _ => RunEnd::Store,
-            };
-            (end, error.report().cloned(), Some(chain(&error)))
-        }
+        Ok(Ok(Err(error))) => (error.outcome(), error.report().cloned(), Some(chain(&error))),
         Ok(Err(panic)) => {
             let error = format!("panicked: {}", panic_message(panic.as_ref()));
-            (RunEnd::Panicked, None, Some(error))
+            (Outcome::Panicked, None, Some(error))
         }
-        Err(elapsed) => (RunEnd::TimedOut, None, Some(elapsed.to_string())),
+        Err(elapsed) => (Outcome::TimedOut, None, Some(elapsed.to_string())),
     };
     FinishedRun {
         panel_name: context.panel_name().to_owned(),
@@ -145,16 +65,6 @@ pub(super) async fn run(
         report,
         error,
         duration: began.elapsed(),
-    }
-}
-
-fn end_of(report: &Report) -> RunEnd {
-    match report.run().and_then(|run| run.stopped) {
-        None => RunEnd::Completed,
-        Some(Stopped::Safety) => RunEnd::Safety,
-        Some(Stopped::Deadline) => RunEnd::Deadline,
-        Some(Stopped::Cancelled) => RunEnd::Cancelled,
-        Some(_) => RunEnd::Store,
     }
 }
 

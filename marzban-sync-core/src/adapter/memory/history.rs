@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{MemoryStore, Tables};
+use crate::model::outcome::RunStatus;
 use crate::model::report::Job;
-use crate::model::run::{Outcome, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
 use crate::port::error::StoreError;
 use crate::port::history::History;
@@ -23,15 +24,15 @@ impl Tables {
     /// The runs of this job and panel that still are `running` are of processes that died.
     pub(super) fn abandon(&mut self, job: Job, panel: &str) {
         for run in &mut self.runs {
-            if run.job == job && run.panel == panel && run.outcome == Outcome::Running {
-                run.outcome = Outcome::Abandoned;
+            if run.job == job && run.panel == panel && run.status == RunStatus::Running {
+                run.status = RunStatus::Abandoned;
             }
         }
     }
 
     /// Forgets what is older than this, and tells how much that was.
     pub(super) fn forget(&mut self, panel: &str, before: DateTime<Utc>) -> u64 {
-        let is_completed = |run: &RunRecord| run.outcome == Outcome::Completed;
+        let is_completed = |run: &RunRecord| run.status == RunStatus::Completed;
         let last_good: Vec<_> = self
             .runs
             .iter()
@@ -49,7 +50,7 @@ impl Tables {
         self.runs.retain(|run| {
             run.panel != panel
                 || run.started_at >= before
-                || run.outcome == Outcome::Running
+                || run.status == RunStatus::Running
                 || last_good.contains(&run.id)
         });
         self.system_stats
@@ -66,7 +67,7 @@ impl History for MemoryStore {
         let is_wanted = |run: &RunRecord| {
             query.panel.as_ref().is_none_or(|panel| *panel == run.panel)
                 && query.job.is_none_or(|job| job == run.job)
-                && query.outcome.is_none_or(|outcome| outcome == run.outcome)
+                && query.status.is_none_or(|outcome| outcome == run.status)
         };
         let runs = self.tables().latest_first();
         Ok(runs
@@ -76,9 +77,9 @@ impl History for MemoryStore {
             .collect())
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         let mut runs = self.tables().latest_first();
-        runs.retain(|run| outcome.is_none_or(|outcome| outcome == run.outcome));
+        runs.retain(|run| outcome.is_none_or(|outcome| outcome == run.status));
         // The sort is stable, so the latest of each panel and job stays the first.
         runs.sort_by(|one, other| (&one.panel, one.job).cmp(&(&other.panel, other.job)));
         runs.dedup_by(|later, first| (&later.panel, later.job) == (&first.panel, first.job));

@@ -9,8 +9,9 @@ use crate::jobs::Context;
 use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed};
-use crate::model::report::{Job, Stopped};
-use crate::model::run::{Outcome, RunQuery, RunRecord};
+use crate::model::outcome::{RunStatus, Stopped};
+use crate::model::report::Job;
+use crate::model::run::{RunQuery, RunRecord};
 use crate::port::panel::MAX_NAMES;
 
 /// A sync job must have completed this lately before anything is deleted.
@@ -88,7 +89,7 @@ pub(super) async fn blocked_by_syncs(job_run: &JobRun<'_>) -> Result<Option<Limi
             ..RunQuery::latest(RUNS_LOOKED_THROUGH)
         };
         let runs = step!(cleanup.past_runs, context.store.runs(&query)).await?;
-        let has_passed = |run: &&RunRecord| run.outcome == Outcome::Completed && run.started_at <= now;
+        let has_passed = |run: &&RunRecord| run.status == RunStatus::Completed && run.started_at <= now;
         let was_stopped_for_safety = |run: &RunRecord| run.stopped() == Some(Stopped::Safety);
         let last = runs
             .iter()
@@ -97,13 +98,13 @@ pub(super) async fn blocked_by_syncs(job_run: &JobRun<'_>) -> Result<Option<Limi
             return Ok(Some(LimitExceeded::SyncStopped));
         }
         let is_recent = |run: &RunRecord| {
-            run.outcome == Outcome::Completed
+            run.status == RunStatus::Completed
                 && (TimeDelta::zero()..=RECENT_SYNC).contains(&(now - run.started_at))
         };
         has_completed |= runs.iter().any(is_recent);
     }
     // A dry run of all jobs leaves no run of a sync behind, and deletes nobody.
-    Ok((!has_completed && !context.dry_run).then_some(LimitExceeded::NoRecentSync))
+    Ok((!has_completed && !context.options.dry_run).then_some(LimitExceeded::NoRecentSync))
 }
 
 /// A few accounts that the panel may be asked for to see whether it knows them.

@@ -165,7 +165,7 @@ impl SyncRun {
             absent_with_access: confirmed.missing_with_access,
             ..self.tally
         };
-        let allow = job_run.context.answers.allow_mass_changes;
+        let allow = job_run.context.options.answers.allow_mass_changes;
         match job_run.context.limits.check(&tally, allow) {
             Some(LimitExceeded::NoUserReturned { .. }) => true,
             Some(LimitExceeded::Absent { .. }) if confirmed.asked >= MAX_CONFIRMATIONS => true,

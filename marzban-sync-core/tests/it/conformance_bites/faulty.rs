@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::error::{StoreError, StoreErrorKind};
 use marzban_sync_core::history::History;
+use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use marzban_sync_core::store::{
     Cursor, DEFAULT_PANEL, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Store, Trail,
 };
@@ -191,7 +192,7 @@ impl Store for Faulty {
         if self.is(Fault::AbandonsOtherPanels) {
             let other = self.inner.begin_run(job, "second", now).await?;
             self.inner
-                .finish_run(other, Outcome::Failed, &Value::Null, now)
+                .finish_run(other, RunStatus::Failed, &Value::Null, now)
                 .await?;
         }
         self.inner.begin_run(job, panel, now).await
@@ -200,12 +201,12 @@ impl Store for Faulty {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let (outcome, report) = match self.fault {
-            Fault::AlwaysCompleted => (Outcome::Completed, report),
+            Fault::AlwaysCompleted => (RunStatus::Completed, report),
             Fault::ForgetsReports => (outcome, &Value::Null),
             _ => (outcome, report),
         };
@@ -269,12 +270,12 @@ impl History for Faulty {
         Ok(runs)
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         let outcome = outcome.filter(|_| !self.is(Fault::IgnoresOutcomes));
         let mut latest = self.inner.latest_runs(outcome).await?;
         if self.is(Fault::TrustsClocks) {
             let runs = self.inner.recorded_runs().into_iter();
-            let ended_so = runs.filter(|run| outcome.is_none_or(|outcome| outcome == run.outcome));
+            let ended_so = runs.filter(|run| outcome.is_none_or(|outcome| outcome == run.status));
             latest = ended_so.max_by_key(|run| run.started_at).into_iter().collect();
         }
         Ok(latest)

@@ -11,10 +11,11 @@ use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError};
 use marzban_sync_core::history::History;
 use marzban_sync_core::observation::{Observation, PanelStatus};
+use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use marzban_sync_core::store::{Cursor, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord};
 use serde_json::Value;
@@ -360,7 +361,7 @@ impl Store for Desk {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -388,7 +389,7 @@ impl History for Desk {
         passes!(self, self.store.runs(query))
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         passes!(self, self.store.latest_runs(outcome))
     }
 

@@ -1,6 +1,7 @@
 //! More of something than a report names: everything is counted, and what is left out is said.
 
-use marzban_sync_core::report::{MAX_PROBLEMS, ProblemReason, Stopped};
+use marzban_sync_core::outcome::Stopped;
+use marzban_sync_core::report::{MAX_PROBLEMS, ProblemReason};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{day, user};

@@ -4,8 +4,9 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{Fixture, days};
+use crate::model::outcome::RunStatus;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord};
 use crate::port::history::History;
 use crate::port::store::Store;
 
@@ -13,12 +14,12 @@ const STATUS: Job = Job::SyncUserStatusFromMarzban;
 const SUBSCRIPTIONS: Job = Job::SyncSubscriptionsFromMarzban;
 
 /// A run that began so many days from now and ended an hour later, if it ended.
-async fn run(store: &dyn Store, job: Job, panel: &str, day: i64, outcome: Outcome) -> RunId {
+async fn run(store: &dyn Store, job: Job, panel: &str, day: i64, outcome: RunStatus) -> RunId {
     let id = store
         .begin_run(job, panel, days(day))
         .await
         .expect("the run begins");
-    if outcome != Outcome::Running {
+    if outcome != RunStatus::Running {
         store
             .finish_run(id, outcome, &json!({"day": day}), days(day) + TimeDelta::hours(1))
             .await
@@ -44,25 +45,25 @@ async fn ids(history: &dyn History, query: RunQuery) -> Vec<RunId> {
 /// `abandoned`, without an end. Runs of other jobs and panels, and those that ended, stay as they are.
 pub async fn a_run_left_running_is_abandoned_by_the_next(fixture: &dyn Fixture) {
     let (store, history) = (fixture.store(), fixture.history());
-    let ended = run(&*store, STATUS, "main", 0, Outcome::Failed).await;
-    let died = run(&*store, STATUS, "main", 1, Outcome::Running).await;
-    let elsewhere = run(&*store, STATUS, "second", 1, Outcome::Running).await;
-    let other_job = run(&*store, SUBSCRIPTIONS, "main", 1, Outcome::Running).await;
-    let next = run(&*store, STATUS, "main", 2, Outcome::Completed).await;
+    let ended = run(&*store, STATUS, "main", 0, RunStatus::Failed).await;
+    let died = run(&*store, STATUS, "main", 1, RunStatus::Running).await;
+    let elsewhere = run(&*store, STATUS, "second", 1, RunStatus::Running).await;
+    let other_job = run(&*store, SUBSCRIPTIONS, "main", 1, RunStatus::Running).await;
+    let next = run(&*store, STATUS, "main", 2, RunStatus::Completed).await;
     let mut runs: Vec<_> = all_runs(&*history)
         .await
         .into_iter()
-        .map(|run| (run.id, run.outcome, run.finished_at.is_some()))
+        .map(|run| (run.id, run.status, run.finished_at.is_some()))
         .collect();
     runs.sort_by_key(|(id, ..)| *id);
     assert_eq!(
         runs,
         [
-            (ended, Outcome::Failed, true),
-            (died, Outcome::Abandoned, false),
-            (elsewhere, Outcome::Running, false),
-            (other_job, Outcome::Running, false),
-            (next, Outcome::Completed, true),
+            (ended, RunStatus::Failed, true),
+            (died, RunStatus::Abandoned, false),
+            (elsewhere, RunStatus::Running, false),
+            (other_job, RunStatus::Running, false),
+            (next, RunStatus::Completed, true),
         ]
     );
 }
@@ -71,10 +72,10 @@ pub async fn a_run_left_running_is_abandoned_by_the_next(fixture: &dyn Fixture) 
 /// for.
 pub async fn runs_are_read_the_latest_first_and_by_what_is_asked(fixture: &dyn Fixture) {
     let (store, history) = (fixture.store(), fixture.history());
-    let third = run(&*store, STATUS, "main", 3, Outcome::Completed).await;
-    let first = run(&*store, STATUS, "main", 1, Outcome::Failed).await;
-    let second = run(&*store, SUBSCRIPTIONS, "main", 2, Outcome::Stopped).await;
-    let same_moment = run(&*store, STATUS, "second", 3, Outcome::Completed).await;
+    let third = run(&*store, STATUS, "main", 3, RunStatus::Completed).await;
+    let first = run(&*store, STATUS, "main", 1, RunStatus::Failed).await;
+    let second = run(&*store, SUBSCRIPTIONS, "main", 2, RunStatus::Stopped).await;
+    let same_moment = run(&*store, STATUS, "second", 3, RunStatus::Completed).await;
     let latest = RunQuery::latest(10);
     assert_eq!(
         ids(&*history, latest.clone()).await,
@@ -93,7 +94,7 @@ pub async fn runs_are_read_the_latest_first_and_by_what_is_asked(fixture: &dyn F
     };
     assert_eq!(ids(&*history, of_status).await, [first, third]);
     let stopped = RunQuery {
-        outcome: Some(Outcome::Stopped),
+        status: Some(RunStatus::Stopped),
         ..of_main
     };
     assert_eq!(ids(&*history, stopped).await, [second]);
@@ -108,12 +109,12 @@ pub async fn runs_are_read_the_latest_first_and_by_what_is_asked(fixture: &dyn F
 pub async fn the_latest_run_of_each_panel_and_job_is_found(fixture: &dyn Fixture) {
     let (store, history) = (fixture.store(), fixture.history());
     assert_eq!(history.latest_runs(None).await.expect("the history is read"), []);
-    let good = run(&*store, STATUS, "main", 1, Outcome::Completed).await;
-    let failed = run(&*store, STATUS, "main", 2, Outcome::Failed).await;
-    let subscriptions = run(&*store, SUBSCRIPTIONS, "main", 1, Outcome::Completed).await;
-    let elsewhere = run(&*store, STATUS, "Second", 1, Outcome::Stopped).await;
+    let good = run(&*store, STATUS, "main", 1, RunStatus::Completed).await;
+    let failed = run(&*store, STATUS, "main", 2, RunStatus::Failed).await;
+    let subscriptions = run(&*store, SUBSCRIPTIONS, "main", 1, RunStatus::Completed).await;
+    let elsewhere = run(&*store, STATUS, "Second", 1, RunStatus::Stopped).await;
     let mut found = Vec::new();
-    for outcome in [None, Some(Outcome::Completed), Some(Outcome::Abandoned)] {
+    for outcome in [None, Some(RunStatus::Completed), Some(RunStatus::Abandoned)] {
         let runs = history.latest_runs(outcome).await.expect("the history is read");
         found.push(runs.into_iter().map(|run| run.id).collect::<Vec<_>>());
     }
@@ -130,17 +131,17 @@ pub async fn the_latest_run_of_each_panel_and_job_is_found(fixture: &dyn Fixture
 /// A run whose clock was years ahead is not for years the latest, nor the last good one that is kept.
 pub async fn a_clock_that_ran_ahead_hides_no_later_run(fixture: &dyn Fixture) {
     let (store, history) = (fixture.store(), fixture.history());
-    run(&*store, STATUS, "main", 4_000, Outcome::Completed).await;
-    let good = run(&*store, STATUS, "main", 1, Outcome::Completed).await;
-    let failed = run(&*store, STATUS, "main", 2, Outcome::Failed).await;
-    for (outcome, expected) in [(None, failed), (Some(Outcome::Completed), good)] {
+    run(&*store, STATUS, "main", 4_000, RunStatus::Completed).await;
+    let good = run(&*store, STATUS, "main", 1, RunStatus::Completed).await;
+    let failed = run(&*store, STATUS, "main", 2, RunStatus::Failed).await;
+    for (outcome, expected) in [(None, failed), (Some(RunStatus::Completed), good)] {
         let latest = history.latest_runs(outcome).await.expect("the history is read");
         assert_eq!(latest.iter().map(|run| run.id).collect::<Vec<_>>(), [expected]);
     }
     let forgotten = store.prune_history("main", days(30)).await;
     assert_eq!(forgotten.expect("the history is shortened"), 1);
     let kept = history
-        .latest_runs(Some(Outcome::Completed))
+        .latest_runs(Some(RunStatus::Completed))
         .await
         .expect("the history is read");
     assert_eq!(kept.iter().map(|run| run.id).collect::<Vec<_>>(), [good]);
@@ -154,12 +155,12 @@ pub async fn old_history_is_forgotten_but_for_the_last_good_runs(fixture: &dyn F
         version: "0.8.4".to_owned(),
         ..SystemStats::default()
     };
-    run(&*store, STATUS, "main", -30, Outcome::Completed).await;
-    let last_good = run(&*store, STATUS, "main", -20, Outcome::Completed).await;
-    run(&*store, STATUS, "main", -19, Outcome::Failed).await;
-    let under_way = run(&*store, SUBSCRIPTIONS, "main", -15, Outcome::Running).await;
-    let elsewhere = run(&*store, STATUS, "second", -30, Outcome::Failed).await;
-    let at_the_moment = run(&*store, STATUS, "main", -10, Outcome::Failed).await;
+    run(&*store, STATUS, "main", -30, RunStatus::Completed).await;
+    let last_good = run(&*store, STATUS, "main", -20, RunStatus::Completed).await;
+    run(&*store, STATUS, "main", -19, RunStatus::Failed).await;
+    let under_way = run(&*store, SUBSCRIPTIONS, "main", -15, RunStatus::Running).await;
+    let elsewhere = run(&*store, STATUS, "second", -30, RunStatus::Failed).await;
+    let at_the_moment = run(&*store, STATUS, "main", -10, RunStatus::Failed).await;
     for (panel, day) in [("main", -11), ("main", -10), ("second", -11)] {
         store
             .record_system_stats(panel, &stats, days(day))

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::history::all_runs;
 use super::{Fixture, days, now};
+use crate::model::outcome::RunStatus;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunRecord, SystemStatsRecord};
 use crate::port::error::StoreErrorKind;
 
 /// A run is recorded as `running` when it begins, and with its end, outcome and report when it ends.
@@ -19,7 +20,7 @@ pub async fn a_run_is_recorded_from_begin_to_end(fixture: &dyn Fixture) {
         panel: "main".to_owned(),
         started_at: now(),
         finished_at: None,
-        outcome: Outcome::Running,
+        status: RunStatus::Running,
         report: None,
     };
     assert_eq!(
@@ -30,12 +31,12 @@ pub async fn a_run_is_recorded_from_begin_to_end(fixture: &dyn Fixture) {
     let report =
         json!({"synced": 15, "errors": 2, "names": ["Ünïcødé", "O'Brien", "new\nline"], "none": null});
     store
-        .finish_run(id, Outcome::Completed, &report, days(1))
+        .finish_run(id, RunStatus::Completed, &report, days(1))
         .await
         .expect("the run ends");
     let finished = RunRecord {
         finished_at: Some(days(1)),
-        outcome: Outcome::Completed,
+        status: RunStatus::Completed,
         report: Some(report),
         ..running
     };
@@ -49,7 +50,7 @@ pub async fn each_run_ends_as_itself(fixture: &dyn Fixture) {
     for job in Job::ALL {
         begun.push(store.begin_run(job, "main", now()).await.expect("the run begins"));
     }
-    let outcomes = [Outcome::Completed, Outcome::Stopped, Outcome::Failed];
+    let outcomes = [RunStatus::Completed, RunStatus::Stopped, RunStatus::Failed];
     for (id, outcome) in begun.iter().zip(outcomes).rev() {
         store
             .finish_run(*id, outcome, &json!({}), days(1))
@@ -60,12 +61,12 @@ pub async fn each_run_ends_as_itself(fixture: &dyn Fixture) {
     runs.sort_by_key(|run| run.id);
     assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), begun);
     assert_eq!(
-        runs.iter().map(|run| (run.job, run.outcome)).collect::<Vec<_>>(),
+        runs.iter().map(|run| (run.job, run.status)).collect::<Vec<_>>(),
         [
-            (Job::SyncSubscriptionsFromMarzban, Outcome::Completed),
-            (Job::SyncUserStatusFromMarzban, Outcome::Stopped),
-            (Job::CleanupExpiredMarzbanUsers, Outcome::Failed),
-            (Job::GetMarzbanSystemStats, Outcome::Running),
+            (Job::SyncSubscriptionsFromMarzban, RunStatus::Completed),
+            (Job::SyncUserStatusFromMarzban, RunStatus::Stopped),
+            (Job::CleanupExpiredMarzbanUsers, RunStatus::Failed),
+            (Job::GetMarzbanSystemStats, RunStatus::Running),
         ],
     );
 }
@@ -74,7 +75,7 @@ pub async fn each_run_ends_as_itself(fixture: &dyn Fixture) {
 pub async fn a_run_that_never_began_cannot_end(fixture: &dyn Fixture) {
     let ended = fixture
         .store()
-        .finish_run(RunId(77), Outcome::Completed, &json!({}), now())
+        .finish_run(RunId(77), RunStatus::Completed, &json!({}), now())
         .await;
     assert_eq!(
         ended.expect_err("there is no such run").kind(),
