@@ -14,7 +14,7 @@ use crate::jobs::Context;
 use crate::model::report::Job;
 use crate::port::clock::Clock;
 use crate::port::error::StoreError;
-use crate::port::history::last_ended;
+use crate::port::journal::last_ended;
 
 mod health;
 #[cfg(feature = "metrics")]
@@ -240,7 +240,9 @@ impl Scheduler {
         let mut prepared = Vec::new();
         for context in self.contexts {
             let clock = Arc::clone(&self.timer) as Arc<dyn Clock>;
-            let last_runs = last_ended(context.store()).await.map_err(SchedulerError::Store)?;
+            let last_runs = last_ended(context.journal())
+                .await
+                .map_err(SchedulerError::Store)?;
             let name = context.panel_name().to_owned();
             let last_run = |job| last_runs.get(&(name.clone(), job)).copied();
             prepared.push(PanelLoop {

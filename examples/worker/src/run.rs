@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind, SyncError, chain};
-use marzban_sync_core::history::History;
 use marzban_sync_core::outcome::{Outcome, RunStatus, Stopped};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::policy::{Answers, Trust};
@@ -15,7 +14,7 @@ use marzban_sync_core::report::{Job, Report};
 use marzban_sync_core::run::RunQuery;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::scheduler::panic_message;
-use marzban_sync_core::store::PostgresStore;
+use marzban_sync_core::store::{Journal, PostgresStore};
 use marzban_sync_core::{Context, jobs};
 use marzban_sync_examples::policies::Policies;
 use serde_json::Value;
@@ -142,7 +141,7 @@ impl Runner for JobRunner {
 const LOOKED_THROUGH: u32 = 20;
 
 /// The operator's answers for a run, as long as the plan that was answered is still the last word.
-async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
+async fn answers(history: &dyn Journal, job: Job, task: &SyncTask) -> Answers {
     if !task.has_answers() || !is_last_word(history, job, task).await {
         return Answers::default();
     }
@@ -161,7 +160,7 @@ async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
 ///
 /// What a task allows, it allows once: a form that was sent twice, or a task that is run again because its worker died
 /// after the run, finds that a later run came to an end.
-async fn is_last_word(history: &dyn History, job: Job, task: &SyncTask) -> bool {
+async fn is_last_word(history: &dyn Journal, job: Job, task: &SyncTask) -> bool {
     let Some(plan) = task.plan else { return true };
     let query = RunQuery {
         panel: Some(task.panel.clone()),

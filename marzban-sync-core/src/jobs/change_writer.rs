@@ -92,9 +92,9 @@ impl<'a> ChangeWriter<'a> {
                 continue;
             }
             let Context {
-                store, panel_name, ..
+                accounts, panel_name, ..
             } = self.context;
-            let apply = store.apply(panel_name, self.run_id, changes, self.now());
+            let apply = accounts.apply(panel_name, self.run_id, changes, self.now());
             match (step!(writer.apply, apply).await, changes) {
                 (Ok(ids), _) => written.applied.extend(ids),
                 // Another transaction holds the row: the change is a conflict, as if the row had been written.

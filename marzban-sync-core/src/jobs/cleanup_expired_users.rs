@@ -109,13 +109,13 @@ impl Cleanup {
 
     async fn all(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let Context {
-            store,
+            accounts,
             limits,
             panel_name,
             options,
             ..
         } = job_run.context;
-        let accounts = step!(cleanup.count, store.count_accounts(panel_name)).await?;
+        let accounts = step!(cleanup.count, accounts.count_accounts(panel_name)).await?;
         self.whole_budget = if options.answers.allow_mass_changes {
             u64::MAX
         } else {
@@ -142,9 +142,9 @@ impl Cleanup {
         loop {
             job_run.reader.check()?;
             let Context {
-                store, panel_name, ..
+                accounts, panel_name, ..
             } = job_run.context;
-            let page = store.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
+            let page = accounts.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
             let page = step!(cleanup.page, page).await?;
             let read = page.accounts.len() as u64;
             let candidates = self.candidates(job_run, &page.accounts);

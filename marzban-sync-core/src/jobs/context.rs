@@ -8,16 +8,18 @@ use tokio_util::sync::CancellationToken;
 use crate::decide::safety::SafetyLimits;
 use crate::model::outcome::Stopped;
 use crate::model::policy::{Answers, Policy};
+use crate::port::accounts::{AccountStore, DEFAULT_PANEL};
 use crate::port::clock::{Clock, SystemClock};
 use crate::port::event::{Event, Observer};
+use crate::port::journal::{Journal, Store};
 use crate::port::panel::Panel;
-use crate::port::store::{DEFAULT_PANEL, Store};
 
 /// What every job needs: one panel, the bot's database, and the rules; made once and used for every run.
 #[derive(Clone)]
 pub struct Context {
     pub(super) panel: Arc<dyn Panel>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) accounts: Arc<dyn AccountStore>,
+    pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) panel_name: String,
@@ -104,11 +106,23 @@ impl Context {
         Self::builder(panel, store).build()
     }
 
-    /// Begins a context of which something differs from the defaults.
+    /// Begins a context of which something differs from the defaults, over a store that is its own journal.
     pub fn builder(panel: impl Panel + 'static, store: impl Store + 'static) -> ContextBuilder {
+        let accounts = Arc::new(store);
+        let journal = Arc::clone(&accounts);
+        Self::shared(Arc::new(panel), accounts, journal)
+    }
+
+    /// Begins a context over ports that others use as well, or whose journal is in another database than the accounts.
+    pub fn shared(
+        panel: Arc<dyn Panel>,
+        accounts: Arc<dyn AccountStore>,
+        journal: Arc<dyn Journal>,
+    ) -> ContextBuilder {
         ContextBuilder(Self {
-            panel: Arc::new(panel),
-            store: Arc::new(store),
+            panel,
+            accounts,
+            journal,
             clock: Arc::new(SystemClock),
             observer: None,
             panel_name: DEFAULT_PANEL.to_owned(),
@@ -128,8 +142,8 @@ impl Context {
     }
 
     #[cfg(feature = "scheduler")]
-    pub(crate) fn store(&self) -> &dyn Store {
-        &*self.store
+    pub(crate) fn journal(&self) -> &dyn Journal {
+        &*self.journal
     }
 
     #[cfg(feature = "scheduler")]

@@ -11,7 +11,7 @@ use crate::model::outcome::{Outcome, RunStatus, Stopped};
 use crate::model::report::{Job, Report};
 use crate::model::run::RunId;
 use crate::port::error::{PanelError, StoreError, StoreErrorKind, SyncError, chain};
-use crate::port::store::RunLock;
+use crate::port::journal::RunLock;
 
 /// How many problems, and how many changes of a plan, a row of history keeps; the report that is returned has them all.
 const MAX_RECORDED: usize = 100;
@@ -80,13 +80,13 @@ impl<'a> JobRun<'a> {
     /// Checks the schema, takes the lock and notes the beginning; a dry run only checks the schema.
     pub(super) async fn begin(context: &'a Context, job: Job) -> Result<Self, SyncError> {
         let begun = async {
-            step!(job_run.verify_schema, context.store.verify_schema()).await?;
+            step!(job_run.verify_schema, context.accounts.verify_schema()).await?;
             if context.options.dry_run {
                 return Ok((None, None));
             }
-            let lock = step!(job_run.lock, context.store.lock(job, &context.panel_name)).await?;
+            let lock = step!(job_run.lock, context.journal.lock(job, &context.panel_name)).await?;
             let begin = context
-                .store
+                .journal
                 .begin_run(job, &context.panel_name, context.clock.now());
             let id = step!(job_run.begin_run, begin).await?;
             Ok((Some(lock), Some(id)))
@@ -156,8 +156,8 @@ impl<'a> JobRun<'a> {
     async fn close(self, outcome: RunStatus, report: Value) -> Result<(), StoreError> {
         let mut recorded = Ok(());
         if let Some(id) = self.id {
-            let Context { store, clock, .. } = self.context;
-            let finish = store.finish_run(id, outcome, &report, clock.now());
+            let Context { journal, clock, .. } = self.context;
+            let finish = journal.finish_run(id, outcome, &report, clock.now());
             recorded = step!(job_run.finish_run, finish).await;
         }
         if let Some(lock) = self.lock

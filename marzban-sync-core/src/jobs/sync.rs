@@ -175,11 +175,11 @@ impl SyncRun {
     /// Observe, decide, write what is harmless; then, with everything seen, check and write the rest.
     async fn all(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
-        let expected = step!(sync.count, store.count_accounts(panel_name)).await?;
+        let expected = step!(sync.count, accounts.count_accounts(panel_name)).await?;
         job_run.writer.run.ignored.panels =
-            step!(sync.count_elsewhere, store.count_elsewhere(panel_name)).await?;
+            step!(sync.count_elsewhere, accounts.count_elsewhere(panel_name)).await?;
         job_run.context.emit(Event::Started {
             job: self.job(),
             total: expected,
@@ -390,9 +390,9 @@ impl SyncRun {
         believed: TimeDelta,
     ) -> Result<Vec<Observed>, Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
-        let read = store.reload_accounts(panel_name, ids, job_run.writer.now());
+        let read = accounts.reload_accounts(panel_name, ids, job_run.writer.now());
         let mut accounts = step!(sync.read_again, read).await?;
         accounts.retain(|account| is_in_scope(self.facet, account));
         let (answered, others): (Vec<Account>, Vec<Account>) = accounts

@@ -47,7 +47,7 @@ async fn collect(job_run: &JobRun<'_>) -> Result<SystemStats, Interrupt> {
     let stats = reader.unless_cancelled(question).await??;
     if !context.options.dry_run {
         let record = context
-            .store
+            .journal
             .record_system_stats(&run.panel, &stats, run.started_at);
         step!(stats.record, record).await?;
         forget(context, run).await?;
@@ -71,7 +71,7 @@ async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
         );
         return Ok(());
     }
-    let forgotten = step!(stats.forget, context.store.prune_history(&run.panel, before)).await?;
+    let forgotten = step!(stats.forget, context.journal.prune_history(&run.panel, before)).await?;
     if forgotten > 0 {
         tracing::debug!(
             panel.name = run.panel,

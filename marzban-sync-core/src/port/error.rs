@@ -72,7 +72,7 @@ struct Inner<K> {
 }
 
 boundary_error! {
-    /// A [`Store`](crate::store::Store) could not do what it was asked.
+    /// A [`AccountStore`](crate::store::AccountStore) could not do what it was asked.
     StoreError, StoreErrorKind
 }
 

@@ -8,14 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::Context;
 use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::PanelError;
-use marzban_sync_core::history::History;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::outcome::{Outcome, RunStatus};
 use marzban_sync_core::panel::{ExpectedUser, MockPanel, Panel, UpdateOutcome};
 use marzban_sync_core::report::{Job, SystemStats};
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::scheduler::{HealthStatus, Scheduler, SchedulerError, Timer};
-use marzban_sync_core::store::MemoryStore;
+use marzban_sync_core::store::{Journal, MemoryStore};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

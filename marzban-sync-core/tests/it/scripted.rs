@@ -19,7 +19,7 @@ use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::policy::Answers;
 use marzban_sync_core::report::{Job, Run, SystemStats};
 use marzban_sync_core::store::{
-    MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey, Store, Trail,
+    Journal, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey, Trail,
 };
 use marzban_sync_core::testing::ManualClock;
 use marzban_sync_core::trail::EntryState;

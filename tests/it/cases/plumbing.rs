@@ -10,7 +10,7 @@ use marzban_sync_core::error::StoreError;
 use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{PostgresStore, Store};
+use marzban_sync_core::store::{Journal, PostgresStore};
 use marzban_sync_tests::client;
 
 use super::over_both_stores;

@@ -10,7 +10,7 @@ use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::plan::Reason;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::Journal;
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

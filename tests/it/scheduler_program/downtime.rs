@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{SqliteStore, Store};
+use marzban_sync_core::store::{Journal, SqliteStore};
 use serde_json::json;
 
 use super::panels::{bot, extended, panel, with_panel};

@@ -1,11 +1,10 @@
 //! What is written, and with how many statements.
 
 use marzban_sync_core::outcome::RunStatus;
-use marzban_sync_core::store::DEFAULT_PANEL;
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal};
 use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::Store;
 use marzban_sync_tests::TestDatabase;
 use serde_json::json;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveTime, Utc};
-use marzban_sync_core::history::History;
 use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::run::{RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::store::Journal;
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -134,7 +134,7 @@ pub(crate) async fn runs(state: &BoardState) -> anyhow::Result<Runs> {
         .context("the database does not answer in time")?
 }
 
-async fn runs_of(history: &impl History) -> anyhow::Result<Runs> {
+async fn runs_of(history: &impl Journal) -> anyhow::Result<Runs> {
     let latest = history.latest_runs(None).await?;
     let completed = history.latest_runs(Some(RunStatus::Completed)).await?;
     let mut stopped = history.latest_runs(Some(RunStatus::Stopped)).await?;

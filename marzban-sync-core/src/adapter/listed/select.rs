@@ -13,8 +13,9 @@ use crate::model::agreement::Agreement;
 use crate::model::end_date::EndDate;
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::model::trail::{EntryRecord, Target, parse_moment};
+use crate::port::accounts::{Cursor, DEFAULT_PANEL, Page};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{Cursor, DEFAULT_PANEL, Page, PanelUserKey, Remembered};
+use crate::port::journal::{PanelUserKey, Remembered};
 
 /// What is remembered of panel users, by panel and username.
 pub(in crate::adapter) type Memory = HashMap<PanelUserKey, (i64, Agreement)>;

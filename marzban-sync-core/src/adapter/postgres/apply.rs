@@ -30,7 +30,7 @@ use crate::model::plan::Change;
 use crate::model::run::RunId;
 use crate::model::trail::entries;
 use crate::port::error::StoreError;
-use crate::port::store::PanelUserKey;
+use crate::port::journal::PanelUserKey;
 
 /// How many changes one transaction writes: beyond some thousands it gets no faster, but holds its locks longer.
 const CHUNK: usize = 5_000;

@@ -18,7 +18,8 @@ use crate::adapter::listed::select::{Memory, View, name_of, panel_of};
 use crate::adapter::listed::{Customer, Login};
 use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
 use crate::model::agreement::Agreement;
-use crate::port::store::{Cursor, DEFAULT_PANEL, PanelUserKey};
+use crate::port::accounts::{Cursor, DEFAULT_PANEL};
+use crate::port::journal::PanelUserKey;
 
 /// Which customers to read.
 #[derive(Clone, Copy)]

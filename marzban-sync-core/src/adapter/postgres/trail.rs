@@ -17,7 +17,7 @@ use crate::model::agreement::Agreement;
 use crate::model::run::RunId;
 use crate::model::trail::{Entry, EntryQuery, EntryRecord};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{PanelUserKey, Remembered, Trail};
+use crate::port::journal::{PanelUserKey, Remembered, Trail};
 
 /// An agreement to be written: its username, the revision that it replaces, and the agreement.
 pub(super) type Write<'a> = (&'a str, i64, &'a Agreement);

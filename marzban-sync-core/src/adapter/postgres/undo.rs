@@ -16,7 +16,7 @@ use crate::adapter::listed::{Write, undone_trail};
 use crate::model::run::RunId;
 use crate::model::trail::{EntryRecord, Target};
 use crate::port::error::StoreError;
-use crate::port::store::PanelUserKey;
+use crate::port::journal::PanelUserKey;
 
 pub(super) async fn undo(
     pool: &Pool,

@@ -18,7 +18,7 @@ use crate::model::account::Account;
 use crate::model::run::RunId;
 use crate::model::trail::unlinked;
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::PanelUserKey;
+use crate::port::journal::PanelUserKey;
 
 /// How often rows that somebody else holds are tried for, as the panel user may be gone already.
 const TRIES: u32 = 5;

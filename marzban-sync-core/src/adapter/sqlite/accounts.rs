@@ -9,8 +9,8 @@ use diesel::{QueryableByName, RunQueryDsl, sql_query};
 use super::connection::Connection;
 use super::customers::{self, Choice};
 use crate::model::account::{Account, AccountId};
+use crate::port::accounts::{Cursor, Page};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{Cursor, Page};
 
 /// Counts the accounts of every panel, by its name.
 pub(super) async fn count(connection: &Connection) -> Result<BTreeMap<String, u64>, StoreError> {

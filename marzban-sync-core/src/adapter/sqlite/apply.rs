@@ -16,7 +16,7 @@ use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::model::run::RunId;
 use crate::model::trail::{self as trails, EntryRecord, Target};
 use crate::port::error::StoreError;
-use crate::port::store::{PanelUserKey, Trail};
+use crate::port::journal::{PanelUserKey, Trail};
 
 /// What belongs to every write of a call: the panel, the run, and the moment.
 pub(super) struct Call {

@@ -13,7 +13,7 @@ use crate::adapter::listed::select::{self, Memory, View};
 use crate::adapter::listed::{Customer, Login};
 use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
 use crate::model::plan::Change;
-use crate::port::store::Cursor;
+use crate::port::accounts::Cursor;
 
 /// Which customers are meant.
 pub(super) enum Choice {

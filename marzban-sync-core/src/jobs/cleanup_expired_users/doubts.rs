@@ -88,7 +88,7 @@ pub(super) async fn blocked_by_syncs(job_run: &JobRun<'_>) -> Result<Option<Limi
             job: Some(job),
             ..RunQuery::latest(RUNS_LOOKED_THROUGH)
         };
-        let runs = step!(cleanup.past_runs, context.store.runs(&query)).await?;
+        let runs = step!(cleanup.past_runs, context.journal.runs(&query)).await?;
         let has_passed = |run: &&RunRecord| run.status == RunStatus::Completed && run.started_at <= now;
         let was_stopped_for_safety = |run: &RunRecord| run.stopped() == Some(Stopped::Safety);
         let last = runs
@@ -113,11 +113,11 @@ async fn sample(
     is_wanted: impl Fn(&Account) -> bool,
 ) -> Result<Vec<Account>, Interrupt> {
     let Context {
-        store, panel_name, ..
+        accounts, panel_name, ..
     } = job_run.context;
     let mut after = None;
     loop {
-        let page = store.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
+        let page = accounts.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
         let page = step!(cleanup.page_others, page).await?;
         let mut accounts = page.accounts;
         accounts.retain(&is_wanted);

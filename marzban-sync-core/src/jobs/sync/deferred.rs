@@ -169,7 +169,7 @@ impl SyncRun {
         let context = job_run.context;
         for ids in counted.chunks(BATCH) {
             let read = context
-                .store
+                .accounts
                 .reload_accounts(&context.panel_name, ids, job_run.writer.now());
             for account in step!(sync.read_counted, read).await? {
                 let Some(deferred) = self.deferred.get(&account.id) else {

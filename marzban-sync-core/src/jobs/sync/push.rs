@@ -10,8 +10,8 @@ use crate::model::agreement::PanelExtension;
 use crate::model::end_date::EndDate;
 use crate::model::report::{Problem, ProblemReason};
 use crate::model::trail::{Entry, EntryState, Target, moment};
+use crate::port::journal::Trail;
 use crate::port::panel::{ExpectedUser, UpdateOutcome};
-use crate::port::store::Trail;
 
 /// A panel user that is to be extended, and the problem that it is until then.
 pub(super) struct Pushed {
@@ -160,11 +160,11 @@ impl SyncRun {
         pushed: &Pushed,
     ) -> Result<Option<Account>, Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
         let ids = [pushed.id];
         let now = job_run.writer.now();
-        let read = store.reload_accounts(panel_name, &ids, now);
+        let read = accounts.reload_accounts(panel_name, &ids, now);
         let fresh = step!(push.read, read).await?;
         // A dry run has not written what an operator's answer makes the sides agree on.
         let is_dry_run = job_run.context.options.dry_run;
@@ -184,9 +184,9 @@ impl SyncRun {
 
     async fn record(&self, job_run: &JobRun<'_>, trail: &Trail) -> Result<(), Interrupt> {
         let Context {
-            store, panel_name, ..
+            journal, panel_name, ..
         } = job_run.context;
-        let record = store.record(panel_name, job_run.writer.run_id, trail, job_run.writer.now());
+        let record = journal.record(panel_name, job_run.writer.run_id, trail, job_run.writer.now());
         Ok(step!(push.record, record).await?)
     }
 }

@@ -9,7 +9,7 @@ use marzban_sync_core::observation::PanelUser;
 use marzban_sync_core::outcome::{RunStatus, Stopped};
 use marzban_sync_core::policy::CleanupAction;
 use marzban_sync_core::report::{Job, KeptBecause};
-use marzban_sync_core::store::{MemoryUser, MemoryVpnConfig, MockStore, Store};
+use marzban_sync_core::store::{AccountStore, Journal, MemoryUser, MemoryVpnConfig, MockStore};
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users as cleanup, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,

@@ -9,7 +9,7 @@ use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::panel::MockPanel;
 use marzban_sync_core::policy::{Answers, PanelBehind, Policy};
 use marzban_sync_core::report::ProblemReason;
-use marzban_sync_core::store::{MemoryUser, MockStore, Store};
+use marzban_sync_core::store::{Journal, MemoryUser, MockStore};
 use marzban_sync_core::trail::EntryState;
 use marzban_sync_core::{Context, sync_subscriptions_from_marzban as sync};
 

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use marzban_sync_core::freshness::last_synced_at;
-use marzban_sync_core::history::{last_ended, synced_at};
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
 use marzban_sync_core::outcome::{Outcome, RunStatus};
 use marzban_sync_core::report::{Job, SystemStats};
 use marzban_sync_core::run::{RunId, RunRecord};
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::{AccountStore, Journal, last_ended, synced_at};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{self, day, now, user};

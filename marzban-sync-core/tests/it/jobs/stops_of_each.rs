@@ -12,7 +12,7 @@ use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::outcome::{Outcome, Stopped};
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::report::{Job, Report, SystemStats};
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::Journal;
 use tokio_util::sync::CancellationToken;
 
 use crate::given::{day, user};

@@ -7,7 +7,7 @@ use marzban_sync_core::observation::{Observation, PanelUser};
 use marzban_sync_core::outcome::{Outcome, Stopped};
 use marzban_sync_core::panel::MockPanel;
 use marzban_sync_core::report::{Job, ProblemReason, Report, SyncSubscriptionsReport};
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::Journal;
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,

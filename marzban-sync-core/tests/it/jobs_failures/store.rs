@@ -7,7 +7,7 @@ use marzban_sync_core::error::{StoreError, StoreErrorKind, chain};
 use marzban_sync_core::observation::PanelUser;
 use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::report::{Job, ProblemReason, Report};
-use marzban_sync_core::store::{MemoryStore, MockRunLock, MockStore, Store};
+use marzban_sync_core::store::{AccountStore, Journal, MemoryStore, MockRunLock, MockStore};
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,

@@ -1,17 +1,19 @@
-//! Reading the history, and forgetting what is old.
+//! The journal in memory.
 
 use std::cmp::Reverse;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
-use super::{MemoryStore, Tables};
+use super::{MemoryLock, MemoryStore, Tables};
+use crate::adapter::listed::select::stored;
 use crate::model::outcome::RunStatus;
-use crate::model::report::Job;
-use crate::model::run::{RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::report::{Job, SystemStats};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
-use crate::port::error::StoreError;
-use crate::port::history::History;
+use crate::port::error::{StoreError, StoreErrorKind};
+use crate::port::journal::{Journal, PanelUserKey, Remembered, RunLock, Trail};
 
 impl Tables {
     /// All runs, the latest first.
@@ -62,7 +64,99 @@ impl Tables {
 }
 
 #[async_trait]
-impl History for MemoryStore {
+impl Journal for MemoryStore {
+    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
+        let tables = self.tables();
+        let remembered = |user: &PanelUserKey| {
+            let (revision, agreement) = tables.agreements.get(user)?.clone();
+            Some(Remembered {
+                user: user.clone(),
+                revision,
+                agreement,
+            })
+        };
+        Ok(users.iter().filter_map(remembered).collect())
+    }
+
+    async fn record(
+        &self,
+        panel: &str,
+        run: Option<RunId>,
+        trail: &Trail,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.tables().record(panel, run, trail, stored(now));
+        Ok(())
+    }
+
+    async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
+        let key = (job, panel.to_owned());
+        if !self.tables().locks.insert(key.clone()) {
+            return Err(StoreError::new(
+                StoreErrorKind::AlreadyRunning,
+                format!("another run of {job} for the panel {panel:?} is under way"),
+            ));
+        }
+        Ok(Box::new(MemoryLock {
+            store: self.clone(),
+            key,
+        }))
+    }
+
+    async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
+        let mut tables = self.tables();
+        tables.abandon(job, panel);
+        let id = RunId(tables.runs.last().map_or(1, |run| run.id.0 + 1));
+        tables.runs.push(RunRecord {
+            id,
+            job,
+            panel: panel.to_owned(),
+            started_at: stored(now),
+            finished_at: None,
+            status: RunStatus::Running,
+            report: None,
+        });
+        Ok(id)
+    }
+
+    async fn finish_run(
+        &self,
+        run: RunId,
+        outcome: RunStatus,
+        report: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let Some(row) = tables.runs.iter_mut().find(|row| row.id == run) else {
+            return Err(StoreError::new(
+                StoreErrorKind::Invalid,
+                format!("there is no run {}", run.0),
+            ));
+        };
+        row.finished_at = Some(stored(now));
+        row.status = outcome;
+        row.report = Some(report.clone());
+        Ok(())
+    }
+
+    async fn record_system_stats(
+        &self,
+        panel: &str,
+        stats: &SystemStats,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.tables().system_stats.push(SystemStatsRecord {
+            panel: panel.to_owned(),
+            collected_at: stored(now),
+            stats: stats.clone(),
+        });
+        Ok(())
+    }
+
+    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        Ok(self.tables().forget(panel, before))
+    }
+
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         let is_wanted = |run: &RunRecord| {
             query.panel.as_ref().is_none_or(|panel| *panel == run.panel)
