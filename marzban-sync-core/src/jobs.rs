@@ -27,16 +27,18 @@ mod context;
 mod explain;
 mod job_run;
 mod panel_reader;
+mod run_options;
 mod spellings;
 mod sync;
 mod system_stats;
 mod undo;
 
 pub use cleanup_expired_users::cleanup_expired_marzban_users;
-pub use context::{Context, ContextBuilder, RUN_DEADLINE, RunOptions};
+pub use context::{Context, ContextBuilder};
 pub use explain::{
     ExplainedAccount, ExplainedAgreement, ExplainedChange, ExplainedSubscription, Explanation, explain,
 };
+pub use run_options::RunOptions;
 pub use sync::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 pub use system_stats::get_marzban_system_stats;
 pub use undo::{Undone, undo};

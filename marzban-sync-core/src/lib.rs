@@ -21,7 +21,7 @@ pub mod testing;
 
 #[cfg(feature = "schedule")]
 pub use decide::schedule;
-pub use decide::{deletion, freshness, merge, reconcile, safety, zone};
+pub use decide::{deletion, freshness, limits, merge_ends, reconcile, zone};
 #[cfg(feature = "jobs")]
 pub use jobs::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,

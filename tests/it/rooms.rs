@@ -11,7 +11,7 @@ const ROOMS: [(&str, &[&str]); 4] = [
     ("adapter", &["decide", "model", "port"]),
 ];
 
-/// The code of each module of a folder, by its path in the crate such as `decide::merge`; a module's children count as it.
+/// The code of each module of a folder, by its path in the crate such as `decide::merge_ends`; a module's children count as it.
 fn modules(folder: &Path) -> BTreeMap<String, String> {
     let mut modules: BTreeMap<String, String> = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::Context;
 use super::job_run::Interrupt;
-use crate::decide::safety::LimitExceeded;
+use crate::decide::limits::LimitExceeded;
 use crate::model::account::{Account, AccountId};
 use crate::model::outcome::Stopped;
 use crate::model::plan::{Change, Reason, Shown};

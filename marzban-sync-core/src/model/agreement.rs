@@ -7,7 +7,7 @@ use crate::model::end_date::EndDate;
 
 /// What the library remembers of one panel user, by panel and username, beside the bot's own rows.
 ///
-/// A store keeps it as it is, with a revision for compare-and-set; only [`merge`](crate::merge) and
+/// A store keeps it as it is, with a revision for compare-and-set; only [`merge`](crate::merge_ends) and
 /// [`reconcile`](crate::reconcile::reconcile) read and make it. One that lags behind its row does no harm: the next run meets
 /// the same rows and decides as it would have.
 ///

@@ -1,11 +1,14 @@
 //! A run of a job, as the database keeps it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::outcome::{RunStatus, Stopped};
 use crate::model::report::{Job, SystemStats};
+
+/// The time that a run may take, unless said otherwise.
+pub const RUN_DEADLINE: TimeDelta = TimeDelta::minutes(30);
 
 /// The id of a row of `marzban_sync_runs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 
 use super::connection::{Lease, Pool};
-use super::customers::{Choice, Snapshot, is_of_panel};
+use super::page_of_accounts::{Choice, Snapshot, is_of_panel};
 use crate::adapter::listed::select::stored;
 use crate::model::account::{Account, AccountId};
 use crate::port::accounts::{Cursor, DEFAULT_PANEL, Page};

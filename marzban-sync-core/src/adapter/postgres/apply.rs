@@ -20,8 +20,8 @@ use diesel_async::AsyncPgConnection;
 
 use super::catalogue::Catalogue;
 use super::connection::{Pool, Transaction};
-use super::customers::{Choice, Snapshot};
 use super::errors::failed;
+use super::page_of_accounts::{Choice, Snapshot};
 use super::rows::{Held, Patches, Wanted};
 use super::trail::{insert_entries, write_agreements};
 use crate::adapter::listed::select::holds;

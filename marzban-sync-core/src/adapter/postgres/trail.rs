@@ -9,8 +9,8 @@ use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::connection::{Lease, Pool, Transaction};
-use super::customers::understood;
 use super::errors::failed;
+use super::page_of_accounts::understood;
 use crate::adapter::entries::{EntryColumns, telegram_id};
 use crate::adapter::listed::select::stored;
 use crate::model::agreement::Agreement;

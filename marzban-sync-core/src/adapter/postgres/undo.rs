@@ -7,8 +7,8 @@ use diesel_async::AsyncPgConnection;
 
 use super::catalogue::Catalogue;
 use super::connection::{Pool, Transaction};
-use super::customers::{Choice, Snapshot};
 use super::errors::failed;
+use super::page_of_accounts::{Choice, Snapshot};
 use super::rows::{Held, Patches, Wanted};
 use super::trail::{read_agreements, write_trail};
 use crate::adapter::listed::select::{self, Memory};

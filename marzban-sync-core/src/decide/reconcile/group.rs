@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::details::{ended_early_detail, not_renewed_detail, problem_of, shared_detail};
 use super::draft::Draft;
 use super::{Push, Rules};
-use crate::decide::merge::{Conflict, Doubt, Merged, is_other_user, is_same};
+use crate::decide::merge_ends::{Conflict, Doubt, Merged, is_other_user, is_same};
 use crate::model::account::{Subscription, SubscriptionId, SubscriptionStatus};
 use crate::model::agreement::{Agreement, Replaced};
 use crate::model::end_date::EndDate;

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use super::{Cleanup, PAGE_USERS};
-use crate::decide::merge::is_other_user;
-use crate::decide::safety::LimitExceeded;
+use crate::decide::limits::LimitExceeded;
+use crate::decide::merge_ends::is_other_user;
 use crate::jobs::Context;
 use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::Account;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{BATCH, GONE, SyncRun};
+use crate::decide::limits::{LimitExceeded, Tally};
 use crate::decide::reconcile::{Facet, UNCONFIRMED};
-use crate::decide::safety::{LimitExceeded, Tally};
 use crate::jobs::change_writer::ChangeWriter;
 use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::{AccountId, UserId};

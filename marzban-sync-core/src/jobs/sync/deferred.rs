@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::conflicts::note_conflict;
 use super::{BATCH, Flags, GONE, SyncRun};
+use crate::decide::limits::{LimitExceeded, Tally};
 use crate::decide::reconcile::Decision;
-use crate::decide::safety::{LimitExceeded, Tally};
 use crate::decide::zone;
 use crate::jobs::change_writer::ChangeWriter;
 use crate::jobs::job_run::{Interrupt, JobRun};

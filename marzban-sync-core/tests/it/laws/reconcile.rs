@@ -321,7 +321,7 @@ proptest! {
             let agreed = change.account.agreement.end;
             let paid = agreed.is_some_and(|agreed| before.end() > agreed)
                 && !agreed.is_some_and(|agreed| {
-                    marzban_sync_core::merge::is_same(before.end(), agreed, case.policy.tolerance)
+                    marzban_sync_core::merge_ends::is_same(before.end(), agreed, case.policy.tolerance)
                 });
             if paid {
                 let after = change.applied().subscription.expect("the same");

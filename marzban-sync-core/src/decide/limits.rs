@@ -196,7 +196,7 @@ impl SafetyLimits {
     /// # Examples
     ///
     /// ```
-    /// use marzban_sync_core::safety::{SafetyLimits, Tally, LimitExceeded};
+    /// use marzban_sync_core::limits::{SafetyLimits, Tally, LimitExceeded};
     ///
     /// let limits = SafetyLimits::default();
     /// let tally = Tally { total: 100, can_lose: 10, found: 100, cuts: 5, ..Tally::default() };

@@ -152,7 +152,7 @@ pub(super) fn owners(
 }
 
 fn choose(connection: &mut SqliteConnection, panel: &str, choice: Choice) -> QueryResult<Vec<CustomerRow>> {
-    let sql = |chosen: &str| sql_query(include_str!("customers.sql").replace("{chosen}", chosen));
+    let sql = |chosen: &str| sql_query(include_str!("page_of_accounts.sql").replace("{chosen}", chosen));
     match choice {
         Choice::Next { after, customers } => sql(
             "SELECT v.user_id, MIN(v.id) AS lowest FROM account v JOIN users u ON u.id = v.user_id \
