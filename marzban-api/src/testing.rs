@@ -36,39 +36,11 @@
 //! keeps an idle connection open for longer than five seconds. The signature of its tokens is no HMAC: a token is
 //! valid because the fake remembers it.
 
-mod admin;
-mod answer;
-mod auth;
-mod body;
-mod call;
-mod clock;
-mod control;
-mod edit;
-mod expired;
-mod fault;
-mod fields;
-mod host;
-mod inbound;
-mod list;
-mod logs;
-mod moment;
-mod node;
-mod operation;
-mod populate;
+mod api;
+mod handle;
+mod panel;
 mod reading;
-mod render;
-mod review;
-mod route;
-mod server;
-mod share;
-mod state;
-mod subscription;
-mod syntax;
-mod template;
-mod token;
-mod usage;
-mod user;
-mod webhook;
+mod wire;
 
 use std::fmt;
 use std::future::Future;
@@ -81,17 +53,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use call::RecordedRequest;
-pub use fault::{Fault, FaultRule};
-pub use node::{FakeNode, FakeNodeStatus};
+pub use api::request::RecordedRequest;
+pub use panel::node::{FakeNode, FakeNodeStatus};
+pub use panel::state::{FakeAdmin, FakeSystem, PanelState};
+pub use panel::user::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser};
 pub use reading::{read_states, read_users};
-pub use state::{FakeAdmin, FakeSystem, PanelState};
-pub use user::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser};
+pub use wire::fault::{Fault, FaultRule};
 
-use clock::PanelClock;
-use server::Shared;
-use state::World;
-use webhook::Webhooks;
+use panel::notification::Webhooks;
+use panel::state::World;
+use wire::clock::PanelClock;
+use wire::server::Shared;
 
 /// A running panel on loopback; clones are handles of the same one, and it stops with the last of them.
 ///
@@ -369,7 +341,11 @@ impl FakePanelBuilder {
         }
         let shared = Arc::new(Shared::new(world));
         let inner = Arc::new_cyclic(|panel| {
-            let server = tokio::spawn(server::serve(listener, Arc::clone(&shared), Weak::clone(panel)));
+            let server = tokio::spawn(wire::server::serve(
+                listener,
+                Arc::clone(&shared),
+                Weak::clone(panel),
+            ));
             Inner {
                 shared,
                 address,
@@ -495,7 +471,7 @@ impl FakePanel {
         let mut world = self.inner.shared.world();
         let now = world.now();
         for (number, _) in (1..).zip(0..count) {
-            world.insert(populate::user(number, now));
+            world.insert(panel::populate::user(number, now));
         }
     }
 
