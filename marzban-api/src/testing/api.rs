@@ -1,15 +1,44 @@
-//! The interface of the panel: routes, JSON and authorisation.
+//! The interface of the panel: routes, JSON in and out, query strings, authorisation and refusals.
+//!
+//! It turns a [`Request`] into a [`Response`] by the rules of `panel`, and knows nothing of sockets.
+#![expect(
+    clippy::unnecessary_wraps,
+    reason = "the operations of all routes have one signature"
+)]
 
-pub(crate) mod auth;
-pub(crate) mod datetime;
-pub(crate) mod fields;
-pub(crate) mod links;
-pub(crate) mod operation;
-pub(crate) mod render;
-pub(crate) mod request;
-pub(crate) mod response;
-pub(crate) mod router;
-pub(crate) mod subscription;
-pub(crate) mod subscription_token;
-pub(crate) mod syntax;
-pub(crate) mod user_body;
+mod admins;
+mod auth;
+mod body;
+mod call;
+mod config;
+mod core;
+mod datetime;
+mod fields;
+mod formats;
+mod hosts;
+mod links;
+mod logs;
+mod nodes;
+mod notifications;
+mod query;
+mod render;
+mod request;
+mod response;
+mod router;
+mod routes;
+mod state;
+mod subscription;
+mod syntax;
+mod templates;
+mod token;
+mod usage;
+mod user_body;
+mod users;
+
+pub(crate) use logs::interval as log_interval;
+pub(crate) use notifications::{SECRET_HEADER, batch as notification_batch};
+pub(crate) use request::{Query, Request};
+pub(crate) use response::Response;
+pub(crate) use router::Router;
+pub(crate) use state::Api;
+pub(crate) use token::issue as subscription_token;

@@ -1,54 +1,278 @@
-//! What a test can do to the panel besides its users: time, traffic, nodes and notifications.
+//! The handle of a running panel: its users, its admins and its machine.
 
-use std::time::Duration;
+mod requests;
+mod time;
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::testing::FakePanel;
-use crate::testing::api::subscription_token as token;
-use crate::testing::delta;
-use crate::testing::panel::jobs as review;
-use crate::testing::panel::node::FakeNode;
-use crate::testing::panel::notification::{self, Batch};
-use crate::testing::wire::clock::PanelClock;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::api::subscription_token;
+use super::panel::admin::FakeAdmin;
+use super::panel::node::FakeNode;
+use super::panel::sample_user;
+use super::panel::system::{FakeSystem, PanelState};
+use super::panel::user::FakeUser;
+use super::wire::{Shared, serve};
+
+/// A running panel on loopback; clones are handles of the same one, and it stops with the last of them.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use marzban_api::Client;
+/// use marzban_api::testing::{FakeAdmin, FakePanel, FakeStatus, FakeUser, Fault};
+///
+/// let panel = FakePanel::start().await;
+/// let client = Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+///
+/// // Users, behind the back of the panel's API.
+/// panel.insert_user(FakeUser::new("alice").expire(1_757_894_400).data_limit(1_000));
+/// panel.populate(3);
+/// panel.update_user("alice", |alice| alice.note = Some("vip".to_owned()));
+/// panel.add_traffic("alice", 7);
+/// assert_eq!(client.users().get("alice").await?.used_traffic, 7);
+/// assert!(panel.remove_user("user_00001").is_some());
+/// assert_eq!(panel.state().users.len(), 3);
+///
+/// // Subscriptions, a second later: the older of the two tokens knows whole seconds only.
+/// panel.advance(Duration::from_secs(1));
+/// for token in [panel.subscription_token("alice"), panel.legacy_subscription_token("alice")] {
+///     assert_eq!(client.subscription(token).info().await?.username, "alice");
+/// }
+///
+/// // Time, and the jobs of the panel.
+/// panel.set_now("2025-09-14T23:59:59Z".parse()?);
+/// panel.advance(Duration::from_secs(1));
+/// panel.review();
+/// panel.reset_by_strategy();
+/// panel.auto_delete();
+/// assert_eq!(panel.user("alice").map(|alice| alice.status), Some(FakeStatus::Expired));
+/// assert_eq!(panel.send_notifications().await, None, "there is no address to notify");
+///
+/// // Administrators and tokens.
+/// panel.insert_admin(FakeAdmin::new("seller", "pass"));
+/// panel.set_password("seller", "another");
+/// panel.remove_admin("seller");
+/// panel.revoke_tokens();
+///
+/// // What goes wrong, and what was asked.
+/// panel.inject(Fault::Status(503).once());
+/// panel.clear_faults();
+/// panel.clear_requests();
+/// client.users().get("alice").await?;
+/// assert_eq!((panel.count("GET", "/api/user/alice"), panel.count("POST", "/api/admin/token")), (2, 1));
+/// assert_eq!(panel.requests().len(), 3);
+/// panel.clear_hooks();
+///
+/// // The machine, its nodes and its log.
+/// panel.update_system(|system| system.cpu_usage = 99.0);
+/// assert!(panel.update_node(1, |node| node.is_reachable = true).is_none(), "there is no node");
+/// panel.write_log("a line of the core");
+///
+/// panel.shutdown().await;
+/// assert!(client.users().get("alice").await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct FakePanel {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    server: Mutex<JoinHandle<()>>,
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).abort();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for FakePanel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakePanel")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
+}
 
 impl FakePanel {
-    /// Stops the panel's clock at this time, which from then on only this and [`FakePanel::advance`] move.
-    ///
-    /// The clock decides what expires, tokens included, and which times the panel writes.
-    /// It runs no job: see [`FakePanel::review`].
-    ///
-    /// See [`FakePanel`] for an example.
-    pub fn set_now(&self, now: DateTime<Utc>) {
-        self.inner.shared.world().clock = PanelClock::Frozen(now.trunc_subsecs(6));
+    /// Serves on a listener until the last handle is gone.
+    pub(crate) fn serve(listener: TcpListener, shared: Shared) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let shared = Arc::new(shared);
+        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        let inner = Inner {
+            shared,
+            address,
+            server: Mutex::new(server),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
-    /// Moves the panel's clock forward, whether it stands or runs.
+    /// Returns the URL, such as `http://127.0.0.1:40123`, without a slash at the end.
     ///
     /// See [`FakePanel`] for an example.
-    pub fn advance(&self, by: Duration) {
-        self.inner.shared.world().clock.advance(delta(by));
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.inner.address)
     }
 
-    /// Runs the job that moves users between states, which a real panel does every ten seconds.
+    /// Stops the panel for all its handles: when this returns, its port refuses connections.
     ///
     /// See [`FakePanel`] for an example.
-    pub fn review(&self) {
-        review::review(&mut self.inner.shared.world());
+    ///
+    /// # Cancel safety
+    /// The panel stops even if the wait for its end is cancelled.
+    pub async fn shutdown(&self) {
+        self.inner.stop();
+        // The port is closed by the drop of the server, which the runtime does at its next step.
+        while !self
+            .inner
+            .server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_finished()
+        {
+            tokio::task::yield_now().await;
+        }
     }
 
-    /// Runs the job that starts traffic anew by `data_limit_reset_strategy`, which a real panel does every hour.
+    /// Returns a copy of the state.
     ///
     /// See [`FakePanel`] for an example.
-    pub fn reset_by_strategy(&self) {
-        review::reset_by_strategy(&mut self.inner.shared.world());
+    #[must_use]
+    pub fn state(&self) -> PanelState {
+        self.inner.shared.state().api.panel.snapshot()
     }
 
-    /// Runs the job that deletes users by `auto_delete_in_days`, which a real panel does every six hours.
+    /// Returns a copy of a user, found by its exact name.
     ///
     /// See [`FakePanel`] for an example.
-    pub fn auto_delete(&self) {
-        review::auto_delete(&mut self.inner.shared.world());
+    #[must_use]
+    pub fn user(&self, username: &str) -> Option<FakeUser> {
+        self.inner.shared.state().api.panel.user(username).cloned()
+    }
+
+    /// Adds a user behind all others, or replaces the one of its name where that stands.
+    ///
+    /// See [`FakePanel`] for an example.
+    pub fn insert_user(&self, user: FakeUser) {
+        self.inner.shared.state().api.panel.insert_user(user);
+    }
+
+    /// Edits a user as a job of the panel or its database would: without any side effect, and at once.
+    ///
+    /// The name stays, whatever the closure makes of it.
+    /// The closure runs while the state is locked and must not call the panel.
+    ///
+    /// See [`FakePanel`] for an example.
+    ///
+    /// # Panics
+    /// There is no such user.
+    #[expect(
+        clippy::panic,
+        reason = "an edit of nobody is a mistake in the test, which must not pass unseen"
+    )]
+    pub fn update_user(&self, username: &str, edit: impl FnOnce(&mut FakeUser)) {
+        let mut state = self.inner.shared.state();
+        let Some(user) = state.api.panel.user_mut(username) else {
+            panic!("the fake panel has no user {username:?}")
+        };
+        edit(user);
+        username.clone_into(&mut user.username);
+    }
+
+    /// Removes a user, without the quirks of the route, and returns it.
+    ///
+    /// See [`FakePanel`] for an example.
+    #[expect(clippy::must_use_candidate, reason = "the removal is the purpose")]
+    pub fn remove_user(&self, username: &str) -> Option<FakeUser> {
+        self.inner.shared.state().api.panel.remove_user(username)
+    }
+
+    /// Adds `count` users named `user_00001` and so on, the same for the same clock: a mix of all states, with
+    /// four links and about two kilobytes each.
+    ///
+    /// See [`FakePanel`] for an example.
+    pub fn populate(&self, count: usize) {
+        let panel = &mut self.inner.shared.state().api.panel;
+        let now = panel.now();
+        for (number, _) in (1..).zip(0..count) {
+            panel.insert_user(sample_user(number, now));
+        }
+    }
+
+    /// Adds an admin, or replaces the one of its name.
+    ///
+    /// See [`FakePanel`] for an example.
+    pub fn insert_admin(&self, admin: FakeAdmin) {
+        self.inner.shared.state().api.panel.insert_admin(admin);
+    }
+
+    /// Removes an admin: its tokens die, and its users stay behind ownerless.
+    ///
+    /// See [`FakePanel`] for an example.
+    pub fn remove_admin(&self, username: &str) {
+        self.inner.shared.state().api.panel.remove_admin(username);
+    }
+
+    /// Changes the password of an admin, which kills the tokens issued to it so far.
+    ///
+    /// The issue time of a token has no fraction of a second, so one issued later in this same second by the
+    /// panel's clock is dead too. Tokens of the environment's admin survive.
+    ///
+    /// See [`FakePanel`] for an example.
+    ///
+    /// # Panics
+    /// There is no such admin.
+    #[expect(
+        clippy::panic,
+        reason = "an edit of nobody is a mistake in the test, which must not pass unseen"
+    )]
+    pub fn set_password(&self, username: &str, password: &str) {
+        let panel = &mut self.inner.shared.state().api.panel;
+        let now = panel.now();
+        let Some(admin) = panel.admins.iter_mut().find(|admin| admin.username == username) else {
+            panic!("the fake panel has no admin {username:?}")
+        };
+        admin.set_password(password, now);
+    }
+
+    /// Makes all tokens issued so far invalid.
+    ///
+    /// See [`FakePanel`] for an example.
+    pub fn revoke_tokens(&self) {
+        self.inner.shared.state().api.tokens.clear();
+    }
+
+    /// Edits the figures of the machine.
+    ///
+    /// The closure runs while the state is locked and must not call the panel.
+    ///
+    /// See [`FakePanel`] for an example.
+    pub fn update_system(&self, edit: impl FnOnce(&mut FakeSystem)) {
+        edit(&mut self.inner.shared.state().api.panel.system);
     }
 
     /// Lets a user use traffic on the panel's own core, now: it counts for the user, its owner and the usage.
@@ -58,7 +282,7 @@ impl FakePanel {
     /// # Panics
     /// There is no such user.
     pub fn add_traffic(&self, username: &str, bytes: i64) {
-        let found = self.inner.shared.world().add_traffic(username, bytes);
+        let found = self.inner.shared.state().api.panel.add_traffic(username, bytes);
         assert!(found, "the fake panel has no user {username:?}");
     }
 
@@ -68,45 +292,11 @@ impl FakePanel {
     ///
     /// See [`FakePanel`] for an example.
     pub fn update_node<T>(&self, id: u64, edit: impl FnOnce(&mut FakeNode) -> T) -> Option<T> {
-        let mut world = self.inner.shared.world();
-        let node = world.nodes.get_mut(&id)?;
+        let mut state = self.inner.shared.state();
+        let node = state.api.panel.nodes.get_mut(&id)?;
         let answer = edit(node);
         node.id = id;
         Some(answer)
-    }
-
-    /// Posts the notifications that are due, which a real panel does every 30 seconds; says how many addresses
-    /// accepted them, or `None` if nothing was due.
-    ///
-    /// Without an address that answers below 400, the whole batch comes again after 180 seconds of the panel's
-    /// clock, three times at most.
-    ///
-    /// See [`FakePanel`] for an example.
-    ///
-    /// # Cancel safety
-    /// A batch that is under way when this is cancelled is lost.
-    pub async fn send_notifications(&self) -> Option<usize> {
-        let batch = {
-            let mut world = self.inner.shared.world();
-            let now = world.now();
-            world.webhooks.take_due(now)?
-        };
-        let accepted = post(&batch).await;
-        if accepted == 0 {
-            let mut world = self.inner.shared.world();
-            let now = world.now();
-            world.webhooks.put_back(batch, now);
-        }
-        Some(accepted)
-    }
-
-    /// Writes a line to the log of the core, which those who listen at `/api/core/logs` are sent.
-    ///
-    /// The fake writes none itself but the two of a core that starts.
-    ///
-    /// See [`FakePanel`] for an example.
-    pub fn write_log(&self, line: &str) {
-        self.inner.shared.world().logs.write(line);
     }
 
     /// Issues the token of a user's subscription URL as of now, whether there is such a user or not.
@@ -114,7 +304,7 @@ impl FakePanel {
     /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn subscription_token(&self, username: &str) -> String {
-        token::issue(username, self.inner.shared.world().now())
+        subscription_token(username, self.inner.shared.state().api.panel.now())
     }
 
     /// Issues a subscription token of the form before Marzban 0.4, a JWT, which the panel still takes.
@@ -122,30 +312,6 @@ impl FakePanel {
     /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn legacy_subscription_token(&self, username: &str) -> String {
-        token::issue_legacy(&mut self.inner.shared.world(), username)
+        self.inner.shared.state().api.issue_legacy_token(username)
     }
-}
-
-/// Counts the addresses that accept a batch; one that cannot be reached has not.
-async fn post(batch: &Batch) -> usize {
-    let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
-        return 0;
-    };
-    let mut accepted = 0;
-    for address in &batch.addresses {
-        let mut request = client
-            .post(address)
-            .header("content-type", "application/json")
-            .header("user-agent", "python-requests/2.32.3")
-            .body(batch.body.clone());
-        if let Some(secret) = &batch.secret {
-            request = request.header(notification::SECRET_HEADER, secret);
-        }
-        let is_accepted = request
-            .send()
-            .await
-            .is_ok_and(|response| response.status().as_u16() < 400);
-        accepted += usize::from(is_accepted);
-    }
-    accepted
 }

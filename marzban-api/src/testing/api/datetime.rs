@@ -1,32 +1,33 @@
-//! Times as text: the panel reads those of its bodies and those of its queries by two different rules.
+//! Times as text, which the panel reads by two different rules: those of pydantic and those of Python itself.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 
-/// Which of the two readers a text meets.
+/// The rules by which a text is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
-    /// The one of models, which also takes numbers for Unix time.
+pub(crate) enum Dialect {
+    /// Those of pydantic's models, which also take numbers for Unix time.
     Model,
-    /// Python's own, which takes any separator, compact dates and hours alone, but no number.
+    /// Those of Python's `fromisoformat`, which take any separator, compact dates and hours alone, but no number.
     Plain,
 }
 
 /// A time as written: it may lack an offset.
 #[derive(Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct PyDateTime {
     pub(crate) naive: NaiveDateTime,
     offset: Option<FixedOffset>,
 }
 
-impl Moment {
-    pub(crate) fn read(text: &str, reader: Reader) -> Option<Self> {
-        let text = text.trim_matches(|character: char| reader == Reader::Model && character.is_whitespace());
-        if reader == Reader::Model
+impl PyDateTime {
+    pub(crate) fn read(text: &str, dialect: Dialect) -> Option<Self> {
+        let text =
+            text.trim_matches(|character: char| dialect == Dialect::Model && character.is_whitespace());
+        if dialect == Dialect::Model
             && let Ok(number) = text.parse::<f64>()
         {
             return Self::of_number(number);
         }
-        let compact = (reader == Reader::Plain)
+        let compact = (dialect == Dialect::Plain)
             .then(|| split(text, 8))
             .flatten()
             .filter(|(date, _)| date.bytes().all(|byte| byte.is_ascii_digit()));
@@ -42,11 +43,11 @@ impl Moment {
                 offset: None,
             });
         };
-        if reader == Reader::Model && !"Tt _".contains(separator) {
+        if dialect == Dialect::Model && !"Tt _".contains(separator) {
             return None;
         }
         let (time, offset) = split_offset(rest.get(separator.len_utf8()..)?)?;
-        if reader == Reader::Model && !time.contains(':') {
+        if dialect == Dialect::Model && !time.contains(':') {
             return None;
         }
         Some(Self {

@@ -3,33 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::testing::api::datetime::{Moment, Reader};
-use crate::testing::api::request::{Call, Query};
-use crate::testing::api::response::Answer;
-use crate::testing::api::syntax::{self, Fault};
+use super::datetime::{Dialect, PyDateTime};
+use super::query::integer_of_text;
+use super::response::Response;
 
 pub(crate) const NOT_AN_OBJECT: &str = "Input should be a valid dictionary or object to extract fields from";
-
-/// Refuses a body that is no JSON, which the panel does before it looks at the token.
-///
-/// A body of null is none, and one that does not claim to be JSON is a text.
-pub(crate) fn syntax(call: &Call) -> Result<Option<Value>, Answer> {
-    if call.body.is_empty() {
-        return Ok(None);
-    }
-    if !call.claims_json() {
-        return Ok(Some(Value::String(String::new())));
-    }
-    match syntax::read(&call.body) {
-        Ok(Value::Null) => Ok(None),
-        Ok(body) => Ok(Some(body)),
-        Err(Fault::At(offset)) => Err(Answer::invalid(&[(
-            offset.to_string(),
-            "JSON decode error".to_owned(),
-        )])),
-        Err(Fault::Unreadable) => Err(Answer::detail(400, "There was an error parsing the body")),
-    }
-}
 
 /// The fields of one object, and what is wrong with them so far.
 pub(crate) struct Fields<'a> {
@@ -48,8 +26,8 @@ impl<'a> Fields<'a> {
     }
 
     /// The fields of a whole body, which has to be there and to be an object.
-    pub(crate) fn of_body(json: Option<&'a Value>) -> Result<Self, Answer> {
-        let refuse = |message: &str| Err(Answer::invalid(&[("body".to_owned(), message.to_owned())]));
+    pub(crate) fn of_body(json: Option<&'a Value>) -> Result<Self, Response> {
+        let refuse = |message: &str| Err(Response::invalid(&[("body".to_owned(), message.to_owned())]));
         match json {
             None => refuse("Field required"),
             Some(Value::Object(object)) => Ok(Self::new(object)),
@@ -57,14 +35,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Answers all problems at once, or hands on what was read.
-    pub(crate) fn finish<T>(self, body: T) -> Result<T, Answer> {
+    /// Responses all problems at once, or hands on what was read.
+    pub(crate) fn finish<T>(self, body: T) -> Result<T, Response> {
         if !self.problems.is_empty() {
-            return Err(Answer::invalid(&self.problems));
+            return Err(Response::invalid(&self.problems));
         }
         // A number beyond 64 bits passes the model and fails in the database, before anything is stored.
         if self.overflow {
-            return Err(Answer::internal_error());
+            return Err(Response::internal_error());
         }
         Ok(body)
     }
@@ -219,46 +197,19 @@ impl<'a> Fields<'a> {
     }
 
     /// The panel drops an offset instead of converting by it; a number is Unix time.
-    pub(crate) fn moment(&mut self, name: &str) -> Option<DateTime<Utc>> {
-        let moment = match self.given(name)? {
-            Value::Number(number) => number.as_f64().and_then(Moment::of_number),
-            Value::String(text) => Moment::read(text, Reader::Model),
+    pub(crate) fn datetime(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let time = match self.given(name)? {
+            Value::Number(number) => number.as_f64().and_then(PyDateTime::of_number),
+            Value::String(text) => PyDateTime::read(text, Dialect::Model),
             _ => None,
         };
-        let moment = moment.map(|moment| moment.naive.and_utc());
-        if moment.is_none() {
+        let time = time.map(|time| time.naive.and_utc());
+        if time.is_none() {
             self.problem(
                 name,
                 "Input should be a valid datetime or date, input is too short",
             );
         }
-        moment
-    }
-}
-
-/// Reads an integer as the panel reads one from text: surrounding space and a fraction of zeros are fine.
-pub(crate) fn integer_of_text(text: &str) -> Result<i64, &'static str> {
-    let text = text.trim();
-    let whole = match text.split_once('.') {
-        Some((whole, zeros)) if !zeros.is_empty() && zeros.chars().all(|digit| digit == '0') => whole,
-        _ => text,
-    };
-    whole
-        .parse()
-        .map_err(|_| "Input should be a valid integer, unable to parse string as an integer")
-}
-
-/// Reads an integer of the query, and notes what is wrong with it.
-pub(crate) fn integer_of_query(
-    query: &Query,
-    name: &str,
-    problems: &mut Vec<(String, String)>,
-) -> Option<i64> {
-    match integer_of_text(query.last(name)?) {
-        Ok(integer) => Some(integer),
-        Err(message) => {
-            problems.push((name.to_owned(), message.to_owned()));
-            None
-        }
+        time
     }
 }

@@ -3,12 +3,14 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::testing::api::render::{View, is_excluded, mix};
+use super::render::View;
 use crate::testing::panel::host::Host;
-use crate::testing::panel::inbound::Inbound;
-use crate::testing::panel::user::{FakeStatus, FakeUser, Proxy};
+use crate::testing::panel::inbound::{Inbound, Port};
+use crate::testing::panel::protocol::Proxy;
+use crate::testing::panel::random::splitmix64;
+use crate::testing::panel::user::{FakeStatus, FakeUser};
 
 const DAY: i64 = 86_400;
 
@@ -16,10 +18,10 @@ const DAY: i64 = 86_400;
 pub(crate) const PUBLIC_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// One way to connect, as every format of a subscription tells it.
-pub(crate) struct Share<'a> {
+pub(crate) struct ProxyLink<'a> {
     pub(crate) remark: String,
     pub(crate) address: &'a str,
-    pub(crate) port: Value,
+    pub(crate) port: Port,
     pub(crate) server_name: &'a str,
     pub(crate) short_id: &'a str,
     pub(crate) path: &'a str,
@@ -29,44 +31,44 @@ pub(crate) struct Share<'a> {
 }
 
 /// Lists the ways to connect; the panel draws server name and short id anew for every reading.
-pub(crate) fn shares<'a>(user: &'a FakeUser, view: View<'a>) -> impl Iterator<Item = Share<'a>> {
-    let dice = mix(view.seed);
+pub(crate) fn proxy_links<'a>(user: &'a FakeUser, view: View<'a>) -> impl Iterator<Item = ProxyLink<'a>> {
+    let seed = splitmix64(view.seed);
     let inbounds = user.proxies.iter().flat_map(move |(protocol, proxy)| {
         let wanted = view.inbounds.of(*protocol);
         wanted
-            .filter(|inbound| !is_excluded(user, inbound))
+            .filter(|inbound| !user.excludes(inbound))
             .map(move |inbound| (inbound, proxy))
     });
     inbounds.flat_map(move |(inbound, proxy)| {
         let hosts = view.hosts.of(&inbound.tag).iter();
         hosts
             .filter(|host| !host.is_disabled)
-            .map(move |host| share(user, view, dice, inbound, proxy, host))
+            .map(move |host| proxy_link(user, view, seed, inbound, proxy, host))
     })
 }
 
-fn share<'a>(
+fn proxy_link<'a>(
     user: &FakeUser,
     view: View<'_>,
-    dice: u64,
+    seed: u64,
     inbound: &'a Inbound,
     proxy: &'a Proxy,
     host: &'a Host,
-) -> Share<'a> {
+) -> ProxyLink<'a> {
     let names = inbound.server_names.iter().map(String::as_str);
     let server_name = match host.sni.as_deref().filter(|sni| !sni.is_empty()) {
-        Some(sni) => pick(sni.split(',').collect(), dice),
-        None => pick(names.collect(), dice),
+        Some(sni) => pick(sni.split(',').collect(), seed),
+        None => pick(names.collect(), seed),
     };
-    Share {
+    ProxyLink {
         remark: fill(&host.remark, user, view, inbound),
-        address: match pick(host.address.split(',').collect(), dice) {
+        address: match pick(host.address.split(',').collect(), seed) {
             "{SERVER_IP}" => "127.0.0.1",
             address => address,
         },
-        port: host.port.map_or_else(|| inbound.port.clone(), Value::from),
+        port: host.port.map_or_else(|| inbound.port.clone(), Port::Number),
         server_name,
-        short_id: pick(inbound.short_ids.iter().map(String::as_str).collect(), dice >> 32),
+        short_id: pick(inbound.short_ids.iter().map(String::as_str).collect(), seed >> 32),
         path: host.path.as_deref().unwrap_or(&inbound.path),
         security: match host.security.as_str() {
             "inbound_default" => &inbound.tls,
@@ -77,9 +79,9 @@ fn share<'a>(
     }
 }
 
-fn pick(choices: Vec<&str>, dice: u64) -> &str {
+fn pick(choices: Vec<&str>, seed: u64) -> &str {
     let count = u64::try_from(choices.len()).unwrap_or(1).max(1);
-    let index = usize::try_from(dice % count).unwrap_or(0);
+    let index = usize::try_from(seed % count).unwrap_or(0);
     choices.into_iter().nth(index).unwrap_or_default().trim()
 }
 
@@ -132,19 +134,20 @@ const fn emoji(status: FakeStatus) -> &'static str {
 
 /// The links as apps take them.
 pub(crate) fn links(user: &FakeUser, view: View<'_>) -> Vec<String> {
-    shares(user, view).map(|share| share.link()).collect()
+    proxy_links(user, view).map(|link| link.text()).collect()
 }
 
-impl Share<'_> {
+impl ProxyLink<'_> {
     /// The port as text, also where it is a range.
     fn port_text(&self) -> String {
         match &self.port {
-            Value::String(range) => range.clone(),
-            port => port.to_string(),
+            Port::Number(port) => port.to_string(),
+            Port::Range(range) => range.clone(),
+            Port::Missing => "null".to_owned(),
         }
     }
 
-    fn link(&self) -> String {
+    fn text(&self) -> String {
         let Inbound { network, .. } = self.inbound;
         let place = format!("{}:{}", self.address, self.port_text());
         let remark = utf8_percent_encode(&self.remark, NON_ALPHANUMERIC);

@@ -1,16 +1,18 @@
-//! Users and admins as the panel's JSON shows them.
+//! Users, admins and nodes as the panel's JSON shows them.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::testing::api::links as share;
-use crate::testing::api::subscription_token as token;
+use super::links;
+use super::token;
+use crate::testing::panel::admin::FakeAdmin;
 use crate::testing::panel::host::Hosts;
-use crate::testing::panel::inbound::{Inbound, Inbounds};
-use crate::testing::panel::state::FakeAdmin;
-use crate::testing::panel::user::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser, Proxy};
+use crate::testing::panel::inbound::Inbounds;
+use crate::testing::panel::node::{FakeNode, FakeNodeStatus, XRAY_VERSION};
+use crate::testing::panel::protocol::{FakeProtocol, Proxy};
+use crate::testing::panel::user::{FakeNextPlan, FakeStatus, FakeUser};
 
 /// The five keys of an admin.
 #[derive(Serialize)]
@@ -65,7 +67,8 @@ pub(crate) struct UserJson<'a> {
 /// Where and when a user is shown; `seed` differs with every reading.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub(crate) origin: &'a str,
+    /// What stands before the token of a subscription URL.
+    pub(crate) subscription_base: &'a str,
     pub(crate) inbounds: &'a Inbounds,
     pub(crate) hosts: &'a Hosts,
     pub(crate) now: DateTime<Utc>,
@@ -93,10 +96,44 @@ impl<'a> UserJson<'a> {
             used_traffic: user.used_traffic,
             lifetime_used_traffic: user.used_traffic.saturating_add(user.earlier_traffic),
             created_at: user.created_at.map(naive),
-            links: share::links(user, view),
-            subscription_url: format!("{}/sub/{}", view.origin, token::issue(&user.username, view.now)),
+            links: links::links(user, view),
+            subscription_url: format!(
+                "{}{}",
+                view.subscription_base,
+                token::issue(&user.username, view.now)
+            ),
             excluded_inbounds: tags(user, view.inbounds, true),
             admin: owner.map(AdminJson::new),
+        }
+    }
+}
+
+/// The nine keys of a node.
+#[derive(Serialize)]
+pub(crate) struct NodeJson<'a> {
+    name: &'a str,
+    address: &'a str,
+    port: i64,
+    api_port: i64,
+    usage_coefficient: f64,
+    id: u64,
+    xray_version: Option<&'static str>,
+    status: FakeNodeStatus,
+    message: Option<&'a str>,
+}
+
+impl<'a> NodeJson<'a> {
+    pub(crate) fn new(node: &'a FakeNode) -> Self {
+        Self {
+            name: &node.name,
+            address: &node.address,
+            port: node.port,
+            api_port: node.api_port,
+            usage_coefficient: node.usage_coefficient,
+            id: node.id,
+            xray_version: (node.status == FakeNodeStatus::Connected).then_some(XRAY_VERSION),
+            status: node.status,
+            message: node.message.as_deref(),
         }
     }
 }
@@ -112,25 +149,11 @@ pub(crate) fn naive(time: DateTime<Utc>) -> String {
     time.format(format).to_string()
 }
 
-/// Spreads a counter over 64 bits (the finalizer of `SplitMix64`), for values that only have to differ.
-pub(crate) const fn mix(counter: u64) -> u64 {
-    let mut z = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-pub(crate) fn is_excluded(user: &FakeUser, inbound: &Inbound) -> bool {
-    user.excluded
-        .get(&inbound.protocol)
-        .is_some_and(|tags| tags.contains(&inbound.tag))
-}
-
 fn tags<'a>(user: &FakeUser, inbounds: &'a Inbounds, excluded: bool) -> BTreeMap<FakeProtocol, Vec<&'a str>> {
     let of = |protocol| {
         inbounds
             .of(protocol)
-            .filter(|inbound| is_excluded(user, inbound) == excluded)
+            .filter(|inbound| user.excludes(inbound) == excluded)
             .map(|inbound| inbound.tag.as_str())
     };
     user.proxies

@@ -4,15 +4,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::testing::panel::Refusal;
+
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) content_type: Option<&'static str>,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
             Ok(body) => Self {
@@ -29,7 +31,7 @@ impl Answer {
         Self::json(200, body)
     }
 
-    /// `{"detail": "…"}`, the form of all refusals but 422.
+    /// `{"detail": "…"}`, the form of all refusals but 422 and 500.
     pub(crate) fn detail(status: u16, detail: &str) -> Self {
         Self::json(status, &json!({ "detail": detail }))
     }
@@ -46,26 +48,6 @@ impl Answer {
     /// Every 401 of the panel carries the challenge.
     pub(crate) fn unauthorized(detail: &str) -> Self {
         Self::detail(401, detail).with_header("www-authenticate", "Bearer")
-    }
-
-    pub(crate) fn forbidden() -> Self {
-        Self::detail(403, "You're not allowed")
-    }
-
-    pub(crate) fn no_such_user() -> Self {
-        Self::detail(404, "User not found")
-    }
-
-    pub(crate) fn no_such_admin() -> Self {
-        Self::detail(404, "Admin not found")
-    }
-
-    pub(crate) fn no_such_node() -> Self {
-        Self::detail(404, "Node not found")
-    }
-
-    pub(crate) fn no_such_template() -> Self {
-        Self::detail(404, "User Template not found")
     }
 
     /// An exception in the panel's code, as uvicorn answers it.
@@ -91,14 +73,17 @@ impl Answer {
         }
     }
 
-    /// The beginning of something else than HTTP.
-    pub(crate) const fn switch_protocols() -> Self {
-        Self {
+    /// The beginning of a websocket.
+    pub(crate) fn switch_protocols() -> Self {
+        let response = Self {
             status: 101,
             headers: Vec::new(),
             content_type: None,
             body: Bytes::new(),
-        }
+        };
+        response
+            .with_header("connection", "Upgrade")
+            .with_header("upgrade", "websocket")
     }
 
     pub(crate) fn html(status: u16, title: &str) -> Self {
@@ -123,5 +108,24 @@ impl Answer {
     pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Self {
+        use Refusal as R;
+        let status = match refusal {
+            R::InternalError => return Self::internal_error(),
+            R::ProtocolDisabled(_) | R::UnknownInbound(_) | R::ReversedRange => 400,
+            R::Forbidden | R::EditsOtherSudo | R::DeletesSudo => 403,
+            R::UserNotFound
+            | R::AdminNotFound
+            | R::NodeNotFound
+            | R::TemplateNotFound
+            | R::NoNextPlan
+            | R::NoExpiredUsers => 404,
+            R::UserExists | R::AdminExists | R::NodeExists(_) | R::TemplateExists => 409,
+        };
+        Self::detail(status, &refusal.to_string())
     }
 }

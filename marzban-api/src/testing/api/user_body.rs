@@ -1,14 +1,16 @@
 //! The JSON bodies that create and edit users, checked with the panel's own messages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::testing::api::fields::{Fields, NOT_AN_OBJECT};
-use crate::testing::api::response::Answer;
+use super::fields::{Fields, NOT_AN_OBJECT};
+use super::response::Response;
 use crate::testing::panel::inbound::Inbounds;
-use crate::testing::panel::user::{FakeNextPlan, FakeProtocol, FakeStatus};
+use crate::testing::panel::input::Tags;
+use crate::testing::panel::protocol::FakeProtocol;
+use crate::testing::panel::user::FakeStatus;
+use crate::testing::panel::{NextPlanInput, ProxiesInput, ProxyInput, UserInput};
 
 const FLOW_MESSAGE: &str = "Input should be '' or 'xtls-rprx-vision'";
 const METHOD_MESSAGE: &str = "Input should be 'aes-128-gcm', 'aes-256-gcm' or 'chacha20-ietf-poly1305'";
@@ -21,85 +23,34 @@ pub(crate) enum Purpose {
     Edit,
 }
 
-/// The settings of a protocol as sent: what is absent is made by the panel.
-#[derive(Clone, Default)]
-pub(crate) struct ProxyBody {
-    pub(crate) id: Option<String>,
-    pub(crate) password: Option<String>,
-    pub(crate) flow: Option<String>,
-    pub(crate) method: Option<String>,
-}
-
-/// The three ways in which `proxies` can be sent, each with its own consequence.
-pub(crate) enum ProxiesBody {
-    Omitted,
-    Null,
-    Given(BTreeMap<FakeProtocol, ProxyBody>),
-}
-
-impl ProxiesBody {
-    pub(crate) fn protocols(&self) -> impl Iterator<Item = FakeProtocol> {
-        let given = match self {
-            Self::Omitted | Self::Null => None,
-            Self::Given(given) => Some(given.keys().copied()),
-        };
-        given.into_iter().flatten()
-    }
-}
-
-/// A plan as sent; the panel's column needs a `data_limit`, its model does not.
-#[derive(Clone, Copy)]
-pub(crate) struct PlanBody {
-    pub(crate) data_limit: Option<i64>,
-    plan: FakeNextPlan,
-}
-
-impl PlanBody {
-    pub(crate) fn complete(self) -> Option<FakeNextPlan> {
-        self.data_limit.map(|_| self.plan)
-    }
-}
-
-/// A body that passed the checks; for the plain options the panel makes no difference of null and omitted.
-pub(crate) struct UserBody {
-    pub(crate) username: String,
-    pub(crate) status: Option<FakeStatus>,
-    pub(crate) expire: Option<i64>,
-    pub(crate) data_limit: Option<i64>,
-    pub(crate) strategy: Option<String>,
-    pub(crate) note: Option<String>,
-    pub(crate) on_hold_expire_duration: Option<i64>,
-    pub(crate) on_hold_timeout: Option<DateTime<Utc>>,
-    pub(crate) auto_delete_in_days: Option<i64>,
-    pub(crate) next_plan: Option<PlanBody>,
-    pub(crate) proxies: ProxiesBody,
-    /// `None` is omitted, which differs from an empty object.
-    pub(crate) inbounds: Option<BTreeMap<FakeProtocol, BTreeSet<String>>>,
-}
-
 /// Checks a body field by field and reports all problems at once, as the panel does.
-pub(crate) fn read(json: Option<&Value>, purpose: Purpose, known: &Inbounds) -> Result<UserBody, Answer> {
+///
+/// The name is empty in an edit.
+pub(crate) fn read(
+    json: Option<&Value>,
+    purpose: Purpose,
+    known: &Inbounds,
+) -> Result<(String, UserInput), Response> {
     let mut fields = Fields::of_body(json)?;
-    let body = UserBody {
-        username: if purpose == Purpose::Create {
-            fields.username()
-        } else {
-            String::new()
-        },
+    let username = match purpose {
+        Purpose::Create => fields.username(),
+        Purpose::Edit => String::new(),
+    };
+    let input = UserInput {
         status: fields.status(purpose),
         expire: fields.integer("expire"),
         data_limit: fields.data_limit(),
-        strategy: fields.strategy(),
+        data_limit_reset_strategy: fields.strategy(),
         note: fields.note(),
         on_hold_expire_duration: fields.integer("on_hold_expire_duration"),
-        on_hold_timeout: fields.moment("on_hold_timeout"),
+        on_hold_timeout: fields.datetime("on_hold_timeout"),
         auto_delete_in_days: fields.integer("auto_delete_in_days"),
         next_plan: fields.next_plan(),
         proxies: fields.proxies(purpose),
         inbounds: fields.inbounds(purpose, known),
     };
-    fields.check_hold(&body);
-    fields.finish(body)
+    fields.check_hold(&input);
+    fields.finish((username, input))
 }
 
 impl Fields<'_> {
@@ -135,15 +86,15 @@ impl Fields<'_> {
         status
     }
 
-    /// A held user needs a duration in the same body and must not have an expiry there.
-    fn check_hold(&mut self, body: &UserBody) {
-        if body.status != Some(FakeStatus::OnHold) {
+    /// An on-hold user needs a duration in the same body and must not have an expiry there.
+    fn check_hold(&mut self, input: &UserInput) {
+        if input.status != Some(FakeStatus::OnHold) {
             return;
         }
-        if body.on_hold_expire_duration.is_none_or(|seconds| seconds <= 0) {
+        if input.on_hold_expire_duration.is_none_or(|seconds| seconds <= 0) {
             let message = "Value error, User cannot be on hold without a valid on_hold_expire_duration.";
             self.problem("status", message);
-        } else if body.expire.is_some_and(|expire| expire != 0) {
+        } else if input.expire.is_some_and(|expire| expire != 0) {
             self.problem(
                 "status",
                 "Value error, User cannot be on hold with specified expire.",
@@ -193,7 +144,7 @@ impl Fields<'_> {
         None
     }
 
-    fn next_plan(&mut self) -> Option<PlanBody> {
+    fn next_plan(&mut self) -> Option<NextPlanInput> {
         let Value::Object(plan) = self.given("next_plan")? else {
             self.problem("next_plan", NOT_AN_OBJECT);
             return None;
@@ -205,24 +156,24 @@ impl Fields<'_> {
             fields.not_null(name, "Input should be a valid boolean");
             fields.flag(name).unwrap_or(default)
         };
-        let plan = FakeNextPlan {
-            data_limit: data_limit.unwrap_or_default(),
+        let plan = NextPlanInput {
+            data_limit,
             expire,
             add_remaining_traffic: flag("add_remaining_traffic", false),
             fire_on_either: flag("fire_on_either", true),
         };
         self.absorb(fields);
-        Some(PlanBody { data_limit, plan })
+        Some(plan)
     }
 
-    fn proxies(&mut self, purpose: Purpose) -> ProxiesBody {
+    fn proxies(&mut self, purpose: Purpose) -> ProxiesInput {
         let needed = "Value error, Each user needs at least one proxy";
         match (self.object.get("proxies"), purpose) {
-            (None, _) => ProxiesBody::Omitted,
-            (Some(Value::Null), Purpose::Edit) => ProxiesBody::Null,
+            (None, _) => ProxiesInput::Omitted,
+            (Some(Value::Null), Purpose::Edit) => ProxiesInput::Null,
             (Some(Value::Null), Purpose::Create) => {
                 self.problem("proxies", needed);
-                ProxiesBody::Null
+                ProxiesInput::Null
             }
             (Some(Value::Object(proxies)), _) => {
                 if proxies.is_empty() && purpose == Purpose::Create {
@@ -231,16 +182,16 @@ impl Fields<'_> {
                 let known = proxies
                     .iter()
                     .filter_map(|(name, settings)| self.proxy(name, settings));
-                ProxiesBody::Given(known.collect())
+                ProxiesInput::Given(known.collect())
             }
             (Some(_), _) => {
                 self.problem("proxies", "Input should be a valid dictionary");
-                ProxiesBody::Null
+                ProxiesInput::Null
             }
         }
     }
 
-    fn proxy(&mut self, name: &str, settings: &Value) -> Option<(FakeProtocol, ProxyBody)> {
+    fn proxy(&mut self, name: &str, settings: &Value) -> Option<(FakeProtocol, ProxyInput)> {
         let Some(protocol) = FakeProtocol::parse(name) else {
             self.problem(
                 "proxies",
@@ -259,7 +210,7 @@ impl Fields<'_> {
             }
             value.as_str().map(str::to_owned)
         };
-        let body = ProxyBody {
+        let body = ProxyInput {
             id: text("id", "UUID input should be a string, bytes or UUID object"),
             password: text("password", "Input should be a valid string"),
             flow: text("flow", FLOW_MESSAGE),
@@ -287,11 +238,7 @@ impl Fields<'_> {
     }
 
     /// Looks for the tags among those of all protocols, and drops what is of a protocol that a new user lacks.
-    fn inbounds(
-        &mut self,
-        purpose: Purpose,
-        known: &Inbounds,
-    ) -> Option<BTreeMap<FakeProtocol, BTreeSet<String>>> {
+    fn inbounds(&mut self, purpose: Purpose, known: &Inbounds) -> Option<Tags> {
         let Value::Object(inbounds) = self.object.get("inbounds")? else {
             self.problem("inbounds", "Input should be a valid dictionary");
             return None;

@@ -1,199 +1,143 @@
-//! The routes of admins: the list, the accounts, their users and their usage.
+//! What the panel does with admins, and whose a token is.
 
-use serde_json::{Value, json};
+use chrono::{DateTime, TimeDelta};
 
-use crate::testing::api::fields::{Fields, integer_of_query};
-use crate::testing::api::render::AdminJson;
-use crate::testing::api::request::Call;
-use crate::testing::api::response::Answer;
-use crate::testing::panel::list::like;
-use crate::testing::panel::state::{FakeAdmin, World};
-use crate::testing::panel::user::FakeStatus;
+use super::admin::FakeAdmin;
+use super::input::AdminInput;
+use super::refusal::Refusal;
+use super::state::Panel;
+use super::user::FakeStatus;
 
-/// What is asked of one admin, who was found before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
-    Modify,
-    Delete,
-    DisableUsers,
-    ActivateUsers,
-    ShowUsage,
-    ResetUsage,
+/// What a token says: who logged in, when, and for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) admin: String,
+    is_from_environment: bool,
+    pub(crate) is_sudo: bool,
+    /// Whole seconds of Unix time, rounded down.
+    pub(crate) issued_at: i64,
+    pub(crate) expires_at: Option<i64>,
 }
 
-/// `GET /api/admins`: all admins but the environment's.
-pub(crate) fn list(world: &World, call: &Call) -> Result<Answer, Answer> {
-    let (offset, limit) = page(call)?;
-    let pattern = call
-        .query
-        .last("username")
-        .filter(|name| !name.is_empty())
-        .map(|name| format!("%{name}%"));
-    let rows = world.admins.iter().filter(|admin| {
-        !admin.is_from_environment
-            && pattern
-                .as_deref()
-                .is_none_or(|pattern| like(pattern, &admin.username))
-    });
-    let rows: Vec<AdminJson<'_>> = rows.skip(offset).take(limit).map(AdminJson::new).collect();
-    Ok(Answer::ok(&rows))
-}
-
-/// Reads `offset` and `limit`; nothing, zero and less mean no bound.
-pub(crate) fn page(call: &Call) -> Result<(usize, usize), Answer> {
-    let mut problems = Vec::new();
-    let mut read = |name: &str| integer_of_query(&call.query, name, &mut problems).unwrap_or_default();
-    let (offset, limit) = (read("offset"), read("limit"));
-    if !problems.is_empty() {
-        return Err(Answer::invalid(&problems));
+impl Panel {
+    /// Logs an admin in; the grant ends after this time, or never.
+    pub(crate) fn log_in(
+        &self,
+        username: &str,
+        password: &str,
+        lifetime: Option<TimeDelta>,
+    ) -> Option<Grant> {
+        let admin = self
+            .admins
+            .iter()
+            .find(|admin| admin.username == username && admin.password.as_deref() == Some(password))?;
+        let issued_at = self.now().timestamp();
+        Some(Grant {
+            admin: admin.username.clone(),
+            is_from_environment: admin.is_from_environment,
+            is_sudo: admin.is_sudo,
+            issued_at,
+            expires_at: lifetime.map(|lifetime| issued_at + lifetime.num_seconds()),
+        })
     }
-    let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-    Ok((usize::try_from(offset).unwrap_or(0), limit.unwrap_or(usize::MAX)))
-}
 
-/// What a body says of an admin; `password` is only optional for an admin that exists.
-struct AdminBody {
-    password: Option<String>,
-    is_sudo: bool,
-    telegram_id: Option<i64>,
-    discord_webhook: Option<String>,
-}
-
-impl AdminBody {
-    fn read(fields: &mut Fields<'_>) -> Self {
-        let webhook = fields.text("discord_webhook");
-        if webhook
-            .as_deref()
-            .is_some_and(|url| !url.is_empty() && !url.starts_with("https://discord.com"))
-        {
-            let message = "Value error, Discord webhook must start with 'https://discord.com'";
-            fields.problem("discord_webhook", message);
+    /// Finds the admin of a grant, whose rights are those that it has now.
+    pub(crate) fn admin_of(&self, grant: &Grant) -> Option<&FakeAdmin> {
+        if grant.expires_at.is_some_and(|end| end <= self.now().timestamp()) {
+            return None;
         }
-        Self {
-            password: fields.text("password"),
-            is_sudo: fields.required_flag("is_sudo"),
-            telegram_id: fields.integer("telegram_id"),
-            discord_webhook: webhook,
+        let admin = self.admins.iter().find(|admin| {
+            admin.username == grant.admin && admin.is_from_environment == grant.is_from_environment
+        })?;
+        // The issue time has no fraction, so a login in the second of a password change is dead at once.
+        let issued_at = DateTime::from_timestamp(grant.issued_at, 0)?;
+        let is_outdated =
+            !admin.is_from_environment && admin.password_reset_at.is_some_and(|at| at > issued_at);
+        (!is_outdated).then_some(admin)
+    }
+
+    /// Creates an admin.
+    pub(crate) fn create_admin(&mut self, username: &str, input: AdminInput) -> Result<&FakeAdmin, Refusal> {
+        if self.admin(username).is_some() {
+            return Err(Refusal::AdminExists);
+        }
+        let mut admin = FakeAdmin::new(username, input.password.unwrap_or_default());
+        admin.is_sudo = input.is_sudo;
+        admin.telegram_id = input.telegram_id;
+        admin.discord_webhook = input.discord_webhook;
+        self.admins.push(admin);
+        self.admin(username).ok_or(Refusal::AdminNotFound)
+    }
+
+    /// Edits an admin: no value that is empty or zero changes anything, and sudo is never taken away.
+    pub(crate) fn modify_admin(
+        &mut self,
+        by: &FakeAdmin,
+        username: &str,
+        input: AdminInput,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        let admin = self.admin_mut(username).ok_or(Refusal::AdminNotFound)?;
+        if admin.is_sudo && admin.username != by.username {
+            return Err(Refusal::EditsOtherSudo);
+        }
+        admin.is_sudo |= input.is_sudo;
+        if let Some(password) = input.password.filter(|password| !password.is_empty()) {
+            admin.set_password(&password, now);
+        }
+        admin.telegram_id = input.telegram_id.filter(|id| *id != 0).or(admin.telegram_id);
+        let webhook = input.discord_webhook.filter(|url| !url.is_empty());
+        if webhook.is_some() {
+            admin.discord_webhook = webhook;
+        }
+        Ok(())
+    }
+
+    /// Deletes an admin that is not sudo.
+    pub(crate) fn delete_admin(&mut self, username: &str) -> Result<(), Refusal> {
+        if self.admin(username).is_some_and(|admin| admin.is_sudo) {
+            return Err(Refusal::DeletesSudo);
+        }
+        self.remove_admin(username);
+        Ok(())
+    }
+
+    /// Removes an admin, whose tokens die and whose users stay behind ownerless.
+    pub(crate) fn remove_admin(&mut self, username: &str) {
+        self.admins
+            .retain(|admin| admin.is_from_environment || admin.username != username);
+        let users = self.users.values_mut();
+        for user in users.filter(|user| user.is_owned_by(username)) {
+            user.owner = None;
         }
     }
-}
 
-/// `POST /api/admin`.
-pub(crate) fn create(world: &mut World, json: Option<&Value>) -> Result<Answer, Answer> {
-    let mut fields = Fields::of_body(json)?;
-    let username = fields.required_text("username");
-    let password = if fields.object.get("password").is_some_and(Value::is_string) {
-        String::new()
-    } else {
-        fields.required_text("password")
-    };
-    let body = AdminBody::read(&mut fields);
-    let body = fields.finish(body)?;
-    if world.admin(&username).is_some() {
-        return Err(Answer::detail(409, "Admin already exists"));
+    /// Disables the active and the on-hold users of an admin.
+    pub(crate) fn disable_users(&mut self, owner: &str) {
+        self.switch_users(owner, |user_is, _| match user_is {
+            FakeStatus::Active | FakeStatus::OnHold => Some(FakeStatus::Disabled),
+            _ => None,
+        });
     }
-    let mut admin = FakeAdmin::new(username, body.password.unwrap_or(password));
-    admin.is_sudo = body.is_sudo;
-    admin.telegram_id = body.telegram_id;
-    admin.discord_webhook = body.discord_webhook;
-    let answer = Answer::ok(&AdminJson::new(&admin));
-    world.admins.push(admin);
-    Ok(answer)
-}
 
-/// Does what is asked of an admin that exists, for one that is sudo.
-pub(crate) fn act(
-    world: &mut World,
-    by: &FakeAdmin,
-    username: &str,
-    deed: Deed,
-    json: Option<&Value>,
-) -> Result<Answer, Answer> {
-    match deed {
-        Deed::Modify => return modify(world, by, username, json),
-        Deed::Delete => {
-            if world.admin(username).is_some_and(|admin| admin.is_sudo) {
-                let detail = "You're not allowed to delete sudoer accounts. Use marzban-cli instead.";
-                return Err(Answer::detail(403, detail));
+    /// Activates the disabled users of an admin; one that never started its time is on hold again.
+    pub(crate) fn activate_users(&mut self, owner: &str) {
+        self.switch_users(owner, |user_is, never_started| match (user_is, never_started) {
+            (FakeStatus::Disabled, true) => Some(FakeStatus::OnHold),
+            (FakeStatus::Disabled, false) => Some(FakeStatus::Active),
+            _ => None,
+        });
+    }
+
+    fn switch_users(&mut self, owner: &str, next: impl Fn(FakeStatus, bool) -> Option<FakeStatus>) {
+        let now = self.now();
+        let users = self.users.values_mut();
+        for user in users.filter(|user| user.is_owned_by(owner)) {
+            let never_started =
+                user.expire.is_none() && user.on_hold_expire_duration.is_some() && user.online_at.is_none();
+            if let Some(status) = next(user.status, never_started) {
+                user.switch(status, now);
             }
-            world.remove_admin(username);
-            return Ok(Answer::ok(&json!({ "detail": "Admin removed successfully" })));
         }
-        Deed::DisableUsers => {
-            switch_users(world, username, |user_is| match user_is {
-                FakeStatus::Active | FakeStatus::OnHold => Some(FakeStatus::Disabled),
-                _ => None,
-            });
-            return Ok(Answer::ok(&json!({ "detail": "Users successfully disabled" })));
-        }
-        Deed::ActivateUsers => {
-            activate_users(world, username);
-            return Ok(Answer::ok(&json!({ "detail": "Users successfully activated" })));
-        }
-        Deed::ShowUsage => {}
-        Deed::ResetUsage => {
-            if let Some(admin) = world.admin_mut(username) {
-                admin.users_usage = 0;
-            }
-        }
-    }
-    let admin = world.admin(username).ok_or_else(Answer::no_such_admin)?;
-    Ok(match deed {
-        Deed::ShowUsage => Answer::ok(&admin.users_usage),
-        _ => Answer::ok(&AdminJson::new(admin)),
-    })
-}
-
-/// `PUT /api/admin/{username}`: nothing that is empty or null changes anything, and nobody is demoted.
-fn modify(world: &mut World, by: &FakeAdmin, username: &str, json: Option<&Value>) -> Result<Answer, Answer> {
-    let mut fields = Fields::of_body(json)?;
-    let body = AdminBody::read(&mut fields);
-    let body = fields.finish(body)?;
-    let now = world.now();
-    let admin = world.admin_mut(username).ok_or_else(Answer::no_such_admin)?;
-    if admin.is_sudo && admin.username != by.username {
-        let detail = "You're not allowed to edit another sudoer's account. Use marzban-cli instead.";
-        return Err(Answer::detail(403, detail));
-    }
-    admin.is_sudo |= body.is_sudo;
-    if let Some(password) = body.password.filter(|password| !password.is_empty()) {
-        admin.password = Some(password);
-        admin.password_reset_at = Some(now);
-    }
-    admin.telegram_id = body.telegram_id.filter(|id| *id != 0).or(admin.telegram_id);
-    let webhook = body.discord_webhook.filter(|url| !url.is_empty());
-    admin.discord_webhook = webhook.or_else(|| admin.discord_webhook.take());
-    Ok(Answer::ok(&AdminJson::new(admin)))
-}
-
-fn switch_users(world: &mut World, owner: &str, become_of: impl Fn(FakeStatus) -> Option<FakeStatus>) {
-    let now = world.now();
-    let own = world
-        .users
-        .values_mut()
-        .filter(|user| user.owner.as_deref() == Some(owner));
-    for user in own {
-        if let Some(status) = become_of(user.status) {
-            user.switch(status, now);
-        }
-    }
-}
-
-/// A disabled user that never started its time is held again, every other one is active.
-fn activate_users(world: &mut World, owner: &str) {
-    let now = world.now();
-    let disabled = world
-        .users
-        .values_mut()
-        .filter(|user| user.owner.as_deref() == Some(owner) && user.status == FakeStatus::Disabled);
-    for user in disabled {
-        let never_started =
-            user.expire.is_none() && user.on_hold_expire_duration.is_some() && user.online_at.is_none();
-        let status = if never_started {
-            FakeStatus::OnHold
-        } else {
-            FakeStatus::Active
-        };
-        user.switch(status, now);
     }
 }

@@ -1,10 +1,11 @@
-//! The jobs that change users without anybody's request, which the fake runs on demand.
+//! The jobs that change users without a request, which the fake runs on demand.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::testing::panel::notification as webhook;
-use crate::testing::panel::state::{FakeAdmin, World};
-use crate::testing::panel::user::{FakeStatus, FakeUser};
+use super::admin::FakeAdmin;
+use super::notification::Event;
+use super::state::Panel;
+use super::user::{FakeStatus, FakeUser};
 
 /// What a review did to a user.
 enum Outcome {
@@ -13,34 +14,75 @@ enum Outcome {
     NextPlan,
 }
 
-/// Reviews all users at a time of the panel's clock; the panel does so every ten seconds.
-pub(crate) fn review(world: &mut World) {
-    let now = world.now();
-    // Nobody is reminded of anything where nobody is notified.
-    let is_notifying = !world.webhooks.addresses.is_empty();
-    let outcomes: Vec<(String, Outcome)> = world
-        .users
-        .values_mut()
-        .map(|user| (review_one(user, now), user))
-        .filter(|(outcome, user)| {
-            !matches!(outcome, Outcome::Unchanged) || is_notifying && user.status == FakeStatus::Active
-        })
-        .map(|(outcome, user)| (user.username.clone(), outcome))
-        .collect();
-    for (username, outcome) in outcomes {
-        match outcome {
-            Outcome::Unchanged => webhook::remind(world, &username),
-            Outcome::Became(status) => webhook::notify_status(world, &username, status, None),
-            Outcome::NextPlan => webhook::notify_next_plan(world, &username),
+impl Panel {
+    /// Moves users between states, which a real panel does every ten seconds.
+    ///
+    /// See [`Panel`] for an example.
+    pub fn review(&mut self) {
+        let now = self.now();
+        // Without an address there is no reminder either.
+        let is_notifying = !self.outbox.addresses.is_empty();
+        let outcomes: Vec<(String, Outcome)> = self
+            .users
+            .values_mut()
+            .map(|user| (review_one(user, now), user))
+            .filter(|(outcome, user)| {
+                !matches!(outcome, Outcome::Unchanged) || is_notifying && user.status == FakeStatus::Active
+            })
+            .map(|(outcome, user)| (user.username.clone(), outcome))
+            .collect();
+        for (username, outcome) in outcomes {
+            match outcome {
+                Outcome::Unchanged => self.remind(&username),
+                Outcome::Became(status) => self.notify_status(&username, status, None),
+                Outcome::NextPlan => self.notify(Event::NextPlanApplied, &username, None),
+            }
+        }
+    }
+
+    /// Starts the traffic of users anew whose strategy is due, which a real panel does every hour and reports to
+    /// no address.
+    ///
+    /// See [`Panel`] for an example.
+    pub fn reset_by_strategy(&mut self) {
+        let now = self.now();
+        for user in self.users.values_mut() {
+            let days = match user.data_limit_reset_strategy.as_str() {
+                "day" => 1,
+                "week" => 7,
+                "month" => 30,
+                "year" => 365,
+                _ => continue,
+            };
+            let since = user.last_reset_at.or(user.created_at);
+            let is_due = since.is_some_and(|since| now - since >= TimeDelta::days(days));
+            if is_due && matches!(user.status, FakeStatus::Active | FakeStatus::Limited) {
+                user.reset_traffic(now);
+                user.switch(FakeStatus::Active, now);
+            }
+        }
+    }
+
+    /// Deletes users that expired long enough ago, which a real panel does every six hours.
+    ///
+    /// See [`Panel`] for an example.
+    pub fn auto_delete(&mut self) {
+        let now = self.now();
+        let due = self.users.values().filter(|user| is_to_be_deleted(user, now));
+        let due: Vec<String> = due.map(|user| user.username.clone()).collect();
+        let system = FakeAdmin::new("system", "");
+        for username in due {
+            self.remove_user(&username);
+            self.notify_by(Event::Deleted, &username, &system);
         }
     }
 }
 
-/// Only active and held users are looked at: a limited user whose time runs out stays limited.
+/// Only active and on-hold users are looked at: a limited user whose time runs out stays limited.
 fn review_one(user: &mut FakeUser, now: DateTime<Utc>) -> Outcome {
     match user.status {
         FakeStatus::Active => review_active(user, now),
-        FakeStatus::OnHold => review_held(user, now),
+        FakeStatus::OnHold => review_on_hold(user, now),
         FakeStatus::Disabled | FakeStatus::Limited | FakeStatus::Expired => Outcome::Unchanged,
     }
 }
@@ -56,7 +98,7 @@ fn review_active(user: &mut FakeUser, now: DateTime<Utc>) -> Outcome {
         .next_plan
         .is_some_and(|plan| (limited || expired) && (plan.fire_on_either || limited && expired));
     if fires {
-        apply_next_plan(user);
+        user.apply_next_plan();
         return Outcome::NextPlan;
     }
     let status = match (limited, expired) {
@@ -68,21 +110,8 @@ fn review_active(user: &mut FakeUser, now: DateTime<Utc>) -> Outcome {
     Outcome::Became(status)
 }
 
-/// Replaces the limits by those of the plan, which is then gone.
-pub(crate) fn apply_next_plan(user: &mut FakeUser) {
-    let Some(plan) = user.next_plan.take() else {
-        return;
-    };
-    // Named the wrong way round: the remainder, which may be negative, is added when the flag is off.
-    let remainder = user.data_limit.unwrap_or(0).saturating_sub(user.used_traffic);
-    let added = if plan.add_remaining_traffic { 0 } else { remainder };
-    user.data_limit = Some(plan.data_limit.saturating_add(added));
-    user.expire = plan.expire;
-    forget_traffic(user);
-}
-
-/// A held user starts with its first connection after the last edit, or when its time-out comes.
-fn review_held(user: &mut FakeUser, now: DateTime<Utc>) -> Outcome {
+/// An on-hold user starts with its first connection after the last edit, or at its time-out.
+fn review_on_hold(user: &mut FakeUser, now: DateTime<Utc>) -> Outcome {
     let since = user.edit_at.or(user.created_at);
     let connected = user
         .online_at
@@ -100,61 +129,12 @@ fn review_held(user: &mut FakeUser, now: DateTime<Utc>) -> Outcome {
     Outcome::Became(FakeStatus::Active)
 }
 
-/// Starts the traffic of users anew whose strategy says so; the panel does so every hour, and reports nothing.
-pub(crate) fn reset_by_strategy(world: &mut World) {
-    let now = world.now();
-    for user in world.users.values_mut() {
-        let days = match user.data_limit_reset_strategy.as_str() {
-            "day" => 1,
-            "week" => 7,
-            "month" => 30,
-            "year" => 365,
-            _ => continue,
-        };
-        let since = user.last_reset_at.or(user.created_at);
-        let is_due = since.is_some_and(|since| now - since >= TimeDelta::days(days));
-        if is_due && matches!(user.status, FakeStatus::Active | FakeStatus::Limited) {
-            reset_traffic(user, now);
-            user.switch(FakeStatus::Active, now);
-        }
-    }
-}
-
-/// The lifetime's sum remembers the traffic, but no longer when and where it went.
-fn forget_traffic(user: &mut FakeUser) {
-    user.earlier_traffic = user.earlier_traffic.saturating_add(user.used_traffic);
-    user.used_traffic = 0;
-    user.usage.clear();
-}
-
-/// Moves the traffic into the lifetime's; the plan that follows is lost.
-pub(crate) fn reset_traffic(user: &mut FakeUser, now: DateTime<Utc>) {
-    forget_traffic(user);
-    user.next_plan = None;
-    user.last_reset_at = Some(now);
-}
-
-/// Deletes users that expired long enough ago; the panel does so every six hours.
-pub(crate) fn auto_delete(world: &mut World) {
-    let now = world.now();
-    let is_due = |user: &&FakeUser| {
-        let since = user.last_status_change.or(user.created_at);
-        user.status == FakeStatus::Expired
-            && user
-                .auto_delete_in_days
-                .filter(|days| *days >= 0)
-                .and_then(TimeDelta::try_days)
-                .is_some_and(|days| since.is_some_and(|since| now - since >= days))
-    };
-    let due: Vec<String> = world
-        .users
-        .values()
-        .filter(is_due)
-        .map(|user| user.username.clone())
-        .collect();
-    let system = FakeAdmin::new("system", "");
-    for username in due {
-        world.remove(&username);
-        webhook::notify_deleted(world, &username, &system);
-    }
+fn is_to_be_deleted(user: &FakeUser, now: DateTime<Utc>) -> bool {
+    let since = user.last_status_change.or(user.created_at);
+    user.status == FakeStatus::Expired
+        && user
+            .auto_delete_in_days
+            .filter(|days| *days >= 0)
+            .and_then(TimeDelta::try_days)
+            .is_some_and(|days| since.is_some_and(|since| now - since >= days))
 }

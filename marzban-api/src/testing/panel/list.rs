@@ -1,19 +1,17 @@
-//! `GET /api/users`: filters, order and pages.
+//! Lists of users: filters, order and pages, and the users that expired.
 
 use std::cmp::Ordering;
 
-use serde::Serialize;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::testing::api::fields::integer_of_query;
-use crate::testing::api::render::UserJson;
-use crate::testing::api::request::{Call, Query};
-use crate::testing::api::response::Answer;
-use crate::testing::panel::state::{FakeAdmin, World};
-use crate::testing::panel::user::{FakeStatus, FakeUser};
+use super::admin::FakeAdmin;
+use super::refusal::Refusal;
+use super::state::Panel;
+use super::user::{FakeStatus, FakeUser};
 
 /// A column that the panel sorts by.
-#[derive(Clone, Copy)]
-enum Column {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Column {
     Username,
     UsedTraffic,
     DataLimit,
@@ -21,114 +19,118 @@ enum Column {
     CreatedAt,
 }
 
-#[derive(Clone, Copy)]
-struct SortKey {
-    column: Column,
-    is_descending: bool,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SortKey {
+    pub(crate) column: Column,
+    pub(crate) is_descending: bool,
 }
 
-/// The query, checked.
-struct ListQuery<'a> {
-    offset: usize,
-    limit: Option<usize>,
-    usernames: Vec<&'a str>,
-    search: Option<String>,
-    owners: Vec<&'a str>,
-    status: Option<FakeStatus>,
-    sort: Vec<SortKey>,
+/// The ends of a range of time, each with a default.
+pub(crate) type Bounds = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// Which users a list is to hold, and which part of them its page.
+///
+/// See [`Panel`] for an example.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UserQuery<'a> {
+    /// How many users the page leaves out at the start.
+    pub offset: usize,
+    /// The length of the page; `None` is unlimited.
+    pub limit: Option<usize>,
+    /// The exact names; none is no condition.
+    pub usernames: Vec<&'a str>,
+    /// A part of the name or of the note, in which `%` and `_` are wildcards.
+    pub search: Option<&'a str>,
+    /// The owners; none is no condition, and admins that are not sudo see their own users whatever it is.
+    pub owners: Vec<&'a str>,
+    /// The state.
+    pub status: Option<FakeStatus>,
+    pub(crate) sort: Vec<SortKey>,
 }
 
-#[derive(Serialize)]
-struct Page<'a> {
-    users: Vec<UserJson<'a>>,
-    total: usize,
+/// A part of a list of users.
+///
+/// See [`Panel`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct UserPage<'a> {
+    /// The users of the page.
+    pub users: Vec<&'a FakeUser>,
+    /// The number of users on all pages.
+    pub total: usize,
 }
 
-/// Answers a page; a single user on it that cannot be shown breaks the whole of it.
-pub(crate) fn users(world: &mut World, admin: &FakeAdmin, call: &Call) -> Answer {
-    let query = match ListQuery::read(&call.query) {
-        Ok(query) => query,
-        Err(refusal) => return refusal,
-    };
-    let seed = world.next_seed();
-    let mut found = query.candidates(world);
-    found.retain(|user| query.keeps(user, admin));
-    if !query.sort.is_empty() {
-        found.sort_by(|one, other| query.compare(one, other));
-    }
-    let total = found.len();
-    let page = found
-        .into_iter()
-        .skip(query.offset)
-        .take(query.limit.unwrap_or(usize::MAX));
-    let page: Vec<&FakeUser> = page.collect();
-    if !page.iter().all(|user| user.is_presentable()) {
-        return Answer::internal_error();
-    }
-    Answer::ok(&Page {
-        users: page.into_iter().map(|user| world.render(user, seed)).collect(),
-        total,
-    })
-}
-
-impl<'a> ListQuery<'a> {
-    fn read(query: &'a Query) -> Result<Self, Answer> {
-        let mut problems = Vec::new();
-        let mut integer = |name: &str| integer_of_query(query, name, &mut problems);
-        // SQLite takes a negative offset as none and a negative limit as no limit; the panel skips a zero.
-        let offset: i64 = integer("offset").unwrap_or(0);
-        let limit: i64 = integer("limit").unwrap_or(0);
-        let status = query.last("status").map(FakeStatus::parse);
-        if status == Some(None) {
-            let message = "Input should be 'active', 'disabled', 'limited', 'expired' or 'on_hold'";
-            problems.push(("status".to_owned(), message.to_owned()));
+impl Panel {
+    /// Lists users, as `GET /api/users` does.
+    ///
+    /// See [`Panel`] for an example.
+    ///
+    /// # Errors
+    /// [`InternalError`](Refusal::InternalError) for a page with a user that cannot be shown.
+    pub fn list_users(&self, by: &FakeAdmin, query: &UserQuery<'_>) -> Result<UserPage<'_>, Refusal> {
+        let pattern = query.search.map(|text| format!("%{text}%"));
+        let mut found = self.candidates(query);
+        found.retain(|user| query.keeps(user, by, pattern.as_deref()));
+        if !query.sort.is_empty() {
+            found.sort_by(|one, other| query.compare(one, other));
         }
-        if !problems.is_empty() {
-            return Err(Answer::invalid(&problems));
+        let total = found.len();
+        let page = found.into_iter().skip(query.offset);
+        let users: Vec<&FakeUser> = page.take(query.limit.unwrap_or(usize::MAX)).collect();
+        if !users.iter().all(|user| user.is_presentable()) {
+            return Err(Refusal::InternalError);
         }
-        Ok(Self {
-            offset: usize::try_from(offset).unwrap_or(0),
-            limit: usize::try_from(limit).ok().filter(|limit| *limit > 0),
-            usernames: query.all("username").collect(),
-            search: query
-                .last("search")
-                .filter(|text| !text.is_empty())
-                .map(|text| format!("%{text}%")),
-            owners: query.all("admin").collect(),
-            status: status.flatten(),
-            sort: query.last("sort").map_or(Ok(Vec::new()), read_sort)?,
-        })
+        Ok(UserPage { users, total })
     }
 
-    /// Names are looked up in the index, so that a page by name costs the same in a panel of any size.
-    fn candidates<'w>(&self, world: &'w World) -> Vec<&'w FakeUser> {
-        if self.usernames.is_empty() {
-            return world.users.values().collect();
+    /// Looks names up in the index, so that a page by name costs the same in a panel of any size.
+    fn candidates(&self, query: &UserQuery<'_>) -> Vec<&FakeUser> {
+        if query.usernames.is_empty() {
+            return self.users.values().collect();
         }
-        let mut ids: Vec<u64> = self
-            .usernames
-            .iter()
-            .filter_map(|name| world.id_of(name))
-            .collect();
+        let ids = query.usernames.iter();
+        let mut ids: Vec<u64> = ids.filter_map(|name| self.id_of(name)).collect();
         ids.sort_unstable();
         ids.dedup();
-        ids.iter().filter_map(|id| world.users.get(id)).collect()
+        ids.iter().filter_map(|id| self.users.get(id)).collect()
     }
 
-    /// An admin that is not sudo sees its own users, whatever it filters by.
-    fn keeps(&self, user: &FakeUser, admin: &FakeAdmin) -> bool {
-        let is_visible = if admin.is_sudo {
-            self.owners.is_empty()
-                || user
-                    .owner
-                    .as_deref()
-                    .is_some_and(|owner| self.owners.contains(&owner))
-        } else {
-            admin.may_manage(user)
-        };
-        is_visible
+    /// Lists the names of expired and of limited users whose expiry lies in the range, by default the last 30 days.
+    ///
+    /// The panel's documentation promises all time instead of 30 days.
+    pub(crate) fn expired_users(&self, by: &FakeAdmin, range: Bounds) -> Result<Vec<String>, Refusal> {
+        let after = range.0.unwrap_or_else(|| self.now() - TimeDelta::days(30));
+        let before = range.1.unwrap_or_else(|| self.now());
+        if after > before {
+            return Err(Refusal::ReversedRange);
+        }
+        let is_due = |expire: i64| (after.timestamp()..=before.timestamp()).contains(&expire);
+        let due = self.users().filter(|user| {
+            matches!(user.status, FakeStatus::Expired | FakeStatus::Limited)
+                && user.expire.is_some_and(is_due)
+                && by.may_manage(user)
+        });
+        Ok(due.map(|user| user.username.clone()).collect())
+    }
+
+    /// Deletes users by name and reports none of them; no name at all is refused.
+    pub(crate) fn delete_expired(&mut self, names: &[String]) -> Result<(), Refusal> {
+        if names.is_empty() {
+            return Err(Refusal::NoExpiredUsers);
+        }
+        for name in names {
+            self.remove_user(name);
+        }
+        Ok(())
+    }
+}
+
+impl UserQuery<'_> {
+    fn keeps(&self, user: &FakeUser, by: &FakeAdmin, pattern: Option<&str>) -> bool {
+        by.counts(user, &self.owners)
             && self.status.is_none_or(|status| user.status == status)
-            && self.search.as_deref().is_none_or(|pattern| {
+            && pattern.is_none_or(|pattern| {
                 like(pattern, &user.username) || user.note.as_deref().is_some_and(|note| like(pattern, note))
             })
     }
@@ -144,7 +146,7 @@ impl<'a> ListQuery<'a> {
 }
 
 impl Column {
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             "username" => Some(Self::Username),
             "used_traffic" => Some(Self::UsedTraffic),
@@ -165,25 +167,6 @@ impl Column {
             Self::CreatedAt => one.created_at.cmp(&other.created_at),
         }
     }
-}
-
-fn read_sort(sort: &str) -> Result<Vec<SortKey>, Answer> {
-    let read = |option: &str| {
-        let (name, is_descending) = option
-            .strip_prefix('-')
-            .map_or((option, false), |name| (name, true));
-        match Column::parse(name) {
-            Some(column) => Ok(SortKey {
-                column,
-                is_descending,
-            }),
-            None => Err(Answer::detail(
-                400,
-                &format!("\"{option}\" is not a valid sort option"),
-            )),
-        }
-    };
-    sort.split(',').map(read).collect()
 }
 
 /// SQL's LIKE as SQLite has it: `%` is any run, `_` any character, and only ASCII letters ignore their case.

@@ -1,9 +1,10 @@
-//! Many users that look like those of a panel in use, the same ones every time.
+//! Many users like those of a panel in use, the same ones every time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::testing::api::render::mix;
-use crate::testing::panel::user::{FakeProtocol, FakeStatus, FakeUser};
+use super::protocol::FakeProtocol;
+use super::random::splitmix64;
+use super::user::{FakeStatus, FakeUser};
 
 const GIB: i64 = 1 << 30;
 const DAY: i64 = 86_400;
@@ -12,8 +13,8 @@ const DAY: i64 = 86_400;
 ///
 /// Each has `VMess` and VLESS with two inbounds each, hence four links and about two kilobytes of JSON.
 pub(crate) fn user(number: u64, now: DateTime<Utc>) -> FakeUser {
-    let dice = mix(number);
-    let pick = |shift: u32, below: u64| i64::try_from((dice >> shift) % below).unwrap_or(0);
+    let seed = splitmix64(number);
+    let pick = |shift: u32, below: u64| i64::try_from((seed >> shift) % below).unwrap_or(0);
     let limit = (1 + pick(8, 50)) * GIB;
     let traffic = limit / 100 * pick(16, 95);
     let start = now - TimeDelta::days(30 + pick(24, 300)) + TimeDelta::microseconds(pick(32, 1_000_000));
@@ -23,7 +24,7 @@ pub(crate) fn user(number: u64, now: DateTime<Utc>) -> FakeUser {
         .protocols([FakeProtocol::Vmess, FakeProtocol::Vless])
         .created_at(start)
         .data_limit(limit);
-    match dice % 100 {
+    match seed % 100 {
         0..70 => user.expire(expire).used_traffic(traffic).online_at(online),
         70..82 => user
             .status(FakeStatus::Expired)

@@ -6,8 +6,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::testing::panel::notification::Reminded;
-use crate::testing::panel::usage::Usage;
+use super::inbound::Inbound;
+use super::protocol::{FakeProtocol, Proxy};
 
 /// The first second, as Unix time, that Python's `datetime` cannot hold: the year 10000.
 pub(crate) const YEAR_10000: i64 = 253_402_300_800;
@@ -15,7 +15,20 @@ pub(crate) const YEAR_10000: i64 = 253_402_300_800;
 /// The first second that it can hold: the year 1.
 const YEAR_1: i64 = -62_135_596_800;
 
-/// The five states that the panel knows.
+/// Where traffic went: the panel's own core is `None`.
+pub(crate) type NodeId = Option<u64>;
+
+/// The bytes of a user by hour and node.
+pub(crate) type Usage = BTreeMap<(DateTime<Utc>, NodeId), i64>;
+
+/// What the panel has reminded of already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reminded {
+    pub(crate) usage: bool,
+    pub(crate) days: bool,
+}
+
+/// The five states that a user can have.
 ///
 /// # Examples
 ///
@@ -34,7 +47,7 @@ const YEAR_1: i64 = -62_135_596_800;
 pub enum FakeStatus {
     /// The user may connect.
     Active,
-    /// An admin switched the user off.
+    /// An admin disabled the user.
     Disabled,
     /// The traffic limit was reached.
     Limited,
@@ -78,88 +91,6 @@ impl FakeStatus {
 impl fmt::Display for FakeStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// A proxy protocol that the fake panel has inbounds for.
-///
-/// # Examples
-///
-/// ```
-/// use marzban_api::testing::{FakeProtocol, FakeUser};
-///
-/// let user = FakeUser::new("alice").protocols([FakeProtocol::Trojan, FakeProtocol::Vless]);
-/// assert_ne!(user, FakeUser::new("alice"));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the panel of this version has these four protocols and no other"
-)]
-pub enum FakeProtocol {
-    /// `VMess`, identified by a UUID.
-    Vmess,
-    /// VLESS, identified by a UUID.
-    Vless,
-    /// Trojan, identified by a password.
-    Trojan,
-    /// Shadowsocks, identified by a password.
-    Shadowsocks,
-}
-
-impl FakeProtocol {
-    pub(crate) const ALL: [Self; 4] = [Self::Vmess, Self::Vless, Self::Trojan, Self::Shadowsocks];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Vmess => "vmess",
-            Self::Vless => "vless",
-            Self::Trojan => "trojan",
-            Self::Shadowsocks => "shadowsocks",
-        }
-    }
-
-    /// The name as links show it.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Vmess => "VMess",
-            Self::Vless => "VLESS",
-            Self::Trojan => "Trojan",
-            Self::Shadowsocks => "Shadowsocks",
-        }
-    }
-
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
-    }
-
-    /// Whether a user of this protocol has a setting of this name; the panel ignores all others.
-    pub(crate) fn has_setting(self, name: &str) -> bool {
-        let settings: &[&str] = match self {
-            Self::Vmess => &["id"],
-            Self::Vless => &["id", "flow"],
-            Self::Trojan => &["password", "flow"],
-            Self::Shadowsocks => &["password", "method"],
-        };
-        settings.contains(&name)
-    }
-}
-
-/// The settings of one protocol of a user, as they appear under `proxies`.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Proxy {
-    Vmess { id: String },
-    Vless { id: String, flow: String },
-    Trojan { password: String, flow: String },
-    Shadowsocks { password: String, method: String },
-}
-
-// An id or a password opens a connection, so none of them is shown.
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Proxy(..)")
     }
 }
 
@@ -242,15 +173,15 @@ pub struct FakeUser {
     pub sub_updated_at: Option<DateTime<Utc>>,
     /// The app that last fetched the subscription.
     pub sub_last_user_agent: Option<String>,
-    /// The seconds that a held user gets with its first connection.
+    /// The seconds that an on-hold user gets with its first connection.
     pub on_hold_expire_duration: Option<i64>,
-    /// When a held user starts even without a connection.
+    /// When an on-hold user starts even without a connection.
     pub on_hold_timeout: Option<DateTime<Utc>>,
     /// The days after which the panel removes the expired user.
     pub auto_delete_in_days: Option<i64>,
     /// The plan that follows.
     pub next_plan: Option<FakeNextPlan>,
-    /// The admin that owns the user; the environment's admin owns nobody, so its users have `None`.
+    /// The admin that owns the user; `None` for users of the environment's admin, which owns none.
     pub owner: Option<String>,
     /// Whether the panel fails to show this user, and with it every page that holds it.
     pub poisoned: bool,
@@ -420,6 +351,51 @@ impl FakeUser {
             self.status = status;
             self.last_status_change = Some(now);
         }
+    }
+
+    pub(crate) fn is_owned_by(&self, admin: &str) -> bool {
+        self.owner.as_deref() == Some(admin)
+    }
+
+    /// Whether the user has the protocol of an inbound, but not this inbound.
+    pub(crate) fn excludes(&self, inbound: &Inbound) -> bool {
+        self.excluded
+            .get(&inbound.protocol)
+            .is_some_and(|tags| tags.contains(&inbound.tag))
+    }
+
+    /// Whether a subscription token of this time opens the user: it must be issued neither before the user was created
+    /// nor before its subscription was revoked.
+    pub(crate) fn accepts_token_of(&self, issued_at: DateTime<Utc>) -> bool {
+        let is_newer = |time: Option<DateTime<Utc>>| time.is_some_and(|time| time > issued_at);
+        !is_newer(self.created_at) && !is_newer(self.sub_revoked_at)
+    }
+
+    /// Moves the traffic into the lifetime's sum, which no longer knows when and where it went.
+    fn forget_traffic(&mut self) {
+        self.earlier_traffic = self.earlier_traffic.saturating_add(self.used_traffic);
+        self.used_traffic = 0;
+        self.usage.clear();
+    }
+
+    /// Starts the traffic anew; the plan that follows is lost.
+    pub(crate) fn reset_traffic(&mut self, now: DateTime<Utc>) {
+        self.forget_traffic();
+        self.next_plan = None;
+        self.last_reset_at = Some(now);
+    }
+
+    /// Replaces the limits by those of the next plan, which is then gone.
+    pub(crate) fn apply_next_plan(&mut self) {
+        let Some(plan) = self.next_plan.take() else {
+            return;
+        };
+        // Named the wrong way round: the remainder, which may be negative, is added when the flag is off.
+        let remainder = self.data_limit.unwrap_or(0).saturating_sub(self.used_traffic);
+        let added = if plan.add_remaining_traffic { 0 } else { remainder };
+        self.data_limit = Some(plan.data_limit.saturating_add(added));
+        self.expire = plan.expire;
+        self.forget_traffic();
     }
 
     /// Whether the panel can show the user.

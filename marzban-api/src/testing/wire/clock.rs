@@ -1,6 +1,6 @@
 //! The clock of the fake panel: the machine's, until a test takes it over.
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PanelClock {
@@ -11,7 +11,6 @@ pub(crate) enum PanelClock {
 }
 
 impl PanelClock {
-    /// The panel stores microseconds, so no more are ever seen.
     #[expect(
         clippy::disallowed_methods,
         reason = "the fake stands for a machine with a clock of its own, which a test can replace"
@@ -21,7 +20,6 @@ impl PanelClock {
             Self::Running { ahead } => Utc::now() + ahead,
             Self::Frozen(now) => now,
         }
-        .trunc_subsecs(6)
     }
 
     pub(crate) fn advance(&mut self, by: TimeDelta) {

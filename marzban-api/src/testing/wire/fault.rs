@@ -5,8 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::testing::api::request::Call;
-use crate::testing::api::response::Answer;
+use crate::testing::api::{Request, Response};
 
 /// Something that goes wrong with a request.
 ///
@@ -69,7 +68,7 @@ pub(crate) enum Delivery {
 }
 
 impl Fault {
-    /// Makes a rule of the fault that holds for the next matching request.
+    /// Turns the fault into a rule that holds for the next matching request.
     ///
     /// See [`Fault`] for an example.
     #[must_use]
@@ -77,7 +76,7 @@ impl Fault {
         self.times(1)
     }
 
-    /// Makes a rule of the fault that holds for the next `count` matching requests.
+    /// Turns the fault into a rule that holds for the next `count` matching requests.
     ///
     /// See [`Fault`] for an example.
     #[must_use]
@@ -91,7 +90,7 @@ impl Fault {
         }
     }
 
-    /// Makes a rule of the fault that holds until [`clear_faults`](crate::testing::FakePanel::clear_faults).
+    /// Turns the fault into a rule that holds until [`clear_faults`](crate::testing::FakePanel::clear_faults).
     ///
     /// See [`Fault`] for an example.
     #[must_use]
@@ -106,23 +105,23 @@ impl Fault {
     }
 
     /// Plays the fault: `perform` is called exactly where the panel still does its work.
-    pub(crate) fn play(&self, perform: impl FnOnce() -> Answer) -> (Answer, Delivery) {
+    pub(crate) fn play(&self, perform: impl FnOnce() -> Response) -> (Response, Delivery) {
         match self {
-            Self::Status(500) => (Answer::internal_error(), Delivery::Whole),
-            Self::Status(status) if *status > 500 => (Answer::text(*status, "Injected"), Delivery::Whole),
+            Self::Status(500) => (Response::internal_error(), Delivery::Whole),
+            Self::Status(status) if *status > 500 => (Response::text(*status, "Injected"), Delivery::Whole),
             Self::Status(401) | Self::Unauthorized => (
-                Answer::unauthorized("Could not validate credentials"),
+                Response::unauthorized("Could not validate credentials"),
                 Delivery::Whole,
             ),
-            Self::Status(status) => (Answer::detail(*status, reason(*status)), Delivery::Whole),
-            Self::HtmlBody(status) => (Answer::html(*status, reason(*status)), Delivery::Whole),
-            Self::NotFoundHtml => (Answer::html(404, reason(404)), Delivery::Whole),
+            Self::Status(status) => (Response::detail(*status, reason(*status)), Delivery::Whole),
+            Self::HtmlBody(status) => (Response::html(*status, reason(*status)), Delivery::Whole),
+            Self::NotFoundHtml => (Response::html(404, reason(404)), Delivery::Whole),
             Self::TooManyRequests { retry_after } => (
-                Answer::detail(429, reason(429)).with_header("retry-after", retry_after.to_string()),
+                Response::detail(429, reason(429)).with_header("retry-after", retry_after.to_string()),
                 Delivery::Whole,
             ),
             Self::Delay(by) => (perform(), Delivery::Late(*by)),
-            Self::DropConnection => (Answer::text(500, ""), Delivery::Dropped),
+            Self::DropConnection => (Response::text(500, ""), Delivery::Dropped),
             Self::DropAfterCommit => (perform(), Delivery::Dropped),
             Self::TruncatedBody => (perform(), Delivery::Truncated),
             Self::EmptyList => (shorten(perform(), |_| 0), Delivery::Whole),
@@ -131,9 +130,9 @@ impl Fault {
     }
 
     /// A fault of lists has nothing to do with other requests.
-    fn concerns(&self, call: &Call) -> bool {
+    fn concerns(&self, request: &Request) -> bool {
         match self {
-            Self::EmptyList | Self::HalfList => call.method == "GET" && call.path == "/api/users",
+            Self::EmptyList | Self::HalfList => request.method == "GET" && request.path == "/api/users",
             _ => true,
         }
     }
@@ -146,7 +145,7 @@ fn reason(status: u16) -> &'static str {
         .unwrap_or("Unknown")
 }
 
-fn shorten(answer: Answer, keep: impl FnOnce(usize) -> usize) -> Answer {
+fn shorten(answer: Response, keep: impl FnOnce(usize) -> usize) -> Response {
     let Ok(mut list) = serde_json::from_slice::<Value>(&answer.body) else {
         return answer;
     };
@@ -158,7 +157,7 @@ fn shorten(answer: Answer, keep: impl FnOnce(usize) -> usize) -> Answer {
     if let Some(object) = list.as_object_mut() {
         object.insert("total".to_owned(), json!(total));
     }
-    Answer::json(answer.status, &list)
+    Response::json(answer.status, &list)
 }
 
 /// A fault with the requests that it happens to, made by [`Fault::once`], [`Fault::times`] or [`Fault::always`].
@@ -205,17 +204,20 @@ impl FaultRule {
         self
     }
 
-    pub(crate) fn matches(&self, call: &Call) -> bool {
+    pub(crate) fn matches(&self, request: &Request) -> bool {
         let path = match &self.path {
-            Some(prefix) => call.path.starts_with(prefix.as_str()),
-            None => call.path != "/api/admin/token",
+            Some(prefix) => request.path.starts_with(prefix.as_str()),
+            None => request.path != "/api/admin/token",
         };
-        path && self.method.as_ref().is_none_or(|method| *method == call.method)
-            && self.user.as_ref().is_none_or(|user| call.names_user(user))
-            && self.fault.concerns(call)
+        path && self
+            .method
+            .as_ref()
+            .is_none_or(|method| *method == request.method)
+            && self.user.as_ref().is_none_or(|user| request.names_user(user))
+            && self.fault.concerns(request)
     }
 
-    /// Counts one use and says whether the rule is used up.
+    /// Counts one use and returns whether the rule is used up.
     fn spend(&mut self) -> bool {
         match &mut self.left {
             Some(left) => {
@@ -235,9 +237,9 @@ impl From<Fault> for FaultRule {
 }
 
 /// Takes the fault of the oldest rule that matches.
-pub(crate) fn take(rules: &mut Vec<FaultRule>, call: &Call) -> Option<Fault> {
+pub(crate) fn take(rules: &mut Vec<FaultRule>, request: &Request) -> Option<Fault> {
     rules.retain(|rule| rule.left != Some(0));
-    let position = rules.iter().position(|rule| rule.matches(call))?;
+    let position = rules.iter().position(|rule| rule.matches(request))?;
     let rule = rules.get_mut(position)?;
     let fault = rule.fault.clone();
     if rule.spend() {

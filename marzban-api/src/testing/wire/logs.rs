@@ -1,4 +1,4 @@
-//! The websockets of logs: who may listen, and what a listener is sent.
+//! The websockets of logs: what a listener is sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,20 +10,12 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::testing::api::auth;
-use crate::testing::api::request::Call;
-use crate::testing::api::response::Answer;
-use crate::testing::panel::node::{FakeNodeStatus, XRAY_VERSION};
-use crate::testing::panel::state::World;
+use crate::testing::panel::node::XRAY_VERSION;
 
 /// The lines that a new listener is sent first.
 const BUFFERED: usize = 100;
-
-/// The longest interval that lines may be gathered for, in seconds.
-const LONGEST_INTERVAL: f64 = 10.0;
 
 /// The log of the core; the nodes of the fake repeat it.
 pub(crate) struct Logs {
@@ -46,7 +38,7 @@ impl Default for Logs {
 }
 
 impl Logs {
-    /// Writes a line; that nobody listens is no failure.
+    /// Writes a line; without a listener that is no failure.
     pub(crate) fn write(&mut self, line: &str) {
         self.lines.push_back(line.to_owned());
         if self.lines.len() > BUFFERED {
@@ -56,49 +48,17 @@ impl Logs {
     }
 
     /// What a listener gets from now on, the buffered lines first.
-    pub(crate) fn listen(&self, call: &Call) -> Listener {
+    ///
+    /// With an interval, lines are gathered for so long before they are sent.
+    pub(crate) fn listen(&self, interval: Option<Duration>) -> Listener {
         Listener {
             lines: self.lines.clone(),
             receiver: self.sender.subscribe(),
-            interval: interval(call).ok().flatten(),
+            interval,
             gathered: String::new(),
             due: Instant::now(),
         }
     }
-}
-
-/// Upgrades for a sudo admin; everybody else is refused before there is a websocket, hence without its codes.
-pub(crate) fn admit(world: &World, node: Option<&str>, call: &Call) -> Answer {
-    let Some(key) = &call.websocket_key else {
-        return Answer::detail(404, "Not Found");
-    };
-    let token = call.query.last("token").or_else(|| call.bearer());
-    let is_sudo = token
-        .and_then(|token| auth::holder(world, token))
-        .is_some_and(|admin| admin.is_sudo);
-    let is_connected = node.is_none_or(|id| {
-        let node = id.parse().ok().and_then(|id: u64| world.nodes.get(&id));
-        node.is_some_and(|node| node.status == FakeNodeStatus::Connected)
-    });
-    if !is_sudo || !is_connected || interval(call).is_err() {
-        return Answer::text(403, "").with_header("connection", "close");
-    }
-    Answer::switch_protocols()
-        .with_header("connection", "Upgrade")
-        .with_header("upgrade", "websocket")
-        .with_header("sec-websocket-accept", derive_accept_key(key.as_bytes()))
-}
-
-/// The interval of the query; too long or no number is refused.
-fn interval(call: &Call) -> Result<Option<Duration>, ()> {
-    let Some(text) = call.query.last("interval") else {
-        return Ok(None);
-    };
-    let seconds: f64 = text.parse().map_err(drop)?;
-    if seconds > LONGEST_INTERVAL {
-        return Err(());
-    }
-    Duration::try_from_secs_f64(seconds).map(Some).map_err(drop)
 }
 
 /// A listener that was admitted.

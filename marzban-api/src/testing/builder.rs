@@ -1,0 +1,234 @@
+//! What a panel starts with.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::net::TcpListener;
+
+use super::api::{Api, Router};
+use super::handle::FakePanel;
+use super::panel::Panel;
+use super::panel::admin::FakeAdmin;
+use super::panel::notification::Outbox;
+use super::panel::system::FakeSystem;
+use super::panel::user::FakeUser;
+use super::wire::{PanelClock, Shared};
+
+/// What a fake panel starts with.
+///
+/// By default that is the sudo admin `admin` with the password `admin`, no user, tokens for a day, the machine's
+/// clock and a free port.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use marzban_api::testing::{FakeAdmin, FakePanel, FakeSystem, FakeUser};
+///
+/// let panel = FakePanel::builder()
+///     .port(0)
+///     .now("2025-09-15T00:00:00Z".parse()?)
+///     .environment_admin("root", "pass-w0rd")
+///     .admin(FakeAdmin::new("seller", "pass"))
+///     .users([FakeUser::new("alice").owner(Some("seller"))])
+///     .ignore_case()
+///     .system(FakeSystem::default())
+///     .token_lifetime(Some(Duration::from_secs(600)))
+///     .webhook("http://127.0.0.1:9/hook")
+///     .webhook_secret("s3cr3t")
+///     .start()
+///     .await?;
+/// let state = panel.state();
+/// assert_eq!(state.admins.iter().map(|admin| admin.username.as_str()).collect::<Vec<_>>(), ["root", "seller"]);
+/// assert!(state.user("alice").is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FakePanelBuilder {
+    port: u16,
+    clock: PanelClock,
+    admins: Vec<FakeAdmin>,
+    users: Vec<FakeUser>,
+    system: FakeSystem,
+    token_lifetime: Option<Duration>,
+    outbox: Outbox,
+    ignores_case: bool,
+}
+
+impl Default for FakePanelBuilder {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            clock: PanelClock::Running {
+                ahead: TimeDelta::zero(),
+            },
+            admins: vec![FakeAdmin::from_environment("admin", "admin")],
+            users: Vec::new(),
+            system: FakeSystem::default(),
+            token_lifetime: Some(Duration::from_hours(24)),
+            outbox: Outbox::default(),
+            ignores_case: false,
+        }
+    }
+}
+
+impl FakePanelBuilder {
+    /// Listens on this port of loopback instead of a free one.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Starts with a clock that stands still at this time; see [`FakePanel::set_now`].
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn now(mut self, now: DateTime<Utc>) -> Self {
+        self.clock = PanelClock::Frozen(now);
+        self
+    }
+
+    /// Replaces name and password of the sudo admin that a real panel takes from its environment.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn environment_admin(mut self, username: &str, password: &str) -> Self {
+        self.admins.retain(|admin| !admin.is_from_environment);
+        self.admins
+            .insert(0, FakeAdmin::from_environment(username, password));
+        self
+    }
+
+    /// Adds an admin.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn admin(mut self, admin: FakeAdmin) -> Self {
+        self.admins.push(admin);
+        self
+    }
+
+    /// Adds users.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn users(mut self, users: impl IntoIterator<Item = FakeUser>) -> Self {
+        self.users.extend(users);
+        self
+    }
+
+    /// Sets the figures of the machine.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn system(mut self, system: FakeSystem) -> Self {
+        self.system = system;
+        self
+    }
+
+    /// Sets for how long a token is valid by the panel's clock; `None` issues tokens that do not expire.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn token_lifetime(mut self, lifetime: Option<Duration>) -> Self {
+        self.token_lifetime = lifetime;
+        self
+    }
+
+    /// Adds an address that is notified; see [`FakePanel::send_notifications`].
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn webhook(mut self, address: impl Into<String>) -> Self {
+        self.outbox.addresses.push(address.into());
+        self
+    }
+
+    /// Sets the secret that every notification carries.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
+        self.outbox.secret = Some(secret.into());
+        self
+    }
+
+    /// Finds a user whatever the case of its name, as a panel on MySQL does; on SQLite names that differ in
+    /// case are two users.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn ignore_case(mut self) -> Self {
+        self.ignores_case = true;
+        self
+    }
+
+    /// Starts the panel on the current Tokio runtime.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    ///
+    /// # Errors
+    /// The port is taken or may not be listened on.
+    ///
+    /// # Cancel safety
+    /// A start that is cancelled leaves nothing behind.
+    ///
+    /// # Panics
+    /// There is no Tokio runtime with I/O.
+    pub async fn start(self) -> io::Result<FakePanel> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let mut panel = Panel::new(self.clock.now());
+        panel.admins = self.admins;
+        panel.system = self.system;
+        panel.outbox = self.outbox;
+        panel.ignores_case = self.ignores_case;
+        for user in self.users {
+            panel.insert_user(user);
+        }
+        let mut api = Api::new(panel, "sub", &format!("http://{}", listener.local_addr()?));
+        api.token_lifetime = self.token_lifetime.map(delta);
+        let router = Router::new("sub");
+        FakePanel::serve(listener, Shared::new(router, api, self.clock))
+    }
+}
+
+/// A duration beyond all time is the longest there is.
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+impl FakePanel {
+    /// Starts a panel with the defaults of [`FakePanelBuilder`] on a free port.
+    ///
+    /// See [`FakePanel`] for an example.
+    ///
+    /// # Cancel safety
+    /// A start that is cancelled leaves nothing behind.
+    ///
+    /// # Panics
+    /// There is no Tokio runtime with I/O, or loopback has no free port.
+    #[expect(
+        clippy::expect_used,
+        reason = "a test without a free port cannot go on, and should say so at once"
+    )]
+    pub async fn start() -> Self {
+        Self::builder().start().await.expect("loopback has a free port")
+    }
+
+    /// Describes a panel that starts with something else than the defaults.
+    ///
+    /// See [`FakePanel`] for an example.
+    #[must_use]
+    pub fn builder() -> FakePanelBuilder {
+        FakePanelBuilder::default()
+    }
+}
