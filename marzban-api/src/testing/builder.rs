@@ -41,6 +41,8 @@ use super::wire::{PanelClock, Shared};
 ///     .token_lifetime(Some(Duration::from_secs(600)))
 ///     .webhook("http://127.0.0.1:9/hook")
 ///     .webhook_secret("s3cr3t")
+///     .subscription_path("links")
+///     .subscription_url_prefix("https://vpn.example")
 ///     .start()
 ///     .await?;
 /// let state = panel.state();
@@ -59,6 +61,8 @@ pub struct FakePanelBuilder {
     token_lifetime: Option<Duration>,
     outbox: Outbox,
     ignores_case: bool,
+    subscription_path: String,
+    subscription_url_prefix: String,
 }
 
 impl Default for FakePanelBuilder {
@@ -74,6 +78,8 @@ impl Default for FakePanelBuilder {
             token_lifetime: Some(Duration::from_hours(24)),
             outbox: Outbox::default(),
             ignores_case: false,
+            subscription_path: "sub".to_owned(),
+            subscription_url_prefix: String::new(),
         }
     }
 }
@@ -172,6 +178,26 @@ impl FakePanelBuilder {
         self
     }
 
+    /// Serves subscriptions below this path instead of `sub`, as the panel's `XRAY_SUBSCRIPTION_PATH` does.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn subscription_path(mut self, path: &str) -> Self {
+        path.trim_matches('/').clone_into(&mut self.subscription_path);
+        self
+    }
+
+    /// Begins subscription URLs with this, as the panel's `XRAY_SUBSCRIPTION_URL_PREFIX` does.
+    ///
+    /// By default it is empty, and the URLs are relative: `/sub/` and a token.
+    ///
+    /// See [`FakePanelBuilder`] for an example.
+    #[must_use]
+    pub fn subscription_url_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.subscription_url_prefix = prefix.into();
+        self
+    }
+
     /// Starts the panel on the current Tokio runtime.
     ///
     /// See [`FakePanelBuilder`] for an example.
@@ -194,9 +220,9 @@ impl FakePanelBuilder {
         for user in self.users {
             panel.insert_user(user);
         }
-        let mut api = Api::new(panel, "sub", &format!("http://{}", listener.local_addr()?));
+        let mut api = Api::new(panel, &self.subscription_path, &self.subscription_url_prefix);
         api.token_lifetime = self.token_lifetime.map(delta);
-        let router = Router::new("sub");
+        let router = Router::new(&self.subscription_path);
         FakePanel::serve(listener, Shared::new(router, api, self.clock))
     }
 }
