@@ -28,7 +28,6 @@ mod router;
 mod routes;
 mod state;
 mod subscription;
-mod syntax;
 mod templates;
 mod token;
 mod usage;

@@ -1,10 +1,9 @@
 //! The JSON of a body, which the panel reads before it looks at the token.
 
-use serde_json::Value;
+use serde_json::{Error, Value};
 
 use super::request::Request;
 use super::response::Response;
-use super::syntax::{self, Fault};
 
 /// Reads a body, or refuses it as no JSON.
 ///
@@ -16,13 +15,26 @@ pub(crate) fn read_json(request: &Request) -> Result<Option<Value>, Response> {
     if !request.claims_json() {
         return Ok(Some(Value::String(String::new())));
     }
-    match syntax::read(&request.body) {
+    let unreadable = || Response::detail(400, "There was an error parsing the body");
+    let text = str::from_utf8(&request.body).map_err(|_| unreadable())?;
+    match serde_json::from_str(text) {
         Ok(Value::Null) => Ok(None),
         Ok(body) => Ok(Some(body)),
-        Err(Fault::At(offset)) => Err(Response::invalid(&[(
-            offset.to_string(),
+        Err(error) if error.to_string().starts_with("recursion limit") => Err(unreadable()),
+        Err(error) => Err(Response::invalid(&[(
+            offset(text, &error).to_string(),
             "JSON decode error".to_owned(),
         )])),
-        Err(Fault::Unreadable) => Err(Response::detail(400, "There was an error parsing the body")),
     }
+}
+
+/// Where reading failed, in characters from the start of the body.
+///
+/// Python counts so too, but places some mistakes at the start of the value that they are in.
+fn offset(text: &str, error: &Error) -> usize {
+    let before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let line: usize = before.map(str::len).sum();
+    let column = error.column().saturating_sub(usize::from(!error.is_eof()));
+    let read = text.get(..line + column).unwrap_or(text);
+    read.chars().count()
 }
