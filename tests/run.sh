@@ -62,6 +62,11 @@ step_purity() {
     echo 'the models and the decisions must be pure' >&2
     return 1
   fi
+  if grep -rnE '\basync\b|\.await|::now\(|\bClock\b|tracing::|\bstd::(env|fs|io|net|thread)\b|\b(serde_json|http|hyper|reqwest|tokio|bytes|url|base64|futures_util)::' \
+    marzban-api/src/testing/panel marzban-api/src/testing/panel.rs | grep -vE '^[^:]+:[0-9]+: *//'; then
+    echo 'the rules of the fake panel know neither I/O nor HTTP nor JSON' >&2
+    return 1
+  fi
 }
 
 step_services() {

@@ -33,6 +33,7 @@ mod token;
 mod usage;
 mod user_body;
 mod users;
+mod view;
 
 pub(crate) use logs::interval as log_interval;
 pub(crate) use notifications::{SECRET_HEADER, batch as notification_batch};

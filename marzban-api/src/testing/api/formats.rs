@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::config::set;
 use super::links::{PUBLIC_KEY, ProxyLink, links, proxy_links};
-use super::render::View;
 use super::response::Response;
+use super::view::View;
 use crate::testing::panel::protocol::Proxy;
 use crate::testing::panel::user::FakeUser;
 

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::render::View;
+use super::view::View;
 use crate::testing::panel::host::Host;
 use crate::testing::panel::inbound::{Inbound, Port};
 use crate::testing::panel::protocol::Proxy;

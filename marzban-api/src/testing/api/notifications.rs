@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::config::set;
-use super::render::{AdminJson, UserJson, View};
+use super::render::{AdminJson, UserJson};
 use super::state::Api;
+use super::view::View;
 use crate::testing::panel::notification::{Event, Notification};
 use crate::testing::panel::user::FakeStatus;
 

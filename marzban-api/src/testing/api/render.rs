@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::links;
 use super::token;
+use super::view::View;
 use crate::testing::panel::admin::FakeAdmin;
-use crate::testing::panel::host::Hosts;
 use crate::testing::panel::inbound::Inbounds;
 use crate::testing::panel::node::{FakeNode, FakeNodeStatus, XRAY_VERSION};
 use crate::testing::panel::protocol::{FakeProtocol, Proxy};
@@ -62,17 +62,6 @@ pub(crate) struct UserJson<'a> {
     subscription_url: String,
     excluded_inbounds: BTreeMap<FakeProtocol, Vec<&'a str>>,
     admin: Option<AdminJson<'a>>,
-}
-
-/// Where and when a user is shown; `seed` differs with every reading.
-#[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    /// What stands before the token of a subscription URL.
-    pub(crate) subscription_base: &'a str,
-    pub(crate) inbounds: &'a Inbounds,
-    pub(crate) hosts: &'a Hosts,
-    pub(crate) now: DateTime<Utc>,
-    pub(crate) seed: u64,
 }
 
 impl<'a> UserJson<'a> {

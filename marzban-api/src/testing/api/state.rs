@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::config::default_config;
-use super::render::{UserJson, View};
+use super::render::UserJson;
 use super::token;
+use super::view::View;
 use crate::testing::panel::random::splitmix64;
 use crate::testing::panel::user::FakeUser;
 use crate::testing::panel::{Grant, Panel};
