@@ -1,7 +1,7 @@
 //! A Marzban panel for tests: stateful, on loopback, without Python, Xray or a database.
 //!
-//! A mock answers what a test told it to answer, and so agrees with every misunderstanding of the panel.
-//! [`FakePanel`] instead *behaves*, as Marzban 0.8.4 on SQLite was observed to: it keeps users and admins, issues
+//! A mock answers what a test told it to answer, and so shares every misunderstanding of the panel.
+//! [`FakePanel`] instead *behaves* as Marzban 0.8.4 on SQLite was observed to: it keeps users and admins, issues
 //! tokens, filters, sorts and pages, moves users between states, and has the same quirks, such as a 500 for the
 //! successful deletion of an ownerless user.
 //!
@@ -23,11 +23,20 @@
 //! # }
 //! ```
 //!
+//! # Stability
+//! This module (feature `test-util`) is outside the semantic versioning of the crate: it follows what panels are
+//! observed to do, so its names and its behaviour may change in any minor release. It is meant for dev-dependencies.
+//!
+//! # Layers
+//! [`panel`] holds the rules and the state, and can be driven without a socket. On it stands the interface (routes,
+//! JSON, authorisation), and on that the wire (connections, faults, the log of requests), which [`FakePanel`] starts.
+//!
 //! # Routes
-//! All of the panel: admins, users, templates, nodes, hosts, inbounds, core, system, subscriptions and, as
-//! websockets, logs. Behind them
-//! is no Xray and no machine: a node that came over the API cannot be reached, the configuration of the core is
-//! checked as far as the panel checks it, and a subscription holds what an app needs to be tested with.
+//! All of the panel's: admins, users, templates, nodes, hosts, inbounds, core, system, subscriptions and, as
+//! websockets, logs. Behind them is neither Xray nor a machine: a node that came over the API cannot be reached, the
+//! configuration of the core is checked as far as the panel checks it, and a subscription holds what an app needs to
+//! be tested with. What is not set is as on a default panel; so `subscription_url` is relative.
+//!
 //! Jobs run on demand: [`FakePanel::review`], [`FakePanel::reset_by_strategy`], [`FakePanel::auto_delete`] and
 //! [`FakePanel::send_notifications`].
 //!
