@@ -86,8 +86,6 @@ impl Default for FakePanelBuilder {
 
 impl FakePanelBuilder {
     /// Listens on this port of loopback instead of a free one.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -95,8 +93,6 @@ impl FakePanelBuilder {
     }
 
     /// Starts with a clock that stands still at this time; see [`FakePanel::set_now`].
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn now(mut self, now: DateTime<Utc>) -> Self {
         self.clock = PanelClock::Frozen(now);
@@ -104,8 +100,6 @@ impl FakePanelBuilder {
     }
 
     /// Replaces name and password of the sudo admin that a real panel takes from its environment.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn environment_admin(mut self, username: &str, password: &str) -> Self {
         self.admins.retain(|admin| !admin.is_from_environment);
@@ -115,8 +109,6 @@ impl FakePanelBuilder {
     }
 
     /// Adds an admin.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn admin(mut self, admin: FakeAdmin) -> Self {
         self.admins.push(admin);
@@ -124,8 +116,6 @@ impl FakePanelBuilder {
     }
 
     /// Adds users.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn users(mut self, users: impl IntoIterator<Item = FakeUser>) -> Self {
         self.users.extend(users);
@@ -133,8 +123,6 @@ impl FakePanelBuilder {
     }
 
     /// Sets the figures of the machine.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn system(mut self, system: FakeSystem) -> Self {
         self.system = system;
@@ -142,8 +130,6 @@ impl FakePanelBuilder {
     }
 
     /// Sets for how long a token is valid by the panel's clock; `None` issues tokens that do not expire.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn token_lifetime(mut self, lifetime: Option<Duration>) -> Self {
         self.token_lifetime = lifetime;
@@ -151,8 +137,6 @@ impl FakePanelBuilder {
     }
 
     /// Adds an address that is notified; see [`FakePanel::send_notifications`].
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn webhook(mut self, address: impl Into<String>) -> Self {
         self.outbox.addresses.push(address.into());
@@ -160,8 +144,6 @@ impl FakePanelBuilder {
     }
 
     /// Sets the secret that every notification carries.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn webhook_secret(mut self, secret: impl Into<String>) -> Self {
         self.outbox.secret = Some(secret.into());
@@ -170,8 +152,6 @@ impl FakePanelBuilder {
 
     /// Finds a user whatever the case of its name, as a panel on MySQL does; on SQLite names that differ in
     /// case are two users.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn ignore_case(mut self) -> Self {
         self.ignores_case = true;
@@ -179,8 +159,6 @@ impl FakePanelBuilder {
     }
 
     /// Serves subscriptions below this path instead of `sub`, as the panel's `XRAY_SUBSCRIPTION_PATH` does.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn subscription_path(mut self, path: &str) -> Self {
         path.trim_matches('/').clone_into(&mut self.subscription_path);
@@ -190,8 +168,6 @@ impl FakePanelBuilder {
     /// Begins subscription URLs with this, as the panel's `XRAY_SUBSCRIPTION_URL_PREFIX` does.
     ///
     /// By default it is empty, and the URLs are relative: `/sub/` and a token.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     #[must_use]
     pub fn subscription_url_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.subscription_url_prefix = prefix.into();
@@ -199,8 +175,6 @@ impl FakePanelBuilder {
     }
 
     /// Starts the panel on the current Tokio runtime.
-    ///
-    /// See [`FakePanelBuilder`] for an example.
     ///
     /// # Errors
     /// The port is taken or may not be listened on.
@@ -235,8 +209,6 @@ fn delta(duration: Duration) -> TimeDelta {
 impl FakePanel {
     /// Starts a panel with the defaults of [`FakePanelBuilder`] on a free port.
     ///
-    /// See [`FakePanel`] for an example.
-    ///
     /// # Cancel safety
     /// A start that is cancelled leaves nothing behind.
     ///
@@ -251,8 +223,6 @@ impl FakePanel {
     }
 
     /// Describes a panel that starts with something else than the defaults.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn builder() -> FakePanelBuilder {
         FakePanelBuilder::default()

@@ -131,16 +131,12 @@ impl FakePanel {
     }
 
     /// Returns the URL, such as `http://127.0.0.1:40123`, without a slash at the end.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.inner.address)
     }
 
     /// Stops the panel for all its handles: when this returns, its port refuses connections.
-    ///
-    /// See [`FakePanel`] for an example.
     ///
     /// # Cancel safety
     /// The panel stops even if the wait for its end is cancelled.
@@ -159,24 +155,18 @@ impl FakePanel {
     }
 
     /// Returns a copy of the state.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn state(&self) -> PanelState {
         self.inner.shared.state().api.panel.snapshot()
     }
 
     /// Returns a copy of a user, found by its exact name.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn user(&self, username: &str) -> Option<FakeUser> {
         self.inner.shared.state().api.panel.user(username).cloned()
     }
 
     /// Adds a user behind all others, or replaces the one of its name where that stands.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn insert_user(&self, user: FakeUser) {
         self.inner.shared.state().api.panel.insert_user(user);
     }
@@ -185,8 +175,6 @@ impl FakePanel {
     ///
     /// The name stays, whatever the closure makes of it.
     /// The closure runs while the state is locked and must not call the panel.
-    ///
-    /// See [`FakePanel`] for an example.
     ///
     /// # Panics
     /// There is no such user.
@@ -204,8 +192,6 @@ impl FakePanel {
     }
 
     /// Removes a user, without the quirks of the route, and returns it.
-    ///
-    /// See [`FakePanel`] for an example.
     #[expect(clippy::must_use_candidate, reason = "the removal is the purpose")]
     pub fn remove_user(&self, username: &str) -> Option<FakeUser> {
         self.inner.shared.state().api.panel.remove_user(username)
@@ -213,8 +199,6 @@ impl FakePanel {
 
     /// Adds `count` users named `user_00001` and so on, the same for the same clock: a mix of all states, with
     /// four links and about two kilobytes each.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn populate(&self, count: usize) {
         let panel = &mut self.inner.shared.state().api.panel;
         let now = panel.now();
@@ -224,15 +208,11 @@ impl FakePanel {
     }
 
     /// Adds an admin, or replaces the one of its name.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn insert_admin(&self, admin: FakeAdmin) {
         self.inner.shared.state().api.panel.insert_admin(admin);
     }
 
     /// Removes an admin: its tokens die, and its users stay behind ownerless.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn remove_admin(&self, username: &str) {
         self.inner.shared.state().api.panel.remove_admin(username);
     }
@@ -241,8 +221,6 @@ impl FakePanel {
     ///
     /// The issue time of a token has no fraction of a second, so one issued later in this same second by the
     /// panel's clock is dead too. Tokens of the environment's admin survive.
-    ///
-    /// See [`FakePanel`] for an example.
     ///
     /// # Panics
     /// There is no such admin.
@@ -260,8 +238,6 @@ impl FakePanel {
     }
 
     /// Makes all tokens issued so far invalid.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn revoke_tokens(&self) {
         self.inner.shared.state().api.tokens.clear();
     }
@@ -269,15 +245,11 @@ impl FakePanel {
     /// Edits the figures of the machine.
     ///
     /// The closure runs while the state is locked and must not call the panel.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn update_system(&self, edit: impl FnOnce(&mut FakeSystem)) {
         edit(&mut self.inner.shared.state().api.panel.system);
     }
 
     /// Lets a user use traffic on the panel's own core, now: it counts for the user, its owner and the usage.
-    ///
-    /// See [`FakePanel`] for an example.
     ///
     /// # Panics
     /// There is no such user.
@@ -289,8 +261,6 @@ impl FakePanel {
     /// Edits a node, as its machine or the database would; `None` without such a node.
     ///
     /// The closure runs while the state is locked and must not call the panel.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn update_node<T>(&self, id: u64, edit: impl FnOnce(&mut FakeNode) -> T) -> Option<T> {
         let mut state = self.inner.shared.state();
         let node = state.api.panel.nodes.get_mut(&id)?;
@@ -300,16 +270,12 @@ impl FakePanel {
     }
 
     /// Issues the token of a user's subscription URL as of now, whether there is such a user or not.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn subscription_token(&self, username: &str) -> String {
         subscription_token(username, self.inner.shared.state().api.panel.now())
     }
 
     /// Issues a subscription token of the form before Marzban 0.4, a JWT, which the panel still takes.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn legacy_subscription_token(&self, username: &str) -> String {
         self.inner.shared.state().api.issue_legacy_token(username)

@@ -7,33 +7,25 @@ use super::FakePanel;
 use crate::testing::wire::{FaultRule, RecordedRequest};
 
 impl FakePanel {
-    /// Breaks requests to come: a [`Fault`] alone the next one, a [`FaultRule`] those that it describes.
+    /// Breaks requests to come: a [`Fault`](crate::testing::Fault) alone the next one, a [`FaultRule`] those that it describes.
     ///
     /// One request meets one fault at most, that of the oldest rule that matches it.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn inject(&self, rule: impl Into<FaultRule>) {
         self.inner.shared.state().faults.push(rule.into());
     }
 
     /// Forgets all faults that were not used up.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn clear_faults(&self) {
         self.inner.shared.state().faults.clear();
     }
 
     /// Returns the requests that arrived so far, in the order of their arrival.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.inner.shared.state().requests.requests().to_vec()
     }
 
     /// Counts the requests of a method to exactly this path, as it was sent.
-    ///
-    /// See [`FakePanel`] for an example.
     #[must_use]
     pub fn count(&self, method: &str, path: &str) -> usize {
         let state = self.inner.shared.state();
@@ -44,8 +36,6 @@ impl FakePanel {
     }
 
     /// Forgets the requests that arrived so far.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn clear_requests(&self) {
         self.inner.shared.state().requests.clear();
     }
@@ -88,8 +78,6 @@ impl FakePanel {
     }
 
     /// Forgets all hooks; one that is running comes to its end.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn clear_hooks(&self) {
         self.inner.shared.hooks().clear();
     }

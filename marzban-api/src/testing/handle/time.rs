@@ -13,15 +13,11 @@ impl FakePanel {
     ///
     /// The clock decides what expires, tokens included, and which times the panel writes.
     /// It runs no job: see [`FakePanel::review`].
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn set_now(&self, now: DateTime<Utc>) {
         self.inner.shared.state().clock = PanelClock::Frozen(now);
     }
 
     /// Moves the panel's clock forward, whether it stands or runs.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn advance(&self, by: Duration) {
         self.inner
             .shared
@@ -31,22 +27,16 @@ impl FakePanel {
     }
 
     /// Runs the job that moves users between states, which a real panel does every ten seconds.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn review(&self) {
         self.inner.shared.state().api.panel.review();
     }
 
     /// Runs the job that starts traffic anew by `data_limit_reset_strategy`, which a real panel does every hour.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn reset_by_strategy(&self) {
         self.inner.shared.state().api.panel.reset_by_strategy();
     }
 
     /// Runs the job that deletes users by `auto_delete_in_days`, which a real panel does every six hours.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn auto_delete(&self) {
         self.inner.shared.state().api.panel.auto_delete();
     }
@@ -56,8 +46,6 @@ impl FakePanel {
     ///
     /// Without an address that answers below 400, the whole batch comes again after 180 seconds of the panel's
     /// clock, three times at most.
-    ///
-    /// See [`FakePanel`] for an example.
     ///
     /// # Cancel safety
     /// A batch that is under way when this is cancelled is lost.
@@ -88,8 +76,6 @@ impl FakePanel {
     /// Writes a line to the log of the core, which those who listen at `/api/core/logs` are sent.
     ///
     /// The fake writes none itself but the two of a core that starts.
-    ///
-    /// See [`FakePanel`] for an example.
     pub fn write_log(&self, line: &str) {
         self.inner.shared.state().logs.write(line);
     }

@@ -38,8 +38,6 @@ pub struct FakeAdmin {
 
 impl FakeAdmin {
     /// Describes an admin that is not sudo: it sees and changes its own users only.
-    ///
-    /// See [`FakeAdmin`] for an example.
     #[must_use]
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
@@ -55,8 +53,6 @@ impl FakeAdmin {
     }
 
     /// Makes the admin sudo: it sees and changes all users.
-    ///
-    /// See [`FakeAdmin`] for an example.
     #[must_use]
     pub fn sudo(mut self) -> Self {
         self.is_sudo = true;

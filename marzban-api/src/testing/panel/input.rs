@@ -12,8 +12,6 @@ use super::user::{FakeNextPlan, FakeStatus};
 pub(crate) type Tags = BTreeMap<FakeProtocol, BTreeSet<String>>;
 
 /// The fields of a user as an admin gives them; for most of them null and absent are the same, which is `None`.
-///
-/// See [`Panel`](super::Panel) for an example.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -45,8 +43,6 @@ pub struct UserInput {
 }
 
 /// A plan as an admin gives it: the panel's database needs a `data_limit`, its model does not.
-///
-/// See [`Panel`](super::Panel) for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,

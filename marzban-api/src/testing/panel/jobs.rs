@@ -16,8 +16,6 @@ enum Outcome {
 
 impl Panel {
     /// Moves users between states, which a real panel does every ten seconds.
-    ///
-    /// See [`Panel`] for an example.
     pub fn review(&mut self) {
         let now = self.now();
         // Without an address there is no reminder either.
@@ -42,8 +40,6 @@ impl Panel {
 
     /// Starts the traffic of users anew whose strategy is due, which a real panel does every hour and reports to
     /// no address.
-    ///
-    /// See [`Panel`] for an example.
     pub fn reset_by_strategy(&mut self) {
         let now = self.now();
         for user in self.users.values_mut() {
@@ -64,8 +60,6 @@ impl Panel {
     }
 
     /// Deletes users that expired long enough ago, which a real panel does every six hours.
-    ///
-    /// See [`Panel`] for an example.
     pub fn auto_delete(&mut self) {
         let now = self.now();
         let due = self.users.values().filter(|user| is_to_be_deleted(user, now));

@@ -29,8 +29,6 @@ pub(crate) struct SortKey {
 pub(crate) type Bounds = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 /// Which users a list is to hold, and which part of them its page.
-///
-/// See [`Panel`] for an example.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct UserQuery<'a> {
@@ -50,8 +48,6 @@ pub struct UserQuery<'a> {
 }
 
 /// A part of a list of users.
-///
-/// See [`Panel`] for an example.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UserPage<'a> {
@@ -63,8 +59,6 @@ pub struct UserPage<'a> {
 
 impl Panel {
     /// Lists users, as `GET /api/users` does.
-    ///
-    /// See [`Panel`] for an example.
     ///
     /// # Errors
     /// [`InternalError`](Refusal::InternalError) for a page with a user that cannot be shown.

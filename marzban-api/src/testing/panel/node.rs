@@ -6,8 +6,6 @@ use serde::Serialize;
 pub(crate) const XRAY_VERSION: &str = "1.8.24";
 
 /// The state of a node.
-///
-/// See [`FakeNode`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(

@@ -112,8 +112,6 @@ impl Proxy {
 }
 
 /// The settings of a protocol as an admin gives them; the panel makes what is `None`.
-///
-/// See [`Panel`](super::Panel) for an example.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyInput {
@@ -134,8 +132,6 @@ impl fmt::Debug for ProxyInput {
 }
 
 /// The proxies as an admin gives them. Each of the three forms has its own consequence.
-///
-/// See [`Panel`](super::Panel) for an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_enums,
@@ -153,8 +149,6 @@ pub enum ProxiesInput {
 
 impl ProxiesInput {
     /// Asks for protocols with credentials that the panel makes.
-    ///
-    /// See [`Panel`](super::Panel) for an example.
     #[must_use]
     pub fn of(protocols: impl IntoIterator<Item = FakeProtocol>) -> Self {
         Self::Given(

@@ -3,8 +3,6 @@
 use super::protocol::FakeProtocol;
 
 /// The reason for which an operation of [`Panel`](super::Panel) failed, in the words of the panel.
-///
-/// See [`Panel`](super::Panel) for an example.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

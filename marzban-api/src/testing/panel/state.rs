@@ -86,8 +86,6 @@ pub struct Panel {
 
 impl Panel {
     /// Creates a panel at this time, with the environment's sudo admin `admin` and the default inbounds.
-    ///
-    /// See [`Panel`] for an example.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         let now = now.trunc_subsecs(6);
@@ -113,16 +111,12 @@ impl Panel {
     }
 
     /// Returns the panel's time.
-    ///
-    /// See [`Panel`] for an example.
     #[must_use]
     pub const fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
     /// Sets the panel's time; the panel stores microseconds, so no more are ever seen.
-    ///
-    /// See [`Panel`] for an example.
     pub fn set_now(&mut self, now: DateTime<Utc>) {
         self.now = now.trunc_subsecs(6);
     }
@@ -139,23 +133,17 @@ impl Panel {
     }
 
     /// Returns the admins, the environment's first.
-    ///
-    /// See [`Panel`] for an example.
     #[must_use]
     pub fn admins(&self) -> &[FakeAdmin] {
         &self.admins
     }
 
     /// Returns the users in the order of their insertion.
-    ///
-    /// See [`Panel`] for an example.
     pub fn users(&self) -> impl Iterator<Item = &FakeUser> {
         self.users.values()
     }
 
     /// Finds a user by its name.
-    ///
-    /// See [`Panel`] for an example.
     #[must_use]
     pub fn user(&self, username: &str) -> Option<&FakeUser> {
         self.users.get(&self.id_of(username)?)
@@ -167,8 +155,6 @@ impl Panel {
     }
 
     /// Adds a user behind all others, or replaces the one of its name where that stands.
-    ///
-    /// See [`Panel`] for an example.
     pub fn insert_user(&mut self, mut user: FakeUser) {
         user.created_at.get_or_insert(self.now);
         for protocol in std::mem::take(&mut user.wanted) {
@@ -187,8 +173,6 @@ impl Panel {
     }
 
     /// Removes a user without the quirks of [`delete_user`](Self::delete_user), and returns it.
-    ///
-    /// See [`Panel`] for an example.
     pub fn remove_user(&mut self, username: &str) -> Option<FakeUser> {
         let key = self.key(username).into_owned();
         let id = self.by_name.remove(&key)?;
@@ -196,8 +180,6 @@ impl Panel {
     }
 
     /// Adds an admin, or replaces the one of its name.
-    ///
-    /// See [`Panel`] for an example.
     pub fn insert_admin(&mut self, admin: FakeAdmin) {
         self.admins
             .retain(|known| known.is_from_environment || known.username != admin.username);

@@ -92,8 +92,6 @@ pub struct PanelState {
 
 impl PanelState {
     /// Finds a user by its exact name.
-    ///
-    /// See [`PanelState`] for an example.
     #[must_use]
     pub fn user(&self, username: &str) -> Option<&FakeUser> {
         self.users.iter().find(|user| user.username == username)

@@ -33,8 +33,6 @@ const MASTER: &str = "Master";
 
 impl Panel {
     /// Lets a user use traffic on the panel's own core, now; returns whether there is such a user.
-    ///
-    /// See [`Panel`] for an example.
     pub fn add_traffic(&mut self, username: &str, bytes: i64) -> bool {
         let now = self.now();
         let Some(user) = self.user_mut(username) else {

@@ -59,8 +59,6 @@ pub enum FakeStatus {
 
 impl FakeStatus {
     /// All states, in the order in which the panel's messages list them.
-    ///
-    /// See [`FakeStatus`] for an example.
     pub const ALL: [Self; 5] = [
         Self::Active,
         Self::Disabled,
@@ -70,8 +68,6 @@ impl FakeStatus {
     ];
 
     /// Returns the name on the wire, such as `on_hold`.
-    ///
-    /// See [`FakeStatus`] for an example.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -201,8 +197,6 @@ pub struct FakeUser {
 
 impl FakeUser {
     /// Describes an active, unlimited, ownerless user with VLESS and all its inbounds.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn new(username: impl Into<String>) -> Self {
         Self {
@@ -237,8 +231,6 @@ impl FakeUser {
     }
 
     /// Sets the state.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn status(mut self, status: FakeStatus) -> Self {
         self.status = status;
@@ -246,8 +238,6 @@ impl FakeUser {
     }
 
     /// Sets the expiry: seconds of Unix time, or `None` for unlimited.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn expire(mut self, expire: impl Into<Option<i64>>) -> Self {
         self.expire = expire.into();
@@ -255,8 +245,6 @@ impl FakeUser {
     }
 
     /// Sets the traffic limit: bytes, or `None` for unlimited.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn data_limit(mut self, data_limit: impl Into<Option<i64>>) -> Self {
         self.data_limit = data_limit.into();
@@ -264,8 +252,6 @@ impl FakeUser {
     }
 
     /// Sets the bytes used since the last reset.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn used_traffic(mut self, used_traffic: i64) -> Self {
         self.used_traffic = used_traffic;
@@ -273,8 +259,6 @@ impl FakeUser {
     }
 
     /// Sets the free text.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
@@ -282,8 +266,6 @@ impl FakeUser {
     }
 
     /// Sets the last connection.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn online_at(mut self, online_at: impl Into<Option<DateTime<Utc>>>) -> Self {
         self.online_at = online_at.into();
@@ -291,8 +273,6 @@ impl FakeUser {
     }
 
     /// Sets the creation, which is otherwise the time of insertion.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn created_at(mut self, created_at: DateTime<Utc>) -> Self {
         self.created_at = Some(created_at);
@@ -300,8 +280,6 @@ impl FakeUser {
     }
 
     /// Puts the user on hold with this many seconds from its first connection.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn on_hold(mut self, seconds: i64) -> Self {
         self.status = FakeStatus::OnHold;
@@ -310,8 +288,6 @@ impl FakeUser {
     }
 
     /// Sets the plan that follows.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn next_plan(mut self, plan: FakeNextPlan) -> Self {
         self.next_plan = Some(plan);
@@ -319,8 +295,6 @@ impl FakeUser {
     }
 
     /// Sets the owning admin; one that the panel does not know is added to it, without a password.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn owner(mut self, owner: Option<&str>) -> Self {
         self.owner = owner.map(str::to_owned);
@@ -328,8 +302,6 @@ impl FakeUser {
     }
 
     /// Sets the protocols, each with all its inbounds.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn protocols(mut self, protocols: impl IntoIterator<Item = FakeProtocol>) -> Self {
         self.wanted = protocols.into_iter().collect();
@@ -337,8 +309,6 @@ impl FakeUser {
     }
 
     /// Makes the panel answer 500 wherever this user would have to be shown.
-    ///
-    /// See [`FakeUser`] for an example.
     #[must_use]
     pub fn poison(mut self) -> Self {
         self.poisoned = true;

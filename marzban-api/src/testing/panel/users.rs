@@ -13,8 +13,6 @@ use super::user::{FakeStatus, FakeUser};
 impl Panel {
     /// Finds a user for an admin: a missing one is not found by anyone, and only then does it matter whose it is.
     ///
-    /// See [`Panel`] for an example.
-    ///
     /// # Errors
     /// [`UserNotFound`](Refusal::UserNotFound) and [`Forbidden`](Refusal::Forbidden).
     pub fn visible_user(&self, by: &FakeAdmin, username: &str) -> Result<&FakeUser, Refusal> {
@@ -37,8 +35,6 @@ impl Panel {
     }
 
     /// Creates a user, as `POST /api/user` does with fields that are valid one by one.
-    ///
-    /// See [`Panel`] for an example.
     ///
     /// # Errors
     /// [`ProtocolDisabled`](Refusal::ProtocolDisabled), and [`UserExists`](Refusal::UserExists) for a taken name as
@@ -90,8 +86,6 @@ impl Panel {
     }
 
     /// Edits a user, as `PUT /api/user/{username}` does with fields that are valid one by one.
-    ///
-    /// See [`Panel`] for an example.
     ///
     /// # Errors
     /// [`UserNotFound`](Refusal::UserNotFound), [`ProtocolDisabled`](Refusal::ProtocolDisabled), and
@@ -149,8 +143,6 @@ impl Panel {
 
     /// Moves a user's traffic into its lifetime's and activates it unless it is expired; its next plan is lost.
     ///
-    /// See [`Panel`] for an example.
-    ///
     /// # Errors
     /// [`UserNotFound`](Refusal::UserNotFound).
     pub fn reset_usage(&mut self, by: &FakeAdmin, username: &str) -> Result<(), Refusal> {
@@ -165,8 +157,6 @@ impl Panel {
     }
 
     /// Clears the traffic of all users, their lifetime's too; a sudo admin of the database clears its own users'.
-    ///
-    /// See [`Panel`] for an example.
     pub fn reset_usage_of_all(&mut self, by: &FakeAdmin) {
         let now = self.now();
         let users = self.users.values_mut();
@@ -182,8 +172,6 @@ impl Panel {
     }
 
     /// Gives a user new credentials; the subscription URLs issued so far die.
-    ///
-    /// See [`Panel`] for an example.
     ///
     /// # Errors
     /// [`UserNotFound`](Refusal::UserNotFound).
@@ -203,8 +191,6 @@ impl Panel {
     }
 
     /// Applies the plan that follows, and claims that there is none.
-    ///
-    /// See [`Panel`] for an example.
     ///
     /// # Errors
     /// [`NoNextPlan`](Refusal::NoNextPlan), even after the plan was applied, and
@@ -228,8 +214,6 @@ impl Panel {
 
     /// Gives a user to another admin, which the panel notifies nobody of.
     ///
-    /// See [`Panel`] for an example.
-    ///
     /// # Errors
     /// [`AdminNotFound`](Refusal::AdminNotFound) and [`UserNotFound`](Refusal::UserNotFound).
     pub fn set_owner(&mut self, username: &str, owner: &str) -> Result<(), Refusal> {
@@ -242,8 +226,6 @@ impl Panel {
     }
 
     /// Deletes a user.
-    ///
-    /// See [`Panel`] for an example.
     ///
     /// # Errors
     /// [`UserNotFound`](Refusal::UserNotFound), and [`InternalError`](Refusal::InternalError) after the deletion of an

@@ -69,16 +69,12 @@ pub(crate) enum Delivery {
 
 impl Fault {
     /// Turns the fault into a rule that holds for the next matching request.
-    ///
-    /// See [`Fault`] for an example.
     #[must_use]
     pub fn once(self) -> FaultRule {
         self.times(1)
     }
 
     /// Turns the fault into a rule that holds for the next `count` matching requests.
-    ///
-    /// See [`Fault`] for an example.
     #[must_use]
     pub fn times(self, count: usize) -> FaultRule {
         FaultRule {
@@ -91,8 +87,6 @@ impl Fault {
     }
 
     /// Turns the fault into a rule that holds until [`clear_faults`](crate::testing::FakePanel::clear_faults).
-    ///
-    /// See [`Fault`] for an example.
     #[must_use]
     pub fn always(self) -> FaultRule {
         FaultRule {
@@ -164,8 +158,6 @@ fn shorten(answer: Response, keep: impl FnOnce(usize) -> usize) -> Response {
 ///
 /// A rule that names no path leaves the login alone: a test that breaks "the next request" means one of its
 /// own, and not the login that a client may or may not make before it.
-///
-/// See [`Fault`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultRule {
     fault: Fault,
@@ -178,8 +170,6 @@ pub struct FaultRule {
 
 impl FaultRule {
     /// Limits the rule to a method, such as `GET`.
-    ///
-    /// See [`Fault`] for an example.
     #[must_use]
     pub fn method(mut self, method: &str) -> Self {
         self.method = Some(method.to_ascii_uppercase());
@@ -187,8 +177,6 @@ impl FaultRule {
     }
 
     /// Limits the rule to paths that begin so, such as `/api/user/`.
-    ///
-    /// See [`Fault`] for an example.
     #[must_use]
     pub fn path(mut self, prefix: &str) -> Self {
         self.path = Some(prefix.to_owned());
@@ -196,8 +184,6 @@ impl FaultRule {
     }
 
     /// Limits the rule to requests that name this user, in the path or as `username=` in the query.
-    ///
-    /// See [`Fault`] for an example.
     #[must_use]
     pub fn user(mut self, username: &str) -> Self {
         self.user = Some(username.to_owned());
