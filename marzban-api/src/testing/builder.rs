@@ -92,14 +92,14 @@ impl FakePanelBuilder {
         self
     }
 
-    /// Starts with a clock that stands still at this time; see [`FakePanel::set_now`].
+    /// Starts with a stopped clock; see [`FakePanel::set_now`].
     #[must_use]
     pub fn now(mut self, now: DateTime<Utc>) -> Self {
         self.clock = PanelClock::Frozen(now);
         self
     }
 
-    /// Replaces name and password of the sudo admin that a real panel takes from its environment.
+    /// Replaces name and password of the sudo admin of the panel's environment.
     #[must_use]
     pub fn environment_admin(mut self, username: &str, password: &str) -> Self {
         self.admins.retain(|admin| !admin.is_from_environment);
@@ -129,14 +129,14 @@ impl FakePanelBuilder {
         self
     }
 
-    /// Sets for how long a token is valid by the panel's clock; `None` issues tokens that do not expire.
+    /// Sets the lifetime of tokens by the panel's clock; with `None` they do not expire.
     #[must_use]
     pub fn token_lifetime(mut self, lifetime: Option<Duration>) -> Self {
         self.token_lifetime = lifetime;
         self
     }
 
-    /// Adds an address that is notified; see [`FakePanel::send_notifications`].
+    /// Adds an address for notifications; see [`FakePanel::send_notifications`].
     #[must_use]
     pub fn webhook(mut self, address: impl Into<String>) -> Self {
         self.outbox.addresses.push(address.into());
@@ -150,8 +150,7 @@ impl FakePanelBuilder {
         self
     }
 
-    /// Finds a user whatever the case of its name, as a panel on MySQL does; on SQLite names that differ in
-    /// case are two users.
+    /// Ignores the case of names, as a panel on MySQL does; on SQLite names that differ in case are two users.
     #[must_use]
     pub fn ignore_case(mut self) -> Self {
         self.ignores_case = true;
@@ -180,7 +179,7 @@ impl FakePanelBuilder {
     /// The port is taken or may not be listened on.
     ///
     /// # Cancel safety
-    /// A start that is cancelled leaves nothing behind.
+    /// A cancelled start leaves nothing behind.
     ///
     /// # Panics
     /// There is no Tokio runtime with I/O.
@@ -201,7 +200,7 @@ impl FakePanelBuilder {
     }
 }
 
-/// A duration beyond all time is the longest there is.
+/// Converts a duration; one that is too long becomes the longest there is.
 fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
@@ -210,7 +209,7 @@ impl FakePanel {
     /// Starts a panel with the defaults of [`FakePanelBuilder`] on a free port.
     ///
     /// # Cancel safety
-    /// A start that is cancelled leaves nothing behind.
+    /// A cancelled start leaves nothing behind.
     ///
     /// # Panics
     /// There is no Tokio runtime with I/O, or loopback has no free port.
@@ -222,7 +221,7 @@ impl FakePanel {
         Self::builder().start().await.expect("loopback has a free port")
     }
 
-    /// Describes a panel that starts with something else than the defaults.
+    /// Returns a builder, for a panel that differs from the defaults.
     #[must_use]
     pub fn builder() -> FakePanelBuilder {
         FakePanelBuilder::default()

@@ -19,7 +19,7 @@ use super::panel::system::{FakeSystem, PanelState};
 use super::panel::user::FakeUser;
 use super::wire::{Shared, serve};
 
-/// A running panel on loopback; clones are handles of the same one, and it stops with the last of them.
+/// A running panel on loopback. Clones are handles of the same panel, which stops with the last of them.
 ///
 /// # Examples
 ///
@@ -166,21 +166,21 @@ impl FakePanel {
         self.inner.shared.state().api.panel.user(username).cloned()
     }
 
-    /// Adds a user behind all others, or replaces the one of its name where that stands.
+    /// Adds a user behind all others, or replaces the user of its name in place.
     pub fn insert_user(&self, user: FakeUser) {
         self.inner.shared.state().api.panel.insert_user(user);
     }
 
-    /// Edits a user as a job of the panel or its database would: without any side effect, and at once.
+    /// Edits a user as a job of the panel or its database would: at once and without side effects.
     ///
-    /// The name stays, whatever the closure makes of it.
+    /// The name stays, even if the closure changes it.
     /// The closure runs while the state is locked and must not call the panel.
     ///
     /// # Panics
     /// There is no such user.
     #[expect(
         clippy::panic,
-        reason = "an edit of nobody is a mistake in the test, which must not pass unseen"
+        reason = "an edit of a missing record is a mistake in the test, which must not pass unseen"
     )]
     pub fn update_user(&self, username: &str, edit: impl FnOnce(&mut FakeUser)) {
         let mut state = self.inner.shared.state();
@@ -197,8 +197,8 @@ impl FakePanel {
         self.inner.shared.state().api.panel.remove_user(username)
     }
 
-    /// Adds `count` users named `user_00001` and so on, the same for the same clock: a mix of all states, with
-    /// four links and about two kilobytes each.
+    /// Adds `count` users named `user_00001` and so on: a mix of all states, with four links and about two kilobytes
+    /// each. With the same clock they are the same users.
     pub fn populate(&self, count: usize) {
         let panel = &mut self.inner.shared.state().api.panel;
         let now = panel.now();
@@ -212,21 +212,21 @@ impl FakePanel {
         self.inner.shared.state().api.panel.insert_admin(admin);
     }
 
-    /// Removes an admin: its tokens die, and its users stay behind ownerless.
+    /// Removes an admin: its tokens become invalid, and its users ownerless.
     pub fn remove_admin(&self, username: &str) {
         self.inner.shared.state().api.panel.remove_admin(username);
     }
 
-    /// Changes the password of an admin, which kills the tokens issued to it so far.
+    /// Changes the password of an admin, which invalidates the tokens issued to it so far.
     ///
-    /// The issue time of a token has no fraction of a second, so one issued later in this same second by the
-    /// panel's clock is dead too. Tokens of the environment's admin survive.
+    /// The issue time of a token has no fraction of a second, so a token issued later in the same second of the panel's
+    /// clock is invalid too. Tokens of the environment's admin stay valid.
     ///
     /// # Panics
     /// There is no such admin.
     #[expect(
         clippy::panic,
-        reason = "an edit of nobody is a mistake in the test, which must not pass unseen"
+        reason = "an edit of a missing record is a mistake in the test, which must not pass unseen"
     )]
     pub fn set_password(&self, username: &str, password: &str) {
         let panel = &mut self.inner.shared.state().api.panel;
@@ -249,7 +249,7 @@ impl FakePanel {
         edit(&mut self.inner.shared.state().api.panel.system);
     }
 
-    /// Lets a user use traffic on the panel's own core, now: it counts for the user, its owner and the usage.
+    /// Lets a user use traffic on the panel's own core now, which counts for the user, its owner and the usage.
     ///
     /// # Panics
     /// There is no such user.
@@ -258,7 +258,7 @@ impl FakePanel {
         assert!(found, "the fake panel has no user {username:?}");
     }
 
-    /// Edits a node, as its machine or the database would; `None` without such a node.
+    /// Edits a node as its machine or the database would; `None` means that there is no such node.
     ///
     /// The closure runs while the state is locked and must not call the panel.
     pub fn update_node<T>(&self, id: u64, edit: impl FnOnce(&mut FakeNode) -> T) -> Option<T> {
@@ -269,13 +269,13 @@ impl FakePanel {
         Some(answer)
     }
 
-    /// Issues the token of a user's subscription URL as of now, whether there is such a user or not.
+    /// Issues the token of a user's subscription URL as of now, even if there is no such user.
     #[must_use]
     pub fn subscription_token(&self, username: &str) -> String {
         subscription_token(username, self.inner.shared.state().api.panel.now())
     }
 
-    /// Issues a subscription token of the form before Marzban 0.4, a JWT, which the panel still takes.
+    /// Issues a subscription token as versions before Marzban 0.4 did: a JWT, which the panel still accepts.
     #[must_use]
     pub fn legacy_subscription_token(&self, username: &str) -> String {
         self.inner.shared.state().api.issue_legacy_token(username)

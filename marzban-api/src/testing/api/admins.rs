@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::fields::Fields;
 use super::query::page;
 use super::render::AdminJson;
@@ -14,7 +14,7 @@ use crate::testing::panel::input::AdminInput;
 use crate::testing::panel::list::like;
 
 /// `GET /api/admins`: all admins but the environment's.
-pub(crate) fn list(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn list(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let (offset, limit) = page(call.request)?;
     let pattern = call
         .request
@@ -33,12 +33,12 @@ pub(crate) fn list(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `GET /api/admin`.
-pub(crate) fn current(_: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn current(_: &mut Api, call: &Call<'_>) -> ApiResult {
     Ok(Response::ok(&AdminJson::new(&call.by)))
 }
 
 /// `POST /api/admin`.
-pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let mut fields = Fields::of_body(call.json.as_ref())?;
     let username = fields.required_text("username");
     // It is optional in an edit, for which the fields below are read too.
@@ -68,7 +68,7 @@ fn read(fields: &mut Fields<'_>) -> AdminInput {
 }
 
 /// `PUT /api/admin/{username}`.
-pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let mut fields = Fields::of_body(call.json.as_ref())?;
     let input = read(&mut fields);
     let input = fields.finish(input)?;
@@ -77,30 +77,30 @@ pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `DELETE /api/admin/{username}`.
-pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.delete_admin(call.param("admin"))?;
     Ok(Response::ok(&json!({ "detail": "Admin removed successfully" })))
 }
 
 /// `POST /api/admin/{username}/users/disable`.
-pub(crate) fn disable_users(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn disable_users(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.disable_users(call.param("admin"));
     Ok(Response::ok(&json!({ "detail": "Users successfully disabled" })))
 }
 
 /// `POST /api/admin/{username}/users/activate`.
-pub(crate) fn activate_users(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn activate_users(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.activate_users(call.param("admin"));
     Ok(Response::ok(&json!({ "detail": "Users successfully activated" })))
 }
 
 /// `GET /api/admin/usage/{username}`.
-pub(crate) fn show_usage(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn show_usage(api: &mut Api, call: &Call<'_>) -> ApiResult {
     Ok(Response::ok(&named(api, call)?.users_usage))
 }
 
 /// `POST /api/admin/usage/reset/{username}`.
-pub(crate) fn reset_usage(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn reset_usage(api: &mut Api, call: &Call<'_>) -> ApiResult {
     if let Some(admin) = api.panel.admin_mut(call.param("admin")) {
         admin.users_usage = 0;
     }

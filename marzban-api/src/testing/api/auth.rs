@@ -3,14 +3,14 @@
 use matchit::Params;
 use serde_json::json;
 
-use super::call::Answer;
+use super::call::ApiResult;
 use super::request::Request;
 use super::response::Response;
 use super::state::Api;
 use crate::testing::panel::admin::FakeAdmin;
 
 /// `POST /api/admin/token`.
-pub(crate) fn log_in(api: &mut Api, request: &Request, _: &Params<'_, '_>) -> Answer {
+pub(crate) fn log_in(api: &mut Api, request: &Request, _: &Params<'_, '_>) -> ApiResult {
     let form = request.form();
     let mut problems = Vec::new();
     if form

@@ -18,11 +18,11 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// A part of the path, which is there because the route names it.
+    /// A part of the path that the route names.
     pub(crate) fn param(&self, name: &str) -> &str {
         self.params.get(name).unwrap_or_default()
     }
 }
 
-/// An answer, or the refusal that takes its place.
-pub(crate) type Answer = Result<Response, Response>;
+/// An answer, or a refusal in its place.
+pub(crate) type ApiResult = Result<Response, Response>;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::config;
 use super::response::Response;
 use super::state::Api;
@@ -15,24 +15,24 @@ use crate::testing::panel::protocol::FakeProtocol;
 use crate::testing::panel::user::{FakeStatus, FakeUser};
 
 /// `GET /api/core`.
-pub(crate) fn stats(_: &mut Api, _: &Call<'_>) -> Answer {
+pub(crate) fn stats(_: &mut Api, _: &Call<'_>) -> ApiResult {
     Ok(Response::ok(&json!({
         "version": XRAY_VERSION, "started": true, "logs_websocket": "/api/core/logs",
     })))
 }
 
 /// `POST /api/core/restart`.
-pub(crate) fn restart(_: &mut Api, _: &Call<'_>) -> Answer {
+pub(crate) fn restart(_: &mut Api, _: &Call<'_>) -> ApiResult {
     Ok(Response::ok(&json!({})))
 }
 
 /// `GET /api/core/config`.
-pub(crate) fn config(api: &mut Api, _: &Call<'_>) -> Answer {
+pub(crate) fn config(api: &mut Api, _: &Call<'_>) -> ApiResult {
     Ok(Response::ok(&api.config))
 }
 
 /// `PUT /api/core/config`: the inbounds follow at once, and new ones get a host.
-pub(crate) fn replace_config(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn replace_config(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let refuse = |message: &str| Response::invalid(&[("body".to_owned(), message.to_owned())]);
     let config = call.json.as_ref().ok_or_else(|| refuse("Field required"))?;
     if !config.is_object() {
@@ -45,7 +45,7 @@ pub(crate) fn replace_config(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `GET /api/system`: the users that the admin may see, but the connections and the traffic of all.
-pub(crate) fn system(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn system(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let panel = &api.panel;
     let since = panel.now() - TimeDelta::days(1);
     let online = panel
@@ -75,7 +75,7 @@ pub(crate) fn system(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `GET /api/inbounds`; a protocol without inbounds does not appear.
-pub(crate) fn inbounds(api: &mut Api, _: &Call<'_>) -> Answer {
+pub(crate) fn inbounds(api: &mut Api, _: &Call<'_>) -> ApiResult {
     let all: BTreeMap<FakeProtocol, Vec<&Inbound>> = FakeProtocol::ALL
         .into_iter()
         .map(|protocol| (protocol, api.panel.inbounds.of(protocol).collect::<Vec<_>>()))

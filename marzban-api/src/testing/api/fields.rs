@@ -25,7 +25,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The fields of a whole body, which has to be there and to be an object.
+    /// The fields of a required body, which must be an object.
     pub(crate) fn of_body(json: Option<&'a Value>) -> Result<Self, Response> {
         let refuse = |message: &str| Err(Response::invalid(&[("body".to_owned(), message.to_owned())]));
         match json {
@@ -35,7 +35,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Responses all problems at once, or hands on what was read.
+    /// Refuses the body with all its problems at once, or returns what was read.
     pub(crate) fn finish<T>(self, body: T) -> Result<T, Response> {
         if !self.problems.is_empty() {
             return Err(Response::invalid(&self.problems));
@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
         Ok(body)
     }
 
-    /// Takes over the problems of an object inside this one, whose name they do not carry.
+    /// Takes over the problems of a nested object; the panel reports them without its name.
     pub(crate) fn absorb(&mut self, inner: Self) {
         self.overflow |= inner.overflow;
         self.problems.extend(inner.problems);
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// Refuses null where the panel has a default, which stands for what is absent only.
+    /// Refuses null for a field whose default only stands in for an absent value.
     pub(crate) fn not_null(&mut self, name: &str, message: &str) {
         if self.object.get(name).is_some_and(Value::is_null) {
             self.problem(name, message);
@@ -78,7 +78,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// A text that must be there; where it is not, the problem is noted and the text empty.
+    /// A required text; if it is missing, the problem is noted and an empty text returned.
     pub(crate) fn required_text(&mut self, name: &str) -> String {
         match self.object.get(name) {
             None => self.problem(name, "Field required"),
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
         String::new()
     }
 
-    /// A truth value, also as the words and numbers that pydantic takes for one.
+    /// A truth value, in any of the words and numbers that pydantic accepts.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
         let value = self.given(name)?;
         let word = match value {
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A truth value that must be there.
+    /// A required truth value.
     pub(crate) fn required_flag(&mut self, name: &str) -> bool {
         match self.object.get(name) {
             None => self.problem(name, "Field required"),

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::fields::{Fields, NOT_AN_OBJECT};
 use super::response::Response;
 use super::state::Api;
 use crate::testing::panel::host::Host;
 
 /// `GET /api/hosts`.
-pub(crate) fn show(api: &mut Api, _: &Call<'_>) -> Answer {
+pub(crate) fn show(api: &mut Api, _: &Call<'_>) -> ApiResult {
     let inbounds = api.panel.inbounds.all();
     let hosts: BTreeMap<&str, &[Host]> = inbounds
         .map(|inbound| (inbound.tag.as_str(), api.panel.hosts.of(&inbound.tag)))
@@ -20,7 +20,7 @@ pub(crate) fn show(api: &mut Api, _: &Call<'_>) -> Answer {
 }
 
 /// `PUT /api/hosts`: replaces the hosts of the tags that the body names, and leaves the others.
-pub(crate) fn replace(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn replace(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let given = read(call.json.as_ref())?;
     api.panel.hosts.replace(given, &api.panel.inbounds)?;
     show(api, call)

@@ -14,10 +14,10 @@ use crate::testing::panel::user::{FakeStatus, FakeUser};
 
 const DAY: i64 = 86_400;
 
-/// The key of the inbounds that need one: nobody connects to this panel's.
+/// The public key of all inbounds that need one; no client ever connects to them.
 pub(crate) const PUBLIC_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// One way to connect, as every format of a subscription tells it.
+/// One way to connect, which each format of a subscription renders in its own way.
 pub(crate) struct ProxyLink<'a> {
     pub(crate) remark: String,
     pub(crate) address: &'a str,
@@ -30,7 +30,7 @@ pub(crate) struct ProxyLink<'a> {
     pub(crate) proxy: &'a Proxy,
 }
 
-/// Lists the ways to connect; the panel draws server name and short id anew for every reading.
+/// Lists the ways to connect; the panel draws server name and short id anew each time a user is read.
 pub(crate) fn proxy_links<'a>(user: &'a FakeUser, view: View<'a>) -> impl Iterator<Item = ProxyLink<'a>> {
     let seed = splitmix64(view.seed);
     let inbounds = user.proxies.iter().flat_map(move |(protocol, proxy)| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use matchit::Params;
 
 use super::auth;
-use super::call::Answer;
+use super::call::ApiResult;
 use super::request::Request;
 use super::response::Response;
 use super::state::Api;
@@ -17,7 +17,7 @@ const LONGEST_INTERVAL: f64 = 10.0;
 /// `GET /api/core/logs` and `GET /api/node/{id}/logs`: upgrades for a sudo admin.
 ///
 /// All others are refused before there is a websocket, hence without its codes.
-pub(crate) fn admit(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> Answer {
+pub(crate) fn admit(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> ApiResult {
     if request.websocket_key.is_none() {
         return Err(Response::detail(404, "Not Found"));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::fields::Fields;
 use super::render::NodeJson;
 use super::response::Response;
@@ -11,7 +11,7 @@ use crate::testing::panel::input::NodeInput;
 use crate::testing::panel::node::FakeNodeStatus;
 
 /// `GET /api/node/settings`.
-pub(crate) fn settings(_: &mut Api, _: &Call<'_>) -> Answer {
+pub(crate) fn settings(_: &mut Api, _: &Call<'_>) -> ApiResult {
     Ok(Response::ok(&json!({
         "min_node_version": "v0.2.0",
         "certificate": "-----BEGIN CERTIFICATE-----\nRkFLRQ==\n-----END CERTIFICATE-----\n",
@@ -19,18 +19,18 @@ pub(crate) fn settings(_: &mut Api, _: &Call<'_>) -> Answer {
 }
 
 /// `GET /api/nodes`.
-pub(crate) fn list(api: &mut Api, _: &Call<'_>) -> Answer {
+pub(crate) fn list(api: &mut Api, _: &Call<'_>) -> ApiResult {
     let nodes: Vec<NodeJson<'_>> = api.panel.nodes.values().map(NodeJson::new).collect();
     Ok(Response::ok(&nodes))
 }
 
 /// `GET /api/node/{id}`.
-pub(crate) fn show(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn show(api: &mut Api, call: &Call<'_>) -> ApiResult {
     Ok(Response::ok(&NodeJson::new(api.panel.node(call.id)?)))
 }
 
 /// `POST /api/node`: the coefficient of the body is checked and then forgotten.
-pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let mut fields = Fields::of_body(call.json.as_ref())?;
     let input = NodeInput {
         name: Some(fields.required_text("name")),
@@ -57,7 +57,7 @@ pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `PUT /api/node/{id}`: null is unchanged.
-pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let mut fields = Fields::of_body(call.json.as_ref())?;
     let status = fields.given("status").and_then(|_| {
         let message = "Input should be 'connected', 'connecting', 'error' or 'disabled'";
@@ -77,13 +77,13 @@ pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `POST /api/node/{id}/reconnect`.
-pub(crate) fn reconnect(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn reconnect(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.reconnect_node(call.id);
     Ok(Response::ok(&json!({ "detail": "Reconnection task scheduled" })))
 }
 
 /// `DELETE /api/node/{id}`; the hosts that came with the node stay.
-pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.nodes.remove(&call.id);
     Ok(Response::ok(&json!({})))
 }

@@ -30,7 +30,7 @@ pub(crate) fn integer_of_query(
     }
 }
 
-/// Reads `offset` and `limit`; nothing, zero and less mean no bound.
+/// Reads `offset` and `limit`; an absent value, zero and negative numbers mean no bound.
 pub(crate) fn page(request: &Request) -> Result<(usize, usize), Response> {
     let mut problems = Vec::new();
     let mut read = |name: &str| integer_of_query(&request.query, name, &mut problems).unwrap_or_default();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::auth;
 use super::body::read_json;
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::query::integer_of_text;
 use super::request::Request;
 use super::response::Response;
@@ -96,7 +96,7 @@ fn preflight() -> Response {
 
 /// Checks in FastAPI's order: the syntax of the body, what the path names, the token, the admin's rights, a number
 /// in the path, and whose the user is. Then the operation runs.
-fn run(route: Route, params: &Params<'_, '_>, api: &mut Api, request: &Request) -> Answer {
+fn run(route: Route, params: &Params<'_, '_>, api: &mut Api, request: &Request) -> ApiResult {
     let operation = match route.handler {
         Handler::Public(operation) => return operation(api, request, params),
         Handler::Admin(operation) => operation,

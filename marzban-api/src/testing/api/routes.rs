@@ -2,7 +2,7 @@
 
 use matchit::Params;
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::request::Request;
 use super::response::Response;
 use super::state::Api;
@@ -11,8 +11,8 @@ use super::{admins, auth, core, hosts, logs, nodes, subscription, templates, usa
 /// The operation of a route: for anyone, or for an admin who was recognised by a token.
 #[derive(Clone, Copy)]
 pub(crate) enum Handler {
-    Public(fn(&mut Api, &Request, &Params<'_, '_>) -> Answer),
-    Admin(fn(&mut Api, &Call<'_>) -> Answer),
+    Public(fn(&mut Api, &Request, &Params<'_, '_>) -> ApiResult),
+    Admin(fn(&mut Api, &Call<'_>) -> ApiResult),
 }
 
 /// A route: `{admin}`, `{user}`, `{node_id}` and `{template_id}` name what must be there before its operation runs.
@@ -45,7 +45,7 @@ impl Route {
 const fn public(
     method: &'static str,
     path: &'static str,
-    operation: fn(&mut Api, &Request, &Params<'_, '_>) -> Answer,
+    operation: fn(&mut Api, &Request, &Params<'_, '_>) -> ApiResult,
 ) -> Route {
     Route {
         method,
@@ -59,7 +59,7 @@ const fn public(
 const fn route(
     method: &'static str,
     path: &'static str,
-    operation: fn(&mut Api, &Call<'_>) -> Answer,
+    operation: fn(&mut Api, &Call<'_>) -> ApiResult,
 ) -> Route {
     Route {
         method,
@@ -133,6 +133,6 @@ pub(crate) const ROUTES: &[Route] = &[
     route("DELETE", "/api/users/expired", users::delete_expired),
 ];
 
-fn home(_: &mut Api, _: &Request, _: &Params<'_, '_>) -> Answer {
+fn home(_: &mut Api, _: &Request, _: &Params<'_, '_>) -> ApiResult {
     Ok(Response::html(200, "Marzban"))
 }

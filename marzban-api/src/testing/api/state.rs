@@ -73,7 +73,7 @@ impl Api {
         token
     }
 
-    /// Finds the user of a subscription token.
+    /// Finds the user that a subscription token opens.
     pub(crate) fn subscriber(&self, token: &str) -> Option<&FakeUser> {
         let (username, issued_at) = match self.legacy_tokens.get(token) {
             Some(known) => known.clone(),

@@ -2,7 +2,7 @@
 
 use matchit::Params;
 
-use super::call::Answer;
+use super::call::ApiResult;
 use super::formats::Format;
 use super::links::links;
 use super::request::Request;
@@ -20,7 +20,7 @@ fn subscriber(api: &Api, params: &Params<'_, '_>) -> Result<String, Response> {
 }
 
 /// `GET /sub/{token}`: a browser gets a page, an app its servers; only an app's visit is noted.
-pub(crate) fn whole(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> Answer {
+pub(crate) fn whole(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> ApiResult {
     let username = subscriber(api, params)?;
     let is_browser = request
         .accept
@@ -39,7 +39,7 @@ pub(crate) fn whole(api: &mut Api, request: &Request, params: &Params<'_, '_>) -
 }
 
 /// `GET /sub/{token}/{client_type}`.
-pub(crate) fn for_client(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> Answer {
+pub(crate) fn for_client(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> ApiResult {
     let username = subscriber(api, params)?;
     let format = Format::parse(params.get("client_type").unwrap_or_default()).ok_or_else(|| {
         let message = "String should match pattern 'sing-box|clash-meta|clash|outline|v2ray|v2ray-json'";
@@ -49,13 +49,13 @@ pub(crate) fn for_client(api: &mut Api, request: &Request, params: &Params<'_, '
 }
 
 /// `GET /sub/{token}/usage`, the same as an admin sees.
-pub(crate) fn usage(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> Answer {
+pub(crate) fn usage(api: &mut Api, request: &Request, params: &Params<'_, '_>) -> ApiResult {
     let username = subscriber(api, params)?;
     usage_routes::show(api, &username, request)
 }
 
 /// `GET /sub/{token}/info`: what an admin sees, without what only an admin may see.
-pub(crate) fn info(api: &mut Api, _: &Request, params: &Params<'_, '_>) -> Answer {
+pub(crate) fn info(api: &mut Api, _: &Request, params: &Params<'_, '_>) -> ApiResult {
     let username = subscriber(api, params)?;
     let seed = api.panel.next_seed();
     let user = api.panel.shown_user(&username)?;
@@ -74,7 +74,7 @@ pub(crate) fn info(api: &mut Api, _: &Request, params: &Params<'_, '_>) -> Answe
     Ok(Response::ok(&shown))
 }
 
-fn page(api: &mut Api, username: &str) -> Answer {
+fn page(api: &mut Api, username: &str) -> ApiResult {
     let seed = api.panel.next_seed();
     let user = api.panel.user(username).ok_or(Refusal::UserNotFound)?;
     let items = links(user, api.view(seed))
@@ -88,7 +88,7 @@ fn page(api: &mut Api, username: &str) -> Answer {
     Ok(Response::of_text("text/html; charset=utf-8", page))
 }
 
-fn formatted(api: &mut Api, username: &str, format: Format, request: &Request) -> Answer {
+fn formatted(api: &mut Api, username: &str, format: Format, request: &Request) -> ApiResult {
     let seed = api.panel.next_seed();
     let user = api.panel.shown_user(username)?;
     let response = format.write(user, api.view(seed));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::fields::Fields;
 use super::query::page;
 use super::response::Response;
@@ -71,31 +71,31 @@ fn inbounds(fields: &mut Fields<'_>) -> Tags {
 }
 
 /// `GET /api/user_template`.
-pub(crate) fn list(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn list(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let (offset, limit) = page(call.request)?;
     let templates = api.panel.templates.values().skip(offset).take(limit);
     Ok(Response::ok(&templates.collect::<Vec<&Template>>()))
 }
 
 /// `GET /api/user_template/{id}`.
-pub(crate) fn show(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn show(api: &mut Api, call: &Call<'_>) -> ApiResult {
     Ok(Response::ok(api.panel.template(call.id)?))
 }
 
 /// `POST /api/user_template`.
-pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let id = api.panel.create_template(read(call.json.as_ref())?)?;
     Ok(Response::ok(api.panel.template(id)?))
 }
 
 /// `PUT /api/user_template/{id}`: null is unchanged.
-pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.modify_template(call.id, read(call.json.as_ref())?)?;
     show(api, call)
 }
 
 /// `DELETE /api/user_template/{id}`, which answers null.
-pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.templates.remove(&call.id);
     Ok(Response::ok(&Value::Null))
 }

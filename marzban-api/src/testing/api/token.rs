@@ -17,13 +17,13 @@ pub(crate) fn issue(username: &str, now: DateTime<Utc>) -> String {
     content + &signature
 }
 
-/// Writes a token as old versions did, a JWT; it is valid because the fake remembers it.
+/// Writes a token as versions before 0.4 did: a JWT, which is valid because the fake remembers it.
 pub(crate) fn legacy(username: &str, issued_at: i64, seed: u64) -> String {
     let claims = json!({ "sub": username, "access": "subscription", "iat": issued_at });
     jwt(&claims, &splitmix64(seed).to_be_bytes())
 }
 
-/// Writes the three parts of a JWT; its signature is a number that nobody else has.
+/// Writes the three parts of a JWT; its signature is a number that no other token has.
 pub(crate) fn jwt(claims: &Value, signature: &[u8]) -> String {
     let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
     format!(

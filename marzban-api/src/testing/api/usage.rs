@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::datetime::{Dialect, PyDateTime};
 use super::request::Request;
 use super::response::Response;
@@ -32,19 +32,19 @@ fn read_time(text: &str) -> Result<DateTime<Utc>, Response> {
 }
 
 /// `GET /api/user/{username}/usage`.
-pub(crate) fn of_user(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn of_user(api: &mut Api, call: &Call<'_>) -> ApiResult {
     show(api, call.param("user"), call.request)
 }
 
 /// Shows the usage of a user to an admin or to the holder of its subscription.
-pub(crate) fn show(api: &Api, username: &str, request: &Request) -> Answer {
+pub(crate) fn show(api: &Api, username: &str, request: &Request) -> ApiResult {
     let range = range(api, request)?;
     let usages = api.panel.usage_of(username, range);
     Ok(Response::ok(&json!({ "username": username, "usages": usages })))
 }
 
 /// `GET /api/users/usage`.
-pub(crate) fn of_users(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn of_users(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let range = range(api, call.request)?;
     let owners: Vec<&str> = call.request.query.all("admin").collect();
     let usages = api.panel.usage_of_all(&call.by, &owners, range);
@@ -52,7 +52,7 @@ pub(crate) fn of_users(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `GET /api/nodes/usage`.
-pub(crate) fn of_nodes(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn of_nodes(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let range = range(api, call.request)?;
     let usages = api.panel.usage_of_nodes(range);
     Ok(Response::ok(&json!({ "usages": usages })))

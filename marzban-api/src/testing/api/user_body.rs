@@ -16,7 +16,7 @@ const FLOW_MESSAGE: &str = "Input should be '' or 'xtls-rprx-vision'";
 const METHOD_MESSAGE: &str = "Input should be 'aes-128-gcm', 'aes-256-gcm' or 'chacha20-ietf-poly1305'";
 const STRATEGIES: [&str; 5] = ["no_reset", "day", "week", "month", "year"];
 
-/// Whether a body is of `POST /api/user` or of `PUT /api/user/{name}`.
+/// What a body is for: `POST /api/user` or `PUT /api/user/{name}`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Create,
@@ -237,7 +237,7 @@ impl Fields<'_> {
         Some((protocol, body))
     }
 
-    /// Looks for the tags among those of all protocols, and drops what is of a protocol that a new user lacks.
+    /// Accepts tags of any protocol, and ignores the inbounds of protocols that a new user lacks.
     fn inbounds(&mut self, purpose: Purpose, known: &Inbounds) -> Option<Tags> {
         let Value::Object(inbounds) = self.object.get("inbounds")? else {
             self.problem("inbounds", "Input should be a valid dictionary");

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::call::{Answer, Call};
+use super::call::{ApiResult, Call};
 use super::datetime::{Dialect, PyDateTime};
 use super::query::integer_of_query;
 use super::render::UserJson;
@@ -22,14 +22,14 @@ struct PageJson<'a> {
 }
 
 /// Shows a user, which fails for one that the panel cannot render, whatever was stored before.
-fn show(api: &mut Api, username: &str) -> Answer {
+fn show(api: &mut Api, username: &str) -> ApiResult {
     let seed = api.panel.next_seed();
     let user = api.panel.shown_user(username)?;
     Ok(Response::ok(&api.render(user, seed)))
 }
 
 /// `GET /api/users`: a single user on the page that cannot be shown breaks the whole of it.
-pub(crate) fn list(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn list(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let query = read_query(&call.request.query)?;
     let seed = api.panel.next_seed();
     let page = api.panel.list_users(&call.by, &query)?;
@@ -86,19 +86,19 @@ fn read_sort(sort: &str) -> Result<Vec<SortKey>, Response> {
 }
 
 /// `POST /api/user`.
-pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn create(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let (username, input) = user_body::read(call.json.as_ref(), Purpose::Create, &api.panel.inbounds)?;
     api.panel.create_user(&call.by, &username, input)?;
     show(api, &username)
 }
 
 /// `GET /api/user/{username}`.
-pub(crate) fn get(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn get(api: &mut Api, call: &Call<'_>) -> ApiResult {
     show(api, call.param("user"))
 }
 
 /// `PUT /api/user/{username}`.
-pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let (_, input) = user_body::read(call.json.as_ref(), Purpose::Edit, &api.panel.inbounds)?;
     let username = call.param("user");
     api.panel.modify_user(&call.by, username, input)?;
@@ -106,40 +106,40 @@ pub(crate) fn modify(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `DELETE /api/user/{username}`.
-pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn delete(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.delete_user(&call.by, call.param("user"))?;
     Ok(Response::ok(&json!({ "detail": "User successfully deleted" })))
 }
 
 /// `POST /api/user/{username}/reset`.
-pub(crate) fn reset_usage(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn reset_usage(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let username = call.param("user");
     api.panel.reset_usage(&call.by, username)?;
     show(api, username)
 }
 
 /// `POST /api/users/reset`.
-pub(crate) fn reset_usage_of_all(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn reset_usage_of_all(api: &mut Api, call: &Call<'_>) -> ApiResult {
     api.panel.reset_usage_of_all(&call.by);
     Ok(Response::ok(&json!({ "detail": "Users successfully reset." })))
 }
 
 /// `POST /api/user/{username}/revoke_sub`.
-pub(crate) fn revoke_subscription(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn revoke_subscription(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let username = call.param("user");
     api.panel.revoke_subscription(&call.by, username)?;
     show(api, username)
 }
 
 /// `POST /api/user/{username}/active-next`.
-pub(crate) fn activate_next_plan(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn activate_next_plan(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let username = call.param("user");
     api.panel.activate_next_plan(username)?;
     show(api, username)
 }
 
 /// `PUT /api/user/{username}/set-owner`, for a sudo admin; but it is checked after the user.
-pub(crate) fn set_owner(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn set_owner(api: &mut Api, call: &Call<'_>) -> ApiResult {
     if !call.by.is_sudo {
         return Err(Refusal::Forbidden.into());
     }
@@ -152,22 +152,21 @@ pub(crate) fn set_owner(api: &mut Api, call: &Call<'_>) -> Answer {
 }
 
 /// `GET /api/users/expired`.
-pub(crate) fn list_expired(api: &mut Api, call: &Call<'_>) -> Answer {
+pub(crate) fn list_expired(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let range = expired_range(call.request)?;
     Ok(Response::ok(&api.panel.expired_users(&call.by, range)?))
 }
 
-/// `DELETE /api/users/expired`: the same users as [`list_expired`] shows, which the panel notifies nobody of.
-pub(crate) fn delete_expired(api: &mut Api, call: &Call<'_>) -> Answer {
+/// `DELETE /api/users/expired`: the users that [`list_expired`] shows; the panel sends no notification.
+pub(crate) fn delete_expired(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let range = expired_range(call.request)?;
     let names = api.panel.expired_users(&call.by, range)?;
     api.panel.delete_expired(&names)?;
     Ok(Response::ok(&names))
 }
 
-/// The bounds of a range, which the panel cannot compare if only one of them has an offset.
-///
-/// The panel's own default for the start has an offset too.
+/// Reads the bounds of a range. The panel fails to compare a time with an offset to one without, and its own
+/// default for the start has one.
 fn expired_range(request: &Request) -> Result<Bounds, Response> {
     let bound = |name: &str| {
         let Some(text) = request.query.last(name) else {

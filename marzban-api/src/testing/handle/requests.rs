@@ -7,19 +7,20 @@ use super::FakePanel;
 use crate::testing::wire::{FaultRule, RecordedRequest};
 
 impl FakePanel {
-    /// Breaks requests to come: a [`Fault`](crate::testing::Fault) alone the next one, a [`FaultRule`] those that it describes.
+    /// Breaks requests to come: a [`Fault`](crate::testing::Fault) breaks the next one, a [`FaultRule`] those that it
+    /// describes.
     ///
-    /// One request meets one fault at most, that of the oldest rule that matches it.
+    /// A request meets at most one fault, that of the oldest rule that matches it.
     pub fn inject(&self, rule: impl Into<FaultRule>) {
         self.inner.shared.state().faults.push(rule.into());
     }
 
-    /// Forgets all faults that were not used up.
+    /// Removes all faults that were not used up.
     pub fn clear_faults(&self) {
         self.inner.shared.state().faults.clear();
     }
 
-    /// Returns the requests that arrived so far, in the order of their arrival.
+    /// Returns the requests so far, in the order of their arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.inner.shared.state().requests.requests().to_vec()
@@ -35,15 +36,15 @@ impl FakePanel {
             .count()
     }
 
-    /// Forgets the requests that arrived so far.
+    /// Clears the log of requests.
     pub fn clear_requests(&self) {
         self.inner.shared.state().requests.clear();
     }
 
-    /// Calls a hook for every request to come, after it was recorded and before it is answered.
+    /// Calls a hook for each request to come, after it was recorded and before it is answered.
     ///
     /// The panel waits for the hook, so a test can change the panel or its own database in the middle of a run.
-    /// The hook is given a handle of the panel; one that it captured instead would keep the panel running for ever.
+    /// The hook receives a handle of the panel. A handle that it captured would keep the panel running forever.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -77,7 +78,7 @@ impl FakePanel {
         }));
     }
 
-    /// Forgets all hooks; one that is running comes to its end.
+    /// Removes all hooks; a hook that is running comes to its end.
     pub fn clear_hooks(&self) {
         self.inner.shared.hooks().clear();
     }

@@ -9,7 +9,7 @@ use crate::testing::api::notification_batch;
 use crate::testing::wire::{Batch, PanelClock};
 
 impl FakePanel {
-    /// Stops the panel's clock at this time, which from then on only this and [`FakePanel::advance`] move.
+    /// Stops the panel's clock at this time; from then on only this and [`FakePanel::advance`] move it.
     ///
     /// The clock decides what expires, tokens included, and which times the panel writes.
     /// It runs no job: see [`FakePanel::review`].
@@ -26,26 +26,27 @@ impl FakePanel {
             .advance(TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX));
     }
 
-    /// Runs the job that moves users between states, which a real panel does every ten seconds.
+    /// Runs the job that moves users between states; a real panel does so every ten seconds.
     pub fn review(&self) {
         self.inner.shared.state().api.panel.review();
     }
 
-    /// Runs the job that starts traffic anew by `data_limit_reset_strategy`, which a real panel does every hour.
+    /// Runs the job that resets traffic by `data_limit_reset_strategy`; a real panel does so every hour.
     pub fn reset_by_strategy(&self) {
         self.inner.shared.state().api.panel.reset_by_strategy();
     }
 
-    /// Runs the job that deletes users by `auto_delete_in_days`, which a real panel does every six hours.
+    /// Runs the job that deletes users by `auto_delete_in_days`; a real panel does so every six hours.
     pub fn auto_delete(&self) {
         self.inner.shared.state().api.panel.auto_delete();
     }
 
-    /// Posts the notifications that are due, which a real panel does every 30 seconds; says how many addresses
-    /// accepted them, or `None` if nothing was due.
+    /// Posts the notifications that are due and returns how many addresses accepted them, or `None` if nothing was due.
     ///
-    /// Without an address that answers below 400, the whole batch comes again after 180 seconds of the panel's
-    /// clock, three times at most.
+    /// A real panel does so every 30 seconds.
+    ///
+    /// If no address answers below 400, the whole batch is due again after 180 seconds of the panel's clock, at most
+    /// three times.
     ///
     /// # Cancel safety
     /// A batch that is under way when this is cancelled is lost.
@@ -73,9 +74,9 @@ impl FakePanel {
         Some(accepted)
     }
 
-    /// Writes a line to the log of the core, which those who listen at `/api/core/logs` are sent.
+    /// Writes a line to the log of the core, and so to all listeners at `/api/core/logs`.
     ///
-    /// The fake writes none itself but the two of a core that starts.
+    /// The fake itself writes only the two lines of a core that starts.
     pub fn write_log(&self, line: &str) {
         self.inner.shared.state().logs.write(line);
     }

@@ -1,4 +1,4 @@
-//! What the panel does with admins, and whose a token is.
+//! Admins: logging in, accounts, and what is done to all users of one.
 
 use chrono::{DateTime, TimeDelta};
 
@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::state::Panel;
 use super::user::FakeStatus;
 
-/// What a token says: who logged in, when, and for how long.
+/// What a token stands for: which admin logged in, when, and for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) admin: String,
@@ -20,7 +20,7 @@ pub(crate) struct Grant {
 }
 
 impl Panel {
-    /// Logs an admin in; the grant ends after this time, or never.
+    /// Logs an admin in; without a lifetime the grant never expires.
     pub(crate) fn log_in(
         &self,
         username: &str,
@@ -41,7 +41,7 @@ impl Panel {
         })
     }
 
-    /// Finds the admin of a grant, whose rights are those that it has now.
+    /// Finds the admin of a grant. Its rights are its current ones, not those at the login.
     pub(crate) fn admin_of(&self, grant: &Grant) -> Option<&FakeAdmin> {
         if grant.expires_at.is_some_and(|end| end <= self.now().timestamp()) {
             return None;
@@ -120,7 +120,7 @@ impl Panel {
         });
     }
 
-    /// Activates the disabled users of an admin; one that never started its time is on hold again.
+    /// Activates the disabled users of an admin; those that never connected go back on hold.
     pub(crate) fn activate_users(&mut self, owner: &str) {
         self.switch_users(owner, |user_is, never_started| match (user_is, never_started) {
             (FakeStatus::Disabled, true) => Some(FakeStatus::OnHold),

@@ -59,7 +59,7 @@ impl Inbounds {
         self.all().any(|inbound| inbound.tag == tag)
     }
 
-    /// The tags that are not wanted, which is what the panel stores: inbounds added later then reach every user.
+    /// The tags that are not wanted. The panel stores these, so that inbounds added later reach every user.
     pub(crate) fn all_but(&self, protocol: FakeProtocol, wanted: &BTreeSet<String>) -> BTreeSet<String> {
         self.of(protocol)
             .map(|inbound| inbound.tag.clone())

@@ -15,7 +15,7 @@ enum Outcome {
 }
 
 impl Panel {
-    /// Moves users between states, which a real panel does every ten seconds.
+    /// Moves users between states; a real panel does so every ten seconds.
     pub fn review(&mut self) {
         let now = self.now();
         // Without an address there is no reminder either.
@@ -38,8 +38,7 @@ impl Panel {
         }
     }
 
-    /// Starts the traffic of users anew whose strategy is due, which a real panel does every hour and reports to
-    /// no address.
+    /// Resets the traffic of users whose strategy is due, without a notification; a real panel does so every hour.
     pub fn reset_by_strategy(&mut self) {
         let now = self.now();
         for user in self.users.values_mut() {
@@ -59,7 +58,7 @@ impl Panel {
         }
     }
 
-    /// Deletes users that expired long enough ago, which a real panel does every six hours.
+    /// Deletes users that expired long enough ago; a real panel does so every six hours.
     pub fn auto_delete(&mut self) {
         let now = self.now();
         let due = self.users.values().filter(|user| is_to_be_deleted(user, now));

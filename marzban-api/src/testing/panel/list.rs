@@ -38,7 +38,7 @@ pub struct UserQuery<'a> {
     pub limit: Option<usize>,
     /// The exact names; none is no condition.
     pub usernames: Vec<&'a str>,
-    /// A part of the name or of the note, in which `%` and `_` are wildcards.
+    /// A part of the name or of the note; `%` and `_` are wildcards.
     pub search: Option<&'a str>,
     /// The owners; none is no condition, and admins that are not sudo see their own users whatever it is.
     pub owners: Vec<&'a str>,

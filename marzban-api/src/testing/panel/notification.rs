@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::admin::FakeAdmin;
 use super::user::{FakeStatus, FakeUser};
 
-/// After a failure the panel waits this long, and gives up after this many tries more.
+/// The panel's wait after a failed batch, and the number of retries before it drops the batch.
 const RETRY_AFTER: TimeDelta = TimeDelta::seconds(180);
 const RETRIES: u32 = 3;
 
@@ -81,7 +81,7 @@ impl Outbox {
         due
     }
 
-    /// Puts back a batch that no address accepted, behind what came meanwhile; the last try drops it.
+    /// Puts a batch that no address accepted back to the end of the queue; after the last retry it is dropped.
     pub(crate) fn put_back(&mut self, batch: Vec<Notification>, now: DateTime<Utc>) {
         let again = batch
             .into_iter()

@@ -1,4 +1,4 @@
-//! Why the panel does not do what it is asked.
+//! The reasons for which operations fail.
 
 use super::protocol::FakeProtocol;
 

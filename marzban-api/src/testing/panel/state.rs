@@ -154,7 +154,7 @@ impl Panel {
         self.users.get_mut(&id)
     }
 
-    /// Adds a user behind all others, or replaces the one of its name where that stands.
+    /// Adds a user behind all others, or replaces the user of its name in place.
     pub fn insert_user(&mut self, mut user: FakeUser) {
         user.created_at.get_or_insert(self.now);
         for protocol in std::mem::take(&mut user.wanted) {

@@ -29,7 +29,7 @@ impl Panel {
         Ok(id)
     }
 
-    /// Edits a template; inbounds of which there are none leave it as it is.
+    /// Edits a template; an empty set of inbounds leaves the old one.
     pub(crate) fn modify_template(&mut self, id: u64, input: TemplateInput) -> Result<(), Refusal> {
         let is_taken = |name: &String| {
             let mut others = self.templates.values().filter(|template| template.id != id);
@@ -57,7 +57,7 @@ impl Panel {
         Ok(())
     }
 
-    /// Drops tags that no inbound has, without a word.
+    /// Drops tags that no inbound has; the panel does so silently.
     fn known_tags(&self, wanted: Tags) -> Tags {
         let mut known = Tags::new();
         for (protocol, mut tags) in wanted {

@@ -57,7 +57,7 @@ impl Panel {
         self.sum(self.user(username).into_iter(), range)
     }
 
-    /// Sums up the traffic of all users or those of some owners for a sudo admin, of its own ones for another.
+    /// Sums up the traffic of the users of some owners, or of all; an admin that is not sudo sees its own users'.
     pub(crate) fn usage_of_all(&self, by: &FakeAdmin, owners: &[&str], range: Range) -> Vec<NodeUsage<'_>> {
         self.sum(self.users().filter(|user| by.counts(user, owners)), range)
     }
@@ -84,7 +84,7 @@ impl Panel {
         entries.collect()
     }
 
-    /// Lists the traffic of all nodes, which is booked now: a range of the past has none.
+    /// Lists the traffic of all nodes. It counts as used now, so a range that ended in the past has none.
     pub(crate) fn usage_of_nodes(&self, (start, end): Range) -> Vec<NodeTraffic<'_>> {
         let is_now = (start..=end).contains(&self.now());
         let shown = |bytes: i64| if is_now { bytes } else { 0 };

@@ -145,7 +145,7 @@ pub struct FakeNextPlan {
 pub struct FakeUser {
     /// The name, which is case-sensitive and never changes.
     pub username: String,
-    /// The state that the panel reports, which follows the limits only at a review.
+    /// The state that the panel reports; it follows the limits only at a review.
     pub status: FakeStatus,
     /// The expiry in seconds of Unix time; `None` is unlimited.
     pub expire: Option<i64>,
@@ -179,7 +179,7 @@ pub struct FakeUser {
     pub next_plan: Option<FakeNextPlan>,
     /// The admin that owns the user; `None` for users of the environment's admin, which owns none.
     pub owner: Option<String>,
-    /// Whether the panel fails to show this user, and with it every page that holds it.
+    /// Whether the panel fails to render this user, and with it every page that holds it.
     pub poisoned: bool,
     /// When the state last changed; what is edited through the fields does not set it.
     pub last_status_change: Option<DateTime<Utc>>,
@@ -308,7 +308,7 @@ impl FakeUser {
         self
     }
 
-    /// Makes the panel answer 500 wherever this user would have to be shown.
+    /// Makes the user unrenderable: the panel answers 500 wherever it would have to show it.
     #[must_use]
     pub fn poison(mut self) -> Self {
         self.poisoned = true;
@@ -348,7 +348,7 @@ impl FakeUser {
         self.usage.clear();
     }
 
-    /// Starts the traffic anew; the plan that follows is lost.
+    /// Resets the traffic; the next plan is lost.
     pub(crate) fn reset_traffic(&mut self, now: DateTime<Utc>) {
         self.forget_traffic();
         self.next_plan = None;
@@ -368,7 +368,7 @@ impl FakeUser {
         self.forget_traffic();
     }
 
-    /// Whether the panel can show the user.
+    /// Whether the panel can render the user.
     ///
     /// Marzban 0.8.4 fails at a user without proxies and at an expiry outside the years 1 to 9999.
     pub(crate) fn is_presentable(&self) -> bool {

@@ -212,7 +212,7 @@ impl Panel {
         misleading_404
     }
 
-    /// Gives a user to another admin, which the panel notifies nobody of.
+    /// Gives a user to another admin; the panel sends no notification.
     ///
     /// # Errors
     /// [`AdminNotFound`](Refusal::AdminNotFound) and [`UserNotFound`](Refusal::UserNotFound).

@@ -54,7 +54,7 @@ pub enum Fault {
     EmptyList,
     /// A list of users comes out with the first half of its page, and `total` counts only that half.
     HalfList,
-    /// A proxy that does not know the path answers 404 with a page of its own.
+    /// A proxy without this path answers 404 with a page of its own.
     NotFoundHtml,
 }
 
@@ -123,7 +123,7 @@ impl Fault {
         }
     }
 
-    /// A fault of lists has nothing to do with other requests.
+    /// Whether the fault can happen to this request: those of lists need a list.
     fn concerns(&self, request: &Request) -> bool {
         match self {
             Self::EmptyList | Self::HalfList => request.method == "GET" && request.path == "/api/users",
@@ -161,7 +161,7 @@ fn shorten(answer: Response, keep: impl FnOnce(usize) -> usize) -> Response {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultRule {
     fault: Fault,
-    /// `None` is for ever.
+    /// `None` is unlimited.
     left: Option<usize>,
     method: Option<String>,
     path: Option<String>,

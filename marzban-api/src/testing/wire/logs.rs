@@ -47,7 +47,7 @@ impl Logs {
         let _: Result<usize, _> = self.sender.send(line.to_owned());
     }
 
-    /// What a listener gets from now on, the buffered lines first.
+    /// Subscribes a listener, who gets the buffered lines first.
     ///
     /// With an interval, lines are gathered for so long before they are sent.
     pub(crate) fn listen(&self, interval: Option<Duration>) -> Listener {
@@ -72,7 +72,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Sends until the client goes; the panel never says goodbye itself.
+    /// Sends until the client goes; the panel never closes a websocket itself.
     pub(crate) async fn serve(mut self, upgraded: Upgraded) {
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
         loop {
@@ -121,7 +121,7 @@ impl Listener {
         }
     }
 
-    /// The next line that is written; those that a slow listener missed are gone.
+    /// The next line that is written; a slow listener loses the ones that it missed.
     async fn receive(&mut self) -> Option<String> {
         loop {
             match self.receiver.recv().await {

@@ -34,7 +34,7 @@ type HttpResponse = http::Response<Body>;
 /// The listener that a connection was handed over to, if it was.
 type Switched = Arc<Mutex<Option<(OnUpgrade, Listener)>>>;
 
-/// Accepts connections until it is dropped, which ends all of them.
+/// Accepts connections until the future is dropped, which ends all of them.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
@@ -126,7 +126,7 @@ async fn respond(
     (response, listener)
 }
 
-/// Does the panel's work, and what a fault makes of it, in one go under the lock.
+/// Answers a request, as a fault demands if one is due, under one lock.
 fn perform(shared: &Shared, request: &Request) -> (Response, Delivery) {
     let mut state = shared.state();
     let fault = fault::take(&mut state.faults, request);
@@ -137,7 +137,7 @@ fn perform(shared: &Shared, request: &Request) -> (Response, Delivery) {
     }
 }
 
-/// Takes what the panel reads of a request out of its head.
+/// Copies what the panel reads from the head of a request.
 fn read(head: &request::Parts, body: Bytes) -> Request {
     let text = |name: &header::HeaderName| {
         let value = head.headers.get(name)?;
@@ -195,7 +195,7 @@ fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     }
 }
 
-/// The first half of a body that promised more; the pause lets hyper send it before the failure.
+/// The first half of a body whose length promises more; the pause lets hyper send it before the failure.
 fn truncated(body: &Bytes) -> Body {
     let half = body.slice(..body.len() / 2);
     let start = stream::once(async move { Ok(Frame::data(half)) });

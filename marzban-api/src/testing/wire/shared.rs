@@ -13,7 +13,7 @@ use crate::testing::api::{Api, Router};
 /// What runs after a request was recorded and before it is answered.
 pub(crate) type Hook = Arc<dyn Fn(RecordedRequest) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Everything that changes.
+/// The state behind the lock.
 pub(crate) struct State {
     pub(crate) api: Api,
     pub(crate) clock: PanelClock,
@@ -43,7 +43,7 @@ impl Shared {
         }
     }
 
-    /// Locks the state and sets the panel's time, also after a panic in a test's closure.
+    /// Locks the state and sets the panel's time. A panic in a test's closure does not poison it.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = state.clock.now();

@@ -26,7 +26,7 @@ impl Ending {
     }
 }
 
-/// A socket that fails or ends when it is told to, which hyper takes for the client's doing.
+/// A socket that fails or ends on demand, which hyper takes for the client's doing.
 pub(crate) struct Socket {
     stream: TcpStream,
     ending: Ending,
