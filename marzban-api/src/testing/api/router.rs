@@ -44,17 +44,16 @@ impl Router {
 
     fn find<'a>(&'a self, method: &str, path: &'a str) -> Option<(Route, Params<'a, 'a>)> {
         let (_, paths) = self.0.iter().find(|(known, _)| *known == method)?;
-        let found = paths.at(path).ok()?;
-        Some((found.value.1, found.params))
+        let ((_, route), params) = look_up_path(paths, path)?;
+        Some((route, params))
     }
 
     /// The method of the first route in the table that has this path.
     fn method_of(&self, path: &str) -> Option<&'static str> {
-        let found = self.0.iter().filter_map(|(_, paths)| paths.at(path).ok());
+        let found = self.0.iter().filter_map(|(_, paths)| look_up_path(paths, path));
         found
-            .map(|found| *found.value)
-            .min_by_key(|(place, _)| *place)
-            .map(|(_, route)| route.method)
+            .min_by_key(|((place, _), _)| *place)
+            .map(|((_, route), _)| route.method)
     }
 
     /// Answers a request, as far as the panel itself is concerned.
@@ -81,6 +80,13 @@ impl Router {
         let path = request.raw_path.trim_end_matches('/');
         Response::redirect(request.url_of(path))
     }
+}
+
+/// Finds a path. Unlike matchit, the panel takes no empty part for a parameter.
+fn look_up_path<'a>(paths: &'a Paths<Entry>, path: &'a str) -> Option<(Entry, Params<'a, 'a>)> {
+    let found = paths.at(path).ok()?;
+    let is_whole = found.params.iter().all(|(_, part)| !part.is_empty());
+    is_whole.then_some((*found.value, found.params))
 }
 
 /// A browser asks whether it may ask, before any route is looked for.
