@@ -23,7 +23,7 @@ pub(super) fn expire<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 }
 
 /// Whether a user's time ends there, and not never.
-pub(super) fn is_end(instant: &DateTime<Utc>) -> bool {
+fn is_end(instant: &DateTime<Utc>) -> bool {
     *instant != DateTime::UNIX_EPOCH
 }
 

@@ -39,25 +39,6 @@ pub struct UserState {
     pub created_at: Option<DateTime<Utc>>,
 }
 
-impl UserState {
-    /// Reads the texts of `username`, `status`, `used_traffic`, `expire`, `online_at` and `created_at`.
-    pub(crate) fn of(members: [Option<&[u8]>; 6]) -> Option<Self> {
-        let [username, status, used_traffic, expire, online_at, created_at] = members;
-        let instant = |text: Option<&[u8]>| match text {
-            Some(text) => time::instant(&mut serde_json::Deserializer::from_slice(text)).ok(),
-            None => Some(None),
-        };
-        Some(Self {
-            username: serde_json::from_slice(username?).ok()?,
-            status: serde_json::from_slice(status?).ok()?,
-            used_traffic: serde_json::from_slice(used_traffic?).ok()?,
-            expire: instant(expire)?.filter(time::is_end),
-            online_at: instant(online_at)?,
-            created_at: instant(created_at)?,
-        })
-    }
-}
-
 impl From<&User> for UserState {
     fn from(user: &User) -> Self {
         Self {

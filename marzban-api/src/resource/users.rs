@@ -5,7 +5,6 @@ mod named;
 mod outcome;
 mod page;
 mod query;
-mod scan;
 mod usage;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -7,7 +7,6 @@ use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::scan;
 use crate::client::{Answer, Mismatch, decode};
 use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserState};
@@ -20,28 +19,17 @@ const MOST_UNREADABLE: usize = 10_000;
 /// What a page of users has for each of them.
 pub(crate) trait Entry: DeserializeOwned {
     fn username(&self) -> &str;
-
-    /// Reads a page in a way of its own; none where it has none, or leaves the page to the reader of all JSON.
-    fn scan(page: &[u8]) -> Option<(Vec<Self>, u64)>;
 }
 
 impl Entry for User {
     fn username(&self) -> &str {
         &self.username
     }
-
-    fn scan(_: &[u8]) -> Option<(Vec<Self>, u64)> {
-        None
-    }
 }
 
 impl Entry for UserState {
     fn username(&self) -> &str {
         &self.username
-    }
-
-    fn scan(page: &[u8]) -> Option<(Vec<Self>, u64)> {
-        scan::states(page)
     }
 }
 
@@ -72,10 +60,7 @@ pub(super) fn read_page<T: Entry>(answer: &Answer, request: &Request) -> Result<
 
 /// Reads a page all of whose users can be read.
 pub(crate) fn read_whole<T: Entry>(page: &[u8]) -> Result<(Vec<T>, u64), serde_json::Error> {
-    match T::scan(page) {
-        Some(read) => Ok(read),
-        None => serde_json::from_slice(page).map(|Page { users, total }| (users, total)),
-    }
+    serde_json::from_slice(page).map(|Page { users, total }| (users, total))
 }
 
 /// The users of a page, each read by itself.
