@@ -81,55 +81,41 @@ struct Inner {
 impl Client {
     /// Begins a client of the panel at `url`: `http` or `https`, with an optional path prefix, such as
     /// `https://panel.example:8000/prefix`.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
 
     /// The operations on users.
-    ///
-    /// See [`Users`] for an example.
     #[must_use]
     pub fn users(&self) -> Users<'_> {
         Users::new(self)
     }
 
     /// The operations on the panel's host.
-    ///
-    /// See [`System`] for an example.
     #[must_use]
     pub fn system(&self) -> System<'_> {
         System::new(self)
     }
 
     /// The operations on administrators.
-    ///
-    /// See [`Admins`] for an example.
     #[must_use]
     pub fn admins(&self) -> Admins<'_> {
         Admins::new(self)
     }
 
     /// The operations on templates for users.
-    ///
-    /// See [`Templates`] for an example.
     #[must_use]
     pub fn templates(&self) -> Templates<'_> {
         Templates::new(self)
     }
 
     /// The operations on nodes.
-    ///
-    /// See [`Nodes`] for an example.
     #[must_use]
     pub fn nodes(&self) -> Nodes<'_> {
         Nodes::new(self)
     }
 
     /// The operations on the panel's own Xray core.
-    ///
-    /// See [`Core`] for an example.
     #[must_use]
     pub fn core(&self) -> Core<'_> {
         Core::new(self)
@@ -137,8 +123,6 @@ impl Client {
 
     /// The public operations of the subscription that this token opens: the last part of a user's
     /// [`subscription_url`](crate::model::User::subscription_url).
-    ///
-    /// See [`Subscription`] for an example.
     #[must_use]
     pub fn subscription(&self, token: impl Into<SecretString>) -> Subscription<'_> {
         Subscription::new(self, token.into())
@@ -146,15 +130,11 @@ impl Client {
 
     /// Begins a request that this crate has no method for. The path begins with a slash, follows the panel's own
     /// address, and is percent-encoded where it has to be.
-    ///
-    /// See [`RawRequest`] for an example.
     pub fn request(&self, method: Method, path: &str) -> RawRequest<'_> {
         RawRequest::new(self, method, path)
     }
 
     /// The path under which this panel serves subscriptions, without slashes around it; `sub` unless it was set.
-    ///
-    /// See [`ClientBuilder`] for an example.
     #[must_use]
     pub fn subscription_path(&self) -> &str {
         &self.0.subscription_path

@@ -307,8 +307,6 @@ impl Error {
     }
 
     /// What went wrong.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -319,8 +317,6 @@ impl Error {
     /// True for [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout),
     /// [`RateLimited`](ErrorKind::RateLimited) and [`Server`](ErrorKind::Server).
     /// The client has then already used up the tries of its policy.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -333,56 +329,42 @@ impl Error {
     ///
     /// True only for status 404 with the panel's own body `{"detail":"User not found"}`.
     /// A proxy's 404 page and the `{"detail":"Not Found"}` of a route that this panel lacks prove nothing about a user.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn is_user_not_found(&self) -> bool {
         self.says(USER_NOT_FOUND)
     }
 
     /// The status code of the last answer, if one came.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
     /// How long the panel or its proxy asked to wait, uncapped.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
     /// How often the request was sent or tried to be sent; 0 if it never came to that.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
     /// How long all attempts and the pauses between them took.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed
     }
 
     /// The name of the operation, such as `users.get`; the login that an operation needs is `admins.token`.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
 
     /// What the panel said, if it said something in its own form.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn detail(&self) -> Option<&Detail> {
         self.0.detail.as_ref()
@@ -435,8 +417,6 @@ impl StdError for Error {
 
 impl ErrorKind {
     /// The kind in one word for logs and metrics, such as `rate_limited`.
-    ///
-    /// See [`Error`] for an example.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

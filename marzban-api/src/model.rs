@@ -2,8 +2,6 @@
 //!
 //! Every type is tolerant where panels differ: what an older or newer panel omits is optional, unknown fields are
 //! ignored, and unknown words are kept.
-//!
-//! See [`NewUser`] and [`UserModification`] for an example.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,8 +23,6 @@ macro_rules! open_enum {
 
         impl $name {
             /// The word that the panel uses.
-            ///
-            #[doc = concat!("See [`", stringify!($name), "`] for an example.")]
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {

@@ -1,6 +1,4 @@
 //! The operations, grouped as the panel groups them: `client.users().get("alice")`.
-//!
-//! See [`Users`] for an example.
 
 mod admins;
 mod core;

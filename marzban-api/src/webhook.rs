@@ -242,8 +242,6 @@ pub enum Refusal {
 
 /// Reads a batch of notifications, each by itself, in the order in which the panel sent them.
 ///
-/// See [`Notification`] for an example.
-///
 /// # Errors
 ///
 /// [`Refusal::NotABatch`] when the body is no JSON array, or one of more than 10,000 items that cannot be read.
@@ -385,8 +383,6 @@ impl Event {
     }
 
     /// The panel's word for what has happened, such as `user_expired`.
-    ///
-    /// See [`Event`] for an example.
     #[must_use]
     pub fn action(&self) -> &str {
         match self {
@@ -407,8 +403,6 @@ impl Event {
     }
 
     /// The user as it was then, if the panel shows it.
-    ///
-    /// See [`Event`] for an example.
     #[must_use]
     pub fn user(&self) -> Option<&User> {
         match self {

@@ -116,8 +116,6 @@ impl ClientBuilder {
     }
 
     /// The administrator to sign in as. Required.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn credentials(self, username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             credentials: Some((username.into(), password.into())),
@@ -126,29 +124,21 @@ impl ClientBuilder {
     }
 
     /// How long to wait; by default [`Timeouts::default`].
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
 
     /// How to repeat what failed; by default [`RetryPolicy::default`].
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn retry(self, retry: RetryPolicy) -> Self {
         Self { retry, ..self }
     }
 
     /// How long to pause between requests; by default [`Pacing::default`].
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn pacing(self, pacing: Pacing) -> Self {
         Self { pacing, ..self }
     }
 
     /// The path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default `sub`.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn subscription_path(self, path: impl AsRef<str>) -> Self {
         Self {
             subscription_path: path.as_ref().trim_matches('/').to_owned(),
@@ -173,8 +163,6 @@ impl ClientBuilder {
     }
 
     /// Accepts every certificate, which lets anyone on the way read the password. For trials only.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
         Self {
             accept_invalid_certs: accept,
@@ -185,8 +173,6 @@ impl ClientBuilder {
     /// Sends everything through this proxy: `http://`, `https://` or `socks5://`, with credentials if it needs some.
     ///
     /// Without it the system's proxy settings hold, except for a panel on a loopback address.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn proxy(self, url: impl Into<SecretString>) -> Self {
         Self {
             proxy: Some(url.into()),
@@ -195,8 +181,6 @@ impl ClientBuilder {
     }
 
     /// The `User-Agent` header; by default the name and version of this crate.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn user_agent(self, user_agent: impl Into<String>) -> Self {
         Self {
             user_agent: user_agent.into(),
@@ -207,8 +191,6 @@ impl ClientBuilder {
     /// The size in bytes, after decompression, up to which an answer is read; by default 64 MiB.
     ///
     /// A user takes about 2 KiB in a list.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn max_body_bytes(self, bytes: usize) -> Self {
         Self {
             max_body_bytes: bytes,
@@ -218,8 +200,6 @@ impl ClientBuilder {
 
     /// What the panel is called in spans (`panel.name`) and in figures (label `panel`), so that several can be told
     /// apart; by default `default`.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn panel_name(self, name: impl Into<String>) -> Self {
         Self {
             panel_name: name.into(),
@@ -228,8 +208,6 @@ impl ClientBuilder {
     }
 
     /// Builds the client. Nothing is sent: a wrong password is noticed by the first operation.
-    ///
-    /// See [`ClientBuilder`] for an example.
     ///
     /// # Errors
     ///

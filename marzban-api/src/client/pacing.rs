@@ -26,8 +26,6 @@ pub struct Pacing {
 
 impl Pacing {
     /// A pause of at least `shortest` and at most `longest`; the order of the two does not matter.
-    ///
-    /// See [`Pacing`] for an example.
     #[must_use]
     pub fn between(shortest: Duration, longest: Duration) -> Self {
         Self {
@@ -37,8 +35,6 @@ impl Pacing {
     }
 
     /// No pause at all.
-    ///
-    /// See [`Pacing`] for an example.
     #[must_use]
     pub fn none() -> Self {
         Self {

@@ -67,8 +67,6 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Appends `key=value` to the query; a key may come several times.
-    ///
-    /// See [`RawRequest`] for an example.
     pub fn query(self, key: &str, value: &str) -> Self {
         Self {
             request: self.request.map(|request| request.query(key, value)),
@@ -77,8 +75,6 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Carries `value` as JSON. What cannot be written as JSON fails when the request is sent.
-    ///
-    /// See [`RawRequest`] for an example.
     pub fn body_json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         Self {
             request: self.request.and_then(|request| request.json(value)),
@@ -87,8 +83,6 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Sends the request and reads the answer as JSON.
-    ///
-    /// See [`RawRequest`] for an example.
     ///
     /// # Errors
     ///
@@ -105,8 +99,6 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Sends the request and answers with the status and the body as it came.
-    ///
-    /// See [`RawRequest`] for an example.
     ///
     /// # Errors
     ///

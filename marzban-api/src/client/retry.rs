@@ -38,8 +38,6 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// Every request is sent once, but for the one that follows the replacement of a refused token.
-    ///
-    /// See [`RetryPolicy`] for an example.
     #[must_use]
     pub fn none() -> Self {
         Self {

@@ -70,8 +70,6 @@ pub struct AdminModification {
 
 impl NewAdmin {
     /// An administrator without sudo rights. Any name will do; upper and lower case count.
-    ///
-    /// See [`NewAdmin`] for an example.
     pub fn new(username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             username: username.into(),
@@ -84,8 +82,6 @@ impl NewAdmin {
 
     /// With sudo rights, which cannot be taken away by this interface, nor can such an administrator be changed or
     /// deleted by another one.
-    ///
-    /// See [`NewAdmin`] for an example.
     pub fn sudo(self) -> Self {
         Self {
             is_sudo: true,
@@ -94,8 +90,6 @@ impl NewAdmin {
     }
 
     /// The Telegram id that the panel reports to.
-    ///
-    /// See [`NewAdmin`] for an example.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -104,8 +98,6 @@ impl NewAdmin {
     }
 
     /// The Discord webhook that the panel reports to: a secret.
-    ///
-    /// See [`NewAdmin`] for an example.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),
@@ -127,8 +119,6 @@ impl NewAdmin {
 
 impl AdminModification {
     /// No change of this administrator.
-    ///
-    /// See [`AdminModification`] for an example.
     pub fn of(admin: &Admin) -> Self {
         Self {
             username: admin.username.clone(),
@@ -140,16 +130,12 @@ impl AdminModification {
     }
 
     /// The name of the administrator, which cannot be changed.
-    ///
-    /// See [`AdminModification`] for an example.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
     }
 
     /// Gives sudo rights.
-    ///
-    /// See [`AdminModification`] for an example.
     pub fn promote(self) -> Self {
         Self {
             is_sudo: true,
@@ -158,8 +144,6 @@ impl AdminModification {
     }
 
     /// Another password. All tokens of the administrator end, those of this second included.
-    ///
-    /// See [`AdminModification`] for an example.
     pub fn password(self, password: impl Into<SecretString>) -> Self {
         Self {
             password: Some(password.into()),
@@ -168,8 +152,6 @@ impl AdminModification {
     }
 
     /// Another Telegram id; 0 changes nothing.
-    ///
-    /// See [`AdminModification`] for an example.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -178,8 +160,6 @@ impl AdminModification {
     }
 
     /// Another Discord webhook: a secret.
-    ///
-    /// See [`AdminModification`] for an example.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),

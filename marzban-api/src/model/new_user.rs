@@ -110,8 +110,6 @@ pub struct NewNextPlan {
 impl NewUser {
     /// A user of this name and with these protocols, of which there is at least one: the panel makes a user without
     /// any and can then show neither it nor a list that contains it.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn new(username: Username, proxies: Proxies) -> Self {
         Self {
             username,
@@ -127,37 +125,27 @@ impl NewUser {
     }
 
     /// The name.
-    ///
-    /// See [`NewUser`] for an example.
     #[must_use]
     pub fn username(&self) -> &Username {
         &self.username
     }
 
     /// Active until then, in the place of an earlier status.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn expire(self, expire: impl Into<Expiry>) -> Self {
         self.status(NewUserStatus::Active(expire.into()))
     }
 
     /// On hold, in the place of an earlier status.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn on_hold(self, hold: OnHold) -> Self {
         self.status(NewUserStatus::OnHold(hold))
     }
 
     /// How the time runs.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn status(self, status: NewUserStatus) -> Self {
         Self { status, ..self }
     }
 
     /// How much traffic may be used.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn data_limit(self, data_limit: impl Into<DataLimit>) -> Self {
         Self {
             data_limit: data_limit.into(),
@@ -166,8 +154,6 @@ impl NewUser {
     }
 
     /// When the used traffic begins anew; never, unless it is set.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
         Self {
             reset_strategy: Some(strategy),
@@ -177,8 +163,6 @@ impl NewUser {
 
     /// Only these inbounds of `protocol`; those of other protocols stay all. Inbounds that the core gets later are
     /// the user's too. At least one is needed, because the panel takes an empty list for all of them.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.inbounds.insert(protocol.to_owned(), tags);
@@ -186,8 +170,6 @@ impl NewUser {
     }
 
     /// Free text of the administrators.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn note(self, note: Note) -> Self {
         Self {
             note: Some(note),
@@ -196,8 +178,6 @@ impl NewUser {
     }
 
     /// What follows when limit or time are used up.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn next_plan(self, plan: NewNextPlan) -> Self {
         Self {
             next_plan: Some(plan),
@@ -207,8 +187,6 @@ impl NewUser {
 
     /// Days after the end of the access on which the panel deletes the user; without it, as the panel is set up.
     /// It cannot be changed later.
-    ///
-    /// See [`NewUser`] for an example.
     pub fn auto_delete_in_days(self, days: u32) -> Self {
         Self {
             auto_delete_in_days: Some(days),
@@ -266,8 +244,6 @@ impl NewUser {
 
 impl NewNextPlan {
     /// A plan with this traffic and without an end, which begins when either limit or time is used up.
-    ///
-    /// See [`NewNextPlan`] for an example.
     pub fn new(data_limit: impl Into<DataLimit>) -> Self {
         Self {
             data_limit: data_limit.into(),

@@ -124,8 +124,6 @@ impl NewNode {
     /// A node of this name at this host name or IP address, with the panel's usual ports 62050 and 62051.
     ///
     /// Its traffic counts once, whatever is sent: another factor is for [`NodeChange`].
-    ///
-    /// See [`NewNode`] for an example.
     pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -137,8 +135,6 @@ impl NewNode {
     }
 
     /// The port of the node's service.
-    ///
-    /// See [`NewNode`] for an example.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -147,8 +143,6 @@ impl NewNode {
     }
 
     /// The port of the node's Xray API.
-    ///
-    /// See [`NewNode`] for an example.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -157,8 +151,6 @@ impl NewNode {
     }
 
     /// Adds the node's address as a host to every inbound, so that it appears in everybody's subscription.
-    ///
-    /// See [`NewNode`] for an example.
     pub fn add_as_new_host(self) -> Self {
         Self {
             add_as_new_host: true,
@@ -205,15 +197,11 @@ pub struct NodeChange {
 
 impl NodeChange {
     /// No change.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Another name.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self {
             name: Some(name.into()),
@@ -222,8 +210,6 @@ impl NodeChange {
     }
 
     /// Another host name or IP address.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn address(self, address: impl Into<String>) -> Self {
         Self {
             address: Some(address.into()),
@@ -232,8 +218,6 @@ impl NodeChange {
     }
 
     /// Another port of the node's service.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -242,8 +226,6 @@ impl NodeChange {
     }
 
     /// Another port of the node's Xray API.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -252,8 +234,6 @@ impl NodeChange {
     }
 
     /// Another factor by which the node's traffic counts; more than 0.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn usage_coefficient(self, factor: f64) -> Self {
         Self {
             usage_coefficient: Some(factor),
@@ -262,8 +242,6 @@ impl NodeChange {
     }
 
     /// Switches the node off.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn disable(self) -> Self {
         Self {
             status: Some(NodeStatus::Disabled),
@@ -272,8 +250,6 @@ impl NodeChange {
     }
 
     /// Switches the node on: the panel connects to it.
-    ///
-    /// See [`NodeChange`] for an example.
     pub fn enable(self) -> Self {
         Self {
             status: Some(NodeStatus::Connecting),

@@ -182,16 +182,12 @@ open_enum! {
 
 impl Proxies {
     /// The settings of one protocol; add others by [`with`](Self::with).
-    ///
-    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn new(proxy: impl Into<Proxy>) -> Self {
         Self::default().with(proxy)
     }
 
     /// Sets what `proxy` says of its protocol. What it leaves out stays as it is: changing the flow keeps the id.
-    ///
-    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn with(mut self, proxy: impl Into<Proxy>) -> Self {
         let (protocol, settings) = proxy.into().into_parts();
@@ -203,8 +199,6 @@ impl Proxies {
     }
 
     /// Without the settings of this protocol.
-    ///
-    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn without(mut self, protocol: &str) -> Self {
         self.0.remove(protocol);
@@ -212,8 +206,6 @@ impl Proxies {
     }
 
     /// The settings of this protocol.
-    ///
-    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn get(&self, protocol: &str) -> Option<Proxy> {
         self.0
@@ -222,15 +214,11 @@ impl Proxies {
     }
 
     /// The panel's words for the protocols.
-    ///
-    /// See [`Proxies`] for an example.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
     /// Whether there is no protocol at all, which the panel allows to no user.
-    ///
-    /// See [`Proxies`] for an example.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -258,8 +246,6 @@ impl Proxies {
 
 impl Proxy {
     /// The panel's word for the protocol.
-    ///
-    /// See [`Proxy`] for an example.
     #[must_use]
     pub fn protocol(&self) -> &str {
         match self {

@@ -194,8 +194,6 @@ pub enum OnHoldError {
 impl PanelTime {
     /// Checks an instant; a fraction of a second is cut off.
     ///
-    /// See [`PanelTime`] for an example.
-    ///
     /// # Errors
     ///
     /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
@@ -204,8 +202,6 @@ impl PanelTime {
     }
 
     /// Checks an instant in seconds since the beginning of 1970, UTC.
-    ///
-    /// See [`PanelTime`] for an example.
     ///
     /// # Errors
     ///
@@ -221,16 +217,12 @@ impl PanelTime {
     }
 
     /// The instant.
-    ///
-    /// See [`PanelTime`] for an example.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         self.0
     }
 
     /// The seconds since the beginning of 1970.
-    ///
-    /// See [`PanelTime`] for an example.
     #[must_use]
     pub fn timestamp(self) -> i64 {
         self.0.timestamp()
@@ -252,8 +244,6 @@ impl TryFrom<DateTime<Utc>> for PanelTime {
 
 impl Expiry {
     /// An end at `instant`; a fraction of a second is cut off.
-    ///
-    /// See [`Expiry`] for an example.
     ///
     /// # Errors
     ///
@@ -288,16 +278,12 @@ impl Serialize for Expiry {
 
 impl DataLimit {
     /// The limit of this many bytes, where 0 means that there is none.
-    ///
-    /// See [`DataLimit`] for an example.
     #[must_use]
     pub fn from_bytes(bytes: u64) -> Self {
         NonZeroU64::new(bytes).map_or(Self::Unlimited, Self::Bytes)
     }
 
     /// The bytes, if there is a limit.
-    ///
-    /// See [`DataLimit`] for an example.
     #[must_use]
     pub fn bytes(self) -> Option<u64> {
         match self {
@@ -329,8 +315,6 @@ impl Serialize for DataLimit {
 impl Note {
     /// Checks a note.
     ///
-    /// See [`Note`] for an example.
-    ///
     /// # Errors
     ///
     /// [`NoteError`] when it is empty or longer than the panel accepts.
@@ -344,8 +328,6 @@ impl Note {
     }
 
     /// The note as text.
-    ///
-    /// See [`Note`] for an example.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -360,8 +342,6 @@ impl fmt::Display for Note {
 
 impl OnHold {
     /// An access of this duration, counted from the first connection; a fraction of a second is cut off.
-    ///
-    /// See [`OnHold`] for an example.
     ///
     /// # Errors
     ///
@@ -382,8 +362,6 @@ impl OnHold {
     }
 
     /// The time begins at this instant even without a connection.
-    ///
-    /// See [`OnHold`] for an example.
     #[must_use]
     pub fn until(self, timeout: PanelTime) -> Self {
         Self {
@@ -393,16 +371,12 @@ impl OnHold {
     }
 
     /// How long the access lasts.
-    ///
-    /// See [`OnHold`] for an example.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }
 
     /// When the time begins without a connection, if it does.
-    ///
-    /// See [`OnHold`] for an example.
     #[must_use]
     pub fn timeout(self) -> Option<PanelTime> {
         self.timeout

@@ -110,8 +110,6 @@ pub struct SubscriptionContent {
 
 impl SubscriptionContent {
     /// The links, if the content is a list of them in Base64, as the panel makes it for `V2Ray`: secrets.
-    ///
-    /// See [`SubscriptionContent`] for an example.
     #[must_use]
     pub fn links(&self) -> Option<Vec<String>> {
         let list = STANDARD.decode(self.body.trim_ascii()).ok()?;

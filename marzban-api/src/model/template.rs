@@ -112,8 +112,6 @@ struct Settings {
 impl NewUserTemplate {
     /// A template of this name, without limit, end and inbounds. The panel refuses a template without a name by saying
     /// that it exists already.
-    ///
-    /// See [`NewUserTemplate`] for an example.
     pub fn new(name: impl Into<String>) -> Self {
         Self(Settings {
             name: Some(name.into()),
@@ -124,15 +122,11 @@ impl NewUserTemplate {
 
 impl UserTemplateChange {
     /// No change.
-    ///
-    /// See [`UserTemplateChange`] for an example.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Another name.
-    ///
-    /// See [`UserTemplateChange`] for an example.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.0.name = Some(name.into());
         self
@@ -144,40 +138,30 @@ macro_rules! settings {
     ($($template:ident),+) => {$(
         impl $template {
             /// How much traffic may be used.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn data_limit(mut self, data_limit: impl Into<DataLimit>) -> Self {
                 self.0.data_limit = Some(data_limit.into());
                 self
             }
 
             /// How long the access lasts, in whole seconds; zero for an access that does not end.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn expire_duration(mut self, duration: Duration) -> Self {
                 self.0.expire_duration = Some(duration.as_secs());
                 self
             }
 
             /// What the names of users begin with: 1 to 20 characters.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn username_prefix(mut self, prefix: impl Into<String>) -> Self {
                 self.0.username_prefix = Some(prefix.into());
                 self
             }
 
             /// What the names of users end with: 1 to 20 characters.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn username_suffix(mut self, suffix: impl Into<String>) -> Self {
                 self.0.username_suffix = Some(suffix.into());
                 self
             }
 
             /// The inbounds of `protocol`. The panel passes over tags that it does not know.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
             pub fn inbounds<S: Into<String>>(
                 mut self,
                 protocol: &str,

@@ -28,16 +28,12 @@ pub struct UsageRange {
 
 impl UsageRange {
     /// The last 30 days, which is what the panel counts when it is told nothing.
-    ///
-    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn last_30_days() -> Self {
         Self::default()
     }
 
     /// From `start` to now.
-    ///
-    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn since(start: DateTime<Utc>) -> Self {
         Self {
@@ -47,8 +43,6 @@ impl UsageRange {
     }
 
     /// From `start` to `end`.
-    ///
-    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
         Self {

@@ -121,8 +121,6 @@ pub enum UserStatusChange {
 
 impl UserModification {
     /// No change of this user.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn of(user: &User) -> Self {
         Self {
             username: user.username.clone(),
@@ -141,8 +139,6 @@ impl UserModification {
     }
 
     /// The name of the user, which cannot be changed.
-    ///
-    /// See [`UserModification`] for an example.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
@@ -151,8 +147,6 @@ impl UserModification {
     /// When the access ends; [`Clear`](Change::Clear) and [`Never`](Expiry::Never) are the same.
     ///
     /// The panel moves the user between active and expired at once, but does not end the limitation of a limited one.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn expire(self, expire: impl Into<Change<PanelTime>>) -> Self {
         Self {
             expire: expire.into(),
@@ -163,8 +157,6 @@ impl UserModification {
     /// How much traffic may be used; [`Clear`](Change::Clear) and [`Unlimited`](DataLimit::Unlimited) are the same.
     ///
     /// The panel moves the user between active and limited at once, unless it is expired or disabled.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn data_limit(self, data_limit: impl Into<Change<NonZeroU64>>) -> Self {
         Self {
             data_limit: data_limit.into(),
@@ -173,8 +165,6 @@ impl UserModification {
     }
 
     /// When the used traffic begins anew.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
         Self {
             reset_strategy: Some(strategy),
@@ -183,8 +173,6 @@ impl UserModification {
     }
 
     /// Free text of the administrators.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn note(self, note: impl Into<Change<Note>>) -> Self {
         Self {
             note: note.into(),
@@ -193,8 +181,6 @@ impl UserModification {
     }
 
     /// What follows when limit or time are used up.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn next_plan(self, plan: impl Into<Change<NewNextPlan>>) -> Self {
         Self {
             next_plan: plan.into(),
@@ -203,8 +189,6 @@ impl UserModification {
     }
 
     /// Another status.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn status(self, status: UserStatusChange) -> Self {
         Self {
             status: Some(status),
@@ -213,8 +197,6 @@ impl UserModification {
     }
 
     /// Adds a protocol, or changes what `proxy` says of one that is there: what it leaves out stays as it is.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn proxy(mut self, proxy: impl Into<Proxy>) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.with(proxy));
@@ -222,8 +204,6 @@ impl UserModification {
     }
 
     /// Takes a protocol away, with its passwords and ids. One has to stay.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn without_proxy(mut self, protocol: &str) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.without(protocol));
@@ -231,8 +211,6 @@ impl UserModification {
     }
 
     /// Exactly these inbounds of `protocol`, or none at all; those of other protocols stay as they are.
-    ///
-    /// See [`UserModification`] for an example.
     pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.inbounds.insert(protocol.to_owned(), tags);

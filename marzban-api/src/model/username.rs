@@ -58,8 +58,6 @@ pub enum UsernameError {
 impl Username {
     /// Checks a name.
     ///
-    /// See [`Username`] for an example.
-    ///
     /// # Errors
     ///
     /// [`UsernameError`] when the panel would not accept it.
@@ -77,8 +75,6 @@ impl Username {
     }
 
     /// The name as text.
-    ///
-    /// See [`Username`] for an example.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

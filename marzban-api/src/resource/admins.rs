@@ -59,15 +59,11 @@ pub struct ListAdmins {
 
 impl ListAdmins {
     /// All administrators.
-    ///
-    /// See [`ListAdmins`] for an example.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Leaves out the first `offset` administrators.
-    ///
-    /// See [`ListAdmins`] for an example.
     pub fn offset(self, offset: u64) -> Self {
         Self {
             offset: Some(offset),
@@ -76,8 +72,6 @@ impl ListAdmins {
     }
 
     /// Lists at most `limit` administrators.
-    ///
-    /// See [`ListAdmins`] for an example.
     pub fn limit(self, limit: u64) -> Self {
         Self {
             limit: Some(limit),
@@ -86,8 +80,6 @@ impl ListAdmins {
     }
 
     /// Only administrators whose name contains this, whatever the case.
-    ///
-    /// See [`ListAdmins`] for an example.
     pub fn username(self, part: impl Into<String>) -> Self {
         Self {
             username: Some(part.into()),

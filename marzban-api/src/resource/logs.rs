@@ -54,8 +54,6 @@ impl Default for LogOptions {
 
 impl LogOptions {
     /// Lets the panel collect lines for this long, up to 10 s, which costs it less when the log is busy.
-    ///
-    /// See [`LogOptions`] for an example.
     pub fn interval(self, interval: Duration) -> Self {
         Self {
             interval: Some(interval),
@@ -65,8 +63,6 @@ impl LogOptions {
 
     /// How often in a row the log is opened before the stream gives up; a connection that lived for a minute ends a
     /// row. The delays are those of the client's [`RetryPolicy`].
-    ///
-    /// See [`LogOptions`] for an example.
     pub fn max_tries(self, tries: u32) -> Self {
         Self {
             max_tries: tries,

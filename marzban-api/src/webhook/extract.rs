@@ -10,8 +10,6 @@ use super::{Notification, Refusal, UnreadableNotification, WebhookSecret, parse}
 /// The size in bytes up to which [`Webhook`] reads a batch: room for some 8,000 notifications.
 ///
 /// The panel sends all that it has in one POST, and what is refused for its size is lost.
-///
-/// See [`Webhook`] for an example.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// An axum extractor of a batch of notifications from a POST with the right secret.

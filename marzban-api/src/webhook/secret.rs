@@ -27,24 +27,18 @@ pub struct WebhookSecret(Option<SecretString>);
 
 impl WebhookSecret {
     /// Believes those who know this secret. Nobody knows an empty one.
-    ///
-    /// See [`WebhookSecret`] for an example.
     #[must_use]
     pub fn new(secret: impl Into<SecretString>) -> Self {
         Self(Some(secret.into()))
     }
 
     /// Believes everybody, for a panel without a secret. Whoever reaches the receiver can then make things up.
-    ///
-    /// See [`WebhookSecret`] for an example.
     #[must_use]
     pub fn danger_accept_anyone() -> Self {
         Self(None)
     }
 
     /// Compares the secret in a time that depends on its length only.
-    ///
-    /// See [`WebhookSecret`] for an example.
     ///
     /// # Errors
     ///

@@ -46,16 +46,12 @@ pub struct ListUsers {
 
 impl ListUsers {
     /// All users, in no particular order.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Leaves out the first `offset` users.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn offset(self, offset: u64) -> Self {
         Self {
@@ -67,8 +63,6 @@ impl ListUsers {
     /// Lists at most `limit` users at once; 0 means no limit, and the panel has none of its own.
     ///
     /// Of a [`stream`](super::Users::stream) it is the size of a page, by default 100.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         Self {
@@ -78,8 +72,6 @@ impl ListUsers {
     }
 
     /// Only users of these names, written exactly as here. No name means no such condition.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn usernames<S: Into<String>>(self, usernames: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -89,8 +81,6 @@ impl ListUsers {
     }
 
     /// Only users whose name or note contains this, whatever the case. `%` and `_` stand for anything and any letter.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn search(self, search: impl Into<String>) -> Self {
         Self {
@@ -100,8 +90,6 @@ impl ListUsers {
     }
 
     /// Only users of these owners. Users without an owner cannot be asked for. No name means no such condition.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn admins<S: Into<String>>(self, admins: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -111,8 +99,6 @@ impl ListUsers {
     }
 
     /// Only users of this status.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn status(self, status: UserStatus) -> Self {
         Self {
@@ -122,8 +108,6 @@ impl ListUsers {
     }
 
     /// In this order: by the first key, then by the next. Without one the order is up to the panel's database.
-    ///
-    /// See [`ListUsers`] for an example.
     #[must_use]
     pub fn sort(self, sort: impl IntoIterator<Item = UserSort>) -> Self {
         Self {
@@ -175,8 +159,6 @@ pub struct UserSort {
 }
 
 /// What users can be ordered by. The panel knows no other keys.
-///
-/// See [`UserSort`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UserSortField {
@@ -194,8 +176,6 @@ pub enum UserSortField {
 
 impl UserSort {
     /// The smallest, or the earliest, first.
-    ///
-    /// See [`UserSort`] for an example.
     #[must_use]
     pub fn ascending(field: UserSortField) -> Self {
         Self {
@@ -205,8 +185,6 @@ impl UserSort {
     }
 
     /// The largest, or the latest, first.
-    ///
-    /// See [`UserSort`] for an example.
     #[must_use]
     pub fn descending(field: UserSortField) -> Self {
         Self {
