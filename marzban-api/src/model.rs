@@ -83,7 +83,7 @@ impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for Word<T> {
 }
 
 mod admin;
-mod admin_change;
+mod admin_update;
 mod core;
 mod inbound;
 mod new_user;
@@ -96,25 +96,25 @@ mod template;
 mod time;
 mod usage;
 mod user;
-mod user_change;
-mod user_state;
+mod user_summary;
+mod user_update;
 mod username;
 
 pub use self::core::CoreStats;
 pub use admin::Admin;
-pub use admin_change::{AdminModification, NewAdmin};
+pub use admin_update::{AdminUpdate, NewAdmin};
 pub use inbound::{Host, HostAlpn, HostFingerprint, HostSecurity, Inbound, InboundPort};
-pub use new_user::{NewNextPlan, NewUser, NewUserStatus};
-pub use node::{NewNode, Node, NodeChange, NodeSettings, NodeStatus};
+pub use new_user::{InitialStatus, NewNextPlan, NewUser};
+pub use node::{NewNode, Node, NodeSettings, NodeStatus, NodeUpdate};
 pub use proxy::{Flow, Proxies, Proxy, Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, Vless, Vmess};
-pub use quantity::{DataLimit, Expiry, Note, NoteError, OnHold, OnHoldError, PanelTime, PanelTimeError};
+pub use quantity::{DataLimit, Expiry, Note, NoteError, OnHold, OnHoldError, Timestamp, TimestampError};
 pub use subscription::{ClientType, SubscriptionContent, SubscriptionInfo};
 pub use system::SystemStats;
-pub use template::{NewUserTemplate, UserTemplate, UserTemplateChange};
+pub use template::{NewUserTemplate, UserTemplate, UserTemplateUpdate};
 pub use usage::{NodeUsage, UsageRange, UserUsage};
 pub use user::{NextPlan, ResetStrategy, UnreadableUser, User, UserStatus};
-pub use user_change::{Change, UserModification, UserStatusChange};
-pub use user_state::UserState;
+pub use user_summary::UserSummary;
+pub use user_update::{Patch, SetStatus, UserUpdate};
 pub use username::{Username, UsernameError};
 
 /// Reads `null` as the default, like a missing field.

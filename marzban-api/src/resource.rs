@@ -20,7 +20,7 @@ pub use system::System;
 pub use templates::Templates;
 #[cfg(feature = "test-util")]
 pub(crate) use users::read_whole;
-pub use users::{Deletion, ListUsers, Listed, NamedUsers, UserSort, UserSortField, Users, UsersPage};
+pub use users::{BatchGet, DeleteOutcome, ListUsers, UserEntry, UserSort, UserSortField, Users, UsersPage};
 
 use http::StatusCode;
 
@@ -55,19 +55,19 @@ async fn delete<T, Look>(
     request: &Request,
     is_gone: impl Fn(&Error) -> bool + Send,
     look: impl FnOnce() -> Look + Send,
-) -> Result<Deletion, Error>
+) -> Result<DeleteOutcome, Error>
 where
     Look: Future<Output = Result<T, Error>> + Send,
 {
     let answer = client.execute(request).await;
     let error = match answer.and_then(|answer| confirmed(&answer, request)) {
-        Ok(()) => return Ok(Deletion::Deleted),
-        Err(error) if is_gone(&error) => return Ok(Deletion::AlreadyGone),
+        Ok(()) => return Ok(DeleteOutcome::Deleted),
+        Err(error) if is_gone(&error) => return Ok(DeleteOutcome::NotFound),
         Err(error) if error.leaves_open(request) => error,
         Err(error) => return Err(error),
     };
     match look().await {
-        Err(gone) if is_gone(&gone) => Ok(Deletion::Deleted),
+        Err(gone) if is_gone(&gone) => Ok(DeleteOutcome::Deleted),
         Ok(_) if is_final(&error) => {
             Err(error.turned_into(ErrorKind::Server, "the deletion failed and nothing is deleted"))
         }

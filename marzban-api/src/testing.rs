@@ -84,7 +84,7 @@ use tokio::task::JoinHandle;
 pub use call::RecordedRequest;
 pub use fault::{Fault, FaultRule};
 pub use node::{FakeNode, FakeNodeStatus};
-pub use reading::{read_states, read_users};
+pub use reading::{read_summaries, read_users};
 pub use state::{FakeAdmin, FakeSystem, PanelState};
 pub use user::{FakeNextPlan, FakeProtocol, FakeStatus, FakeUser};
 

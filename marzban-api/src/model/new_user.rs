@@ -20,12 +20,12 @@ use super::username::Username;
 /// use std::time::Duration;
 ///
 /// use marzban_api::model::{
-///     DataLimit, NewNextPlan, NewUser, NewUserStatus, Note, OnHold, PanelTime, Proxies, ResetStrategy, UserStatus,
+///     DataLimit, NewNextPlan, NewUser, InitialStatus, Note, OnHold, Timestamp, Proxies, ResetStrategy, UserStatus,
 ///     Username, Vless,
 /// };
 ///
 /// let user = NewUser::new(Username::new("alice")?, Proxies::new(Vless::default()))
-///     .expire(PanelTime::from_timestamp(1_893_456_000)?)
+///     .expire(Timestamp::from_timestamp(1_893_456_000)?)
 ///     .data_limit(DataLimit::from_bytes(50 << 30))
 ///     .reset_strategy(ResetStrategy::Month)
 ///     .inbounds("vless", ["VLESS TCP REALITY"])
@@ -37,14 +37,14 @@ use super::username::Username;
 /// assert_eq!((alice.status, alice.data_limit), (UserStatus::Active, Some(50 << 30)));
 /// assert_eq!(alice.inbounds["vless"], ["VLESS TCP REALITY"]);
 ///
-/// // Whose time begins with the first connection; `status(NewUserStatus::OnHold(day))` says the same.
+/// // Whose time begins with the first connection; `status(InitialStatus::OnHold(day))` says the same.
 /// let day = OnHold::new(Duration::from_secs(86_400))?;
 /// let user = NewUser::new(Username::new("boris")?, Proxies::new(Vless::default())).on_hold(day);
-/// assert_eq!(user, user.clone().status(NewUserStatus::OnHold(day)));
+/// assert_eq!(user, user.clone().status(InitialStatus::OnHold(day)));
 /// assert_eq!(client.users().create(&user).await?.status, UserStatus::OnHold);
 ///
 /// // Milliseconds instead of seconds would make a user that the panel can never show again.
-/// assert!(PanelTime::from_timestamp(1_893_456_000_000).is_err());
+/// assert!(Timestamp::from_timestamp(1_893_456_000_000).is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -54,7 +54,7 @@ pub struct NewUser {
     username: Username,
     proxies: Proxies,
     inbounds: BTreeMap<String, Vec<String>>,
-    status: NewUserStatus,
+    status: InitialStatus,
     data_limit: DataLimit,
     reset_strategy: Option<ResetStrategy>,
     note: Option<Note>,
@@ -69,15 +69,15 @@ pub struct NewUser {
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::model::{Expiry, NewUserStatus, OnHold};
+/// use marzban_api::model::{Expiry, InitialStatus, OnHold};
 ///
-/// let for_ever = NewUserStatus::Active(Expiry::Never);
-/// let day_from_the_first_connection = NewUserStatus::OnHold(OnHold::new(Duration::from_secs(86_400))?);
+/// let for_ever = InitialStatus::Active(Expiry::Never);
+/// let day_from_the_first_connection = InitialStatus::OnHold(OnHold::new(Duration::from_secs(86_400))?);
 /// assert_ne!(for_ever, day_from_the_first_connection);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewUserStatus {
+pub enum InitialStatus {
     /// The user may connect at once, and until then.
     Active(Expiry),
     /// The user's time begins with its first connection.
@@ -115,7 +115,7 @@ impl NewUser {
             username,
             proxies,
             inbounds: BTreeMap::new(),
-            status: NewUserStatus::Active(Expiry::Never),
+            status: InitialStatus::Active(Expiry::Never),
             data_limit: DataLimit::Unlimited,
             reset_strategy: None,
             note: None,
@@ -132,16 +132,16 @@ impl NewUser {
 
     /// Active until then, in the place of an earlier status.
     pub fn expire(self, expire: impl Into<Expiry>) -> Self {
-        self.status(NewUserStatus::Active(expire.into()))
+        self.status(InitialStatus::Active(expire.into()))
     }
 
     /// On hold, in the place of an earlier status.
     pub fn on_hold(self, hold: OnHold) -> Self {
-        self.status(NewUserStatus::OnHold(hold))
+        self.status(InitialStatus::OnHold(hold))
     }
 
     /// How the time runs.
-    pub fn status(self, status: NewUserStatus) -> Self {
+    pub fn status(self, status: InitialStatus) -> Self {
         Self { status, ..self }
     }
 
@@ -197,8 +197,8 @@ impl NewUser {
     /// What is written to the panel.
     pub(crate) fn body(&self) -> impl Serialize {
         let (status, expire, hold) = match self.status {
-            NewUserStatus::Active(expire) => (UserStatus::Active, Some(expire), None),
-            NewUserStatus::OnHold(hold) => (UserStatus::OnHold, None, Some(hold)),
+            InitialStatus::Active(expire) => (UserStatus::Active, Some(expire), None),
+            InitialStatus::OnHold(hold) => (UserStatus::OnHold, None, Some(hold)),
         };
         Body {
             username: &self.username,
@@ -221,11 +221,11 @@ impl NewUser {
         let strategy = self.reset_strategy.as_ref().unwrap_or(&ResetStrategy::NoReset);
         let status = match self.status {
             // A user that was made already expired or that used its traffic at once is one of these soon.
-            NewUserStatus::Active(expire) => {
+            InitialStatus::Active(expire) => {
                 !matches!(user.status, UserStatus::OnHold | UserStatus::Disabled)
                     && user.expire == expire.instant()
             }
-            NewUserStatus::OnHold(hold) => hold.is_that_of(user),
+            InitialStatus::OnHold(hold) => hold.is_that_of(user),
         };
         status
             && user.username == self.username.as_str()

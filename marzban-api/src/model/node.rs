@@ -123,7 +123,7 @@ pub struct NewNode {
 impl NewNode {
     /// A node of this name at this host name or IP address, with the panel's usual ports 62050 and 62051.
     ///
-    /// Its traffic counts once, whatever is sent: another factor is for [`NodeChange`].
+    /// Its traffic counts once, whatever is sent: another factor is for [`NodeUpdate`].
     pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -164,9 +164,9 @@ impl NewNode {
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::NodeChange;
+/// use marzban_api::model::NodeUpdate;
 ///
-/// let change = NodeChange::new()
+/// let change = NodeUpdate::new()
 ///     .name("de-2")
 ///     .address("192.0.2.8")
 ///     .port(62_050)
@@ -175,12 +175,12 @@ impl NewNode {
 ///     .disable();
 /// let json = serde_json::to_value(&change).expect("JSON");
 /// assert_eq!((&json["status"], &json["usage_coefficient"]), (&"disabled".into(), &1.5.into()));
-/// let json = serde_json::to_value(NodeChange::new().enable()).expect("JSON");
+/// let json = serde_json::to_value(NodeUpdate::new().enable()).expect("JSON");
 /// assert_eq!(json, serde_json::json!({"status": "connecting"}));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[must_use]
-pub struct NodeChange {
+pub struct NodeUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,7 +195,7 @@ pub struct NodeChange {
     status: Option<NodeStatus>,
 }
 
-impl NodeChange {
+impl NodeUpdate {
     /// No change.
     pub fn new() -> Self {
         Self::default()

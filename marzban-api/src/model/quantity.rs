@@ -26,30 +26,30 @@ const LONGEST_HOLD: u32 = i32::MAX.unsigned_abs();
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::PanelTime;
+/// use marzban_api::model::Timestamp;
 ///
-/// let time = PanelTime::from_timestamp(1_757_894_400)?;
+/// let time = Timestamp::from_timestamp(1_757_894_400)?;
 /// assert_eq!(time.to_utc().to_rfc3339(), "2025-09-15T00:00:00+00:00");
-/// assert_eq!(PanelTime::new(time.to_utc())?.timestamp(), 1_757_894_400);
+/// assert_eq!(Timestamp::new(time.to_utc())?.timestamp(), 1_757_894_400);
 /// // Milliseconds: the panel would break on a year beyond 9999.
-/// assert!(PanelTime::from_timestamp(1_757_894_400_000).is_err());
-/// # Ok::<(), marzban_api::model::PanelTimeError>(())
+/// assert!(Timestamp::from_timestamp(1_757_894_400_000).is_err());
+/// # Ok::<(), marzban_api::model::TimestampError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PanelTime(DateTime<Utc>);
+pub struct Timestamp(DateTime<Utc>);
 
 /// Why an instant cannot be written to the panel.
 ///
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::{PanelTime, PanelTimeError};
+/// use marzban_api::model::{Timestamp, TimestampError};
 ///
-/// assert_eq!(PanelTime::from_timestamp(0), Err(PanelTimeError::TooEarly { seconds: 0 }));
+/// assert_eq!(Timestamp::from_timestamp(0), Err(TimestampError::TooEarly { seconds: 0 }));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PanelTimeError {
+pub enum TimestampError {
     /// It is not after the beginning of 1970.
     #[error("{seconds} seconds are not after the beginning of 1970")]
     TooEarly {
@@ -69,12 +69,12 @@ pub enum PanelTimeError {
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::{Expiry, PanelTime};
+/// use marzban_api::model::{Expiry, Timestamp};
 ///
 /// let end = Expiry::at("2025-09-15T00:00:00.5Z".parse().expect("a time"))?;
-/// assert_eq!(end, Expiry::At(PanelTime::from_timestamp(1_757_894_400)?));
+/// assert_eq!(end, Expiry::At(Timestamp::from_timestamp(1_757_894_400)?));
 /// assert_ne!(end, Expiry::Never);
-/// # Ok::<(), marzban_api::model::PanelTimeError>(())
+/// # Ok::<(), marzban_api::model::TimestampError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Expiry {
@@ -82,7 +82,7 @@ pub enum Expiry {
     #[default]
     Never,
     /// It ends at this instant.
-    At(PanelTime),
+    At(Timestamp),
 }
 
 /// How much traffic may be used.
@@ -151,10 +151,10 @@ pub enum NoteError {
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::model::{OnHold, PanelTime};
+/// use marzban_api::model::{OnHold, Timestamp};
 ///
 /// // 30 days from the first connection on, or from the beginning of 2030.
-/// let latest = PanelTime::from_timestamp(1_893_456_000)?;
+/// let latest = Timestamp::from_timestamp(1_893_456_000)?;
 /// let month = OnHold::new(Duration::from_secs(30 * 86_400))?.until(latest);
 /// assert_eq!(month.duration().as_secs(), 2_592_000);
 /// assert_eq!(month.timeout(), Some(latest));
@@ -163,7 +163,7 @@ pub enum NoteError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OnHold {
     seconds: u32,
-    timeout: Option<PanelTime>,
+    timeout: Option<Timestamp>,
 }
 
 /// Why a duration is none for a user on hold.
@@ -191,13 +191,13 @@ pub enum OnHoldError {
     },
 }
 
-impl PanelTime {
+impl Timestamp {
     /// Checks an instant; a fraction of a second is cut off.
     ///
     /// # Errors
     ///
-    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
-    pub fn new(instant: DateTime<Utc>) -> Result<Self, PanelTimeError> {
+    /// [`TimestampError`] when the panel cannot store it or cannot show it.
+    pub fn new(instant: DateTime<Utc>) -> Result<Self, TimestampError> {
         Self::from_timestamp(instant.timestamp())
     }
 
@@ -205,15 +205,15 @@ impl PanelTime {
     ///
     /// # Errors
     ///
-    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
-    pub fn from_timestamp(seconds: i64) -> Result<Self, PanelTimeError> {
+    /// [`TimestampError`] when the panel cannot store it or cannot show it.
+    pub fn from_timestamp(seconds: i64) -> Result<Self, TimestampError> {
         if seconds <= 0 {
-            return Err(PanelTimeError::TooEarly { seconds });
+            return Err(TimestampError::TooEarly { seconds });
         }
         DateTime::from_timestamp(seconds, 0)
             .filter(|_| seconds <= LAST_SECOND)
             .map(Self)
-            .ok_or(PanelTimeError::TooLate { seconds })
+            .ok_or(TimestampError::TooLate { seconds })
     }
 
     /// The instant.
@@ -234,8 +234,8 @@ impl PanelTime {
     }
 }
 
-impl TryFrom<DateTime<Utc>> for PanelTime {
-    type Error = PanelTimeError;
+impl TryFrom<DateTime<Utc>> for Timestamp {
+    type Error = TimestampError;
 
     fn try_from(instant: DateTime<Utc>) -> Result<Self, Self::Error> {
         Self::new(instant)
@@ -247,9 +247,9 @@ impl Expiry {
     ///
     /// # Errors
     ///
-    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
-    pub fn at(instant: DateTime<Utc>) -> Result<Self, PanelTimeError> {
-        PanelTime::new(instant).map(Self::At)
+    /// [`TimestampError`] when the panel cannot store it or cannot show it.
+    pub fn at(instant: DateTime<Utc>) -> Result<Self, TimestampError> {
+        Timestamp::new(instant).map(Self::At)
     }
 
     pub(super) fn instant(self) -> Option<DateTime<Utc>> {
@@ -260,8 +260,8 @@ impl Expiry {
     }
 }
 
-impl From<PanelTime> for Expiry {
-    fn from(time: PanelTime) -> Self {
+impl From<Timestamp> for Expiry {
+    fn from(time: Timestamp) -> Self {
         Self::At(time)
     }
 }
@@ -363,7 +363,7 @@ impl OnHold {
 
     /// The time begins at this instant even without a connection.
     #[must_use]
-    pub fn until(self, timeout: PanelTime) -> Self {
+    pub fn until(self, timeout: Timestamp) -> Self {
         Self {
             timeout: Some(timeout),
             ..self
@@ -378,7 +378,7 @@ impl OnHold {
 
     /// When the time begins without a connection, if it does.
     #[must_use]
-    pub fn timeout(self) -> Option<PanelTime> {
+    pub fn timeout(self) -> Option<Timestamp> {
         self.timeout
     }
 

@@ -76,9 +76,9 @@ pub struct NewUserTemplate(Settings);
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::model::{DataLimit, UserTemplateChange};
+/// use marzban_api::model::{DataLimit, UserTemplateUpdate};
 ///
-/// let change = UserTemplateChange::new()
+/// let change = UserTemplateUpdate::new()
 ///     .name("for ever")
 ///     .data_limit(DataLimit::Unlimited)
 ///     .expire_duration(Duration::ZERO)
@@ -91,7 +91,7 @@ pub struct NewUserTemplate(Settings);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 #[must_use]
-pub struct UserTemplateChange(Settings);
+pub struct UserTemplateUpdate(Settings);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Settings {
@@ -120,7 +120,7 @@ impl NewUserTemplate {
     }
 }
 
-impl UserTemplateChange {
+impl UserTemplateUpdate {
     /// No change.
     pub fn new() -> Self {
         Self::default()
@@ -175,4 +175,4 @@ macro_rules! settings {
     )+};
 }
 
-settings!(NewUserTemplate, UserTemplateChange);
+settings!(NewUserTemplate, UserTemplateUpdate);

@@ -1,8 +1,8 @@
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{Admin, AdminModification, NewAdmin};
+use crate::model::{Admin, AdminUpdate, NewAdmin};
 use crate::request::Request;
-use crate::resource::{Deletion, confirm, delete, named};
+use crate::resource::{DeleteOutcome, confirm, delete, named};
 
 const ADMINS: &str = "/api/admin";
 const ADMIN: &str = "/api/admin/{username}";
@@ -186,10 +186,10 @@ impl<'a> Admins<'a> {
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::AdminModification;
+    /// # use marzban_api::model::AdminUpdate;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let me = client.admins().current().await?;
-    /// client.admins().modify(&AdminModification::of(&me).telegram_id(12_345)).await?;
+    /// client.admins().update(&AdminUpdate::for_admin(&me).telegram_id(12_345)).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -204,8 +204,8 @@ impl<'a> Admins<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the administrator may have been changed or not. Doing it again is safe.
-    pub async fn modify(&self, change: &AdminModification) -> Result<Admin, Error> {
-        let request = named(Request::put("admins.modify", ADMIN), change.username())?.json(&change.body())?;
+    pub async fn update(&self, change: &AdminUpdate) -> Result<Admin, Error> {
+        let request = named(Request::put("admins.update", ADMIN), change.username())?.json(&change.body())?;
         self.client.changed(&request).await
     }
 
@@ -232,7 +232,7 @@ impl<'a> Admins<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the administrator may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
+    pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
         let request = named(Request::delete("admins.delete", ADMIN), username)?;
         let is_gone = |error: &Error| error.says(ADMIN_NOT_FOUND);
         delete(self.client, &request, is_gone, || self.usage(username)).await

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Deletion, confirm, delete, numbered};
+use super::{DeleteOutcome, confirm, delete, numbered};
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{NewNode, Node, NodeChange, NodeSettings, NodeUsage, UsageRange};
+use crate::model::{NewNode, Node, NodeSettings, NodeUpdate, NodeUsage, UsageRange};
 use crate::request::Request;
 
 const NODE: &str = "/api/node/{node_id}";
@@ -146,9 +146,9 @@ impl<'a> Nodes<'a> {
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::NodeChange;
+    /// # use marzban_api::model::NodeUpdate;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// client.nodes().modify(1, &NodeChange::new().usage_coefficient(1.5)).await?;
+    /// client.nodes().update(1, &NodeUpdate::new().usage_coefficient(1.5)).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -162,8 +162,8 @@ impl<'a> Nodes<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the node may have been changed or not. Doing it again is safe.
-    pub async fn modify(&self, id: i64, change: &NodeChange) -> Result<Node, Error> {
-        let request = numbered(Request::put("nodes.modify", NODE), id)?.json(change)?;
+    pub async fn update(&self, id: i64, change: &NodeUpdate) -> Result<Node, Error> {
+        let request = numbered(Request::put("nodes.update", NODE), id)?.json(change)?;
         self.client.changed(&request).await
     }
 
@@ -214,7 +214,7 @@ impl<'a> Nodes<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the node may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
+    pub async fn delete(&self, id: i64) -> Result<DeleteOutcome, Error> {
         let request = numbered(Request::delete("nodes.delete", NODE), id)?;
         delete(self.client, &request, is_absent, || self.get(id)).await
     }

@@ -2,9 +2,9 @@
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{NewUserTemplate, UserTemplate, UserTemplateChange};
+use crate::model::{NewUserTemplate, UserTemplate, UserTemplateUpdate};
 use crate::request::Request;
-use crate::resource::{Deletion, delete, numbered};
+use crate::resource::{DeleteOutcome, delete, numbered};
 
 const TEMPLATES: &str = "/api/user_template";
 const TEMPLATE: &str = "/api/user_template/{template_id}";
@@ -150,9 +150,9 @@ impl<'a> Templates<'a> {
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::UserTemplateChange;
+    /// # use marzban_api::model::UserTemplateUpdate;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// client.templates().modify(1, &UserTemplateChange::new().name("30 days")).await?;
+    /// client.templates().update(1, &UserTemplateUpdate::new().name("30 days")).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -167,8 +167,8 @@ impl<'a> Templates<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the template may have been changed or not. Doing it again is safe.
-    pub async fn modify(&self, id: i64, change: &UserTemplateChange) -> Result<UserTemplate, Error> {
-        let request = numbered(Request::put("templates.modify", TEMPLATE), id)?.json(change)?;
+    pub async fn update(&self, id: i64, change: &UserTemplateUpdate) -> Result<UserTemplate, Error> {
+        let request = numbered(Request::put("templates.update", TEMPLATE), id)?.json(change)?;
         self.client.changed(&request).await
     }
 
@@ -192,7 +192,7 @@ impl<'a> Templates<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the template may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
+    pub async fn delete(&self, id: i64) -> Result<DeleteOutcome, Error> {
         let request = numbered(Request::delete("templates.delete", TEMPLATE), id)?;
         delete(
             self.client,

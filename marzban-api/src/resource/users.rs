@@ -13,14 +13,14 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use http::StatusCode;
 
-pub use self::named::NamedUsers;
+pub use self::named::BatchGet;
 #[cfg(feature = "test-util")]
 pub(crate) use self::page::read_whole;
 use self::page::{Entry, read_page};
 pub use self::query::{ListUsers, UserSort, UserSortField};
 use crate::client::{Answer, Client};
 use crate::error::{Error, ErrorKind};
-use crate::model::{UnreadableUser, User, UserState};
+use crate::model::{UnreadableUser, User, UserSummary};
 use crate::paging::{Bisection, Refusal, Walk, take_batch};
 use crate::request::{Repeat, Request};
 use crate::resource::{delete, named};
@@ -42,11 +42,11 @@ const PAGE_SIZE: u64 = 100;
 /// # let panel = marzban_api::testing::FakePanel::start().await;
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
-/// use marzban_api::resource::Deletion;
+/// use marzban_api::resource::DeleteOutcome;
 ///
 /// let alice = client.users().get("alice").await?;
-/// assert_eq!(client.users().delete(&alice.username).await?, Deletion::Deleted);
-/// assert_eq!(client.users().delete(&alice.username).await?, Deletion::AlreadyGone);
+/// assert_eq!(client.users().delete(&alice.username).await?, DeleteOutcome::Deleted);
+/// assert_eq!(client.users().delete(&alice.username).await?, DeleteOutcome::NotFound);
 /// # Ok(())
 /// # }
 /// ```
@@ -86,16 +86,16 @@ pub struct UsersPage {
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
 /// use futures_util::TryStreamExt;
-/// use marzban_api::resource::{Listed, ListUsers};
+/// use marzban_api::resource::{UserEntry, ListUsers};
 ///
-/// let users: Vec<Listed> = client.users().stream(ListUsers::new()).try_collect().await?;
-/// let readable = users.iter().filter(|listed| matches!(listed, Listed::User(_))).count();
+/// let users: Vec<UserEntry> = client.users().stream(ListUsers::new()).try_collect().await?;
+/// let readable = users.iter().filter(|listed| matches!(listed, UserEntry::User(_))).count();
 /// println!("{readable} of {} can be read", users.len());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub enum Listed {
+pub enum UserEntry {
     /// A user.
     User(Box<User>),
     /// A user that the panel could not show or that could not be read.
@@ -108,18 +108,18 @@ pub enum Listed {
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// use marzban_api::resource::Deletion;
+/// use marzban_api::resource::DeleteOutcome;
 ///
-/// let was_there = client.users().delete("alice").await? == Deletion::Deleted;
+/// let was_there = client.users().delete("alice").await? == DeleteOutcome::Deleted;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Deletion {
+pub enum DeleteOutcome {
     /// What was to be deleted is gone: the panel says so, or its answer was lost and it was looked for in vain.
     Deleted,
     /// The panel knew nothing of this name or number.
-    AlreadyGone,
+    NotFound,
 }
 
 impl<'a> Users<'a> {
@@ -224,7 +224,7 @@ impl<'a> Users<'a> {
     /// # Cancel safety
     ///
     /// It changes nothing and may be dropped at any time, also between two users.
-    pub fn stream(&self, query: ListUsers) -> impl Stream<Item = Result<Listed, Error>> + Send + use<> {
+    pub fn stream(&self, query: ListUsers) -> impl Stream<Item = Result<UserEntry, Error>> + Send + use<> {
         let walk = Walk::new(query.first(), query.page_size().unwrap_or(PAGE_SIZE));
         let query = query.sort([
             UserSort::ascending(UserSortField::CreatedAt),
@@ -266,7 +266,7 @@ impl<'a> Users<'a> {
     /// # Cancel safety
     ///
     /// It changes nothing and may be dropped at any time.
-    pub async fn by_names<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<NamedUsers, Error> {
+    pub async fn by_names<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<BatchGet, Error> {
         self.read_by_names("users.by_names", names).await
     }
 
@@ -294,7 +294,7 @@ impl<'a> Users<'a> {
     pub async fn states_by_names<S: AsRef<str> + Sync>(
         &self,
         names: &[S],
-    ) -> Result<NamedUsers<UserState>, Error> {
+    ) -> Result<BatchGet<UserSummary>, Error> {
         self.read_by_names("users.states_by_names", names).await
     }
 
@@ -323,7 +323,7 @@ impl<'a> Users<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the user may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
+    pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
         let request = named(Request::delete("users.delete", USER), username)?;
         let is_gone = Error::is_user_not_found;
         delete(self.client, &request, is_gone, || self.get(username)).await
@@ -333,11 +333,11 @@ impl<'a> Users<'a> {
         &self,
         operation: &'static str,
         names: &[S],
-    ) -> Result<NamedUsers<T>, Error> {
+    ) -> Result<BatchGet<T>, Error> {
         let names: BTreeSet<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         let mut names = names.into_iter().peekable();
         let room = LONGEST_TARGET.saturating_sub(self.client.prefix_len() + "/api/users?".len());
-        let mut result = NamedUsers::default();
+        let mut result = BatchGet::default();
         loop {
             let batch = take_batch(&mut names, self.client.batching().size(), room);
             if batch.is_empty() {
@@ -347,7 +347,7 @@ impl<'a> Users<'a> {
         }
     }
 
-    async fn next_page(&self, query: &ListUsers, walk: &mut Walk) -> Result<Vec<Listed>, Error> {
+    async fn next_page(&self, query: &ListUsers, walk: &mut Walk) -> Result<Vec<UserEntry>, Error> {
         let Some(window) = walk.window() else {
             return Ok(Vec::new());
         };
@@ -361,9 +361,9 @@ impl<'a> Users<'a> {
         let error = match self.client.execute(&request).await {
             Ok(answer) => {
                 let (page, total) = read_page(&answer, &request)?;
-                let page = page.into_iter().map(Listed::from).collect();
+                let page = page.into_iter().map(UserEntry::from).collect();
                 return walk
-                    .accept(page, total, Listed::username)
+                    .accept(page, total, UserEntry::username)
                     .map_err(|error| answer.error(ErrorKind::Decode, &request).caused_by(error));
             }
             Err(error) if cannot_show(&error, &request) => error,
@@ -371,7 +371,7 @@ impl<'a> Users<'a> {
         };
         match walk.refuse() {
             Refusal::Narrowed => Ok(Vec::new()),
-            Refusal::Poison => Ok(vec![Listed::Unreadable(UnreadableUser {
+            Refusal::Poison => Ok(vec![UserEntry::Unreadable(UnreadableUser {
                 username: None,
                 error,
             })]),
@@ -384,7 +384,7 @@ impl<'a> Users<'a> {
         &self,
         operation: &'static str,
         batch: Vec<String>,
-        result: &mut NamedUsers<T>,
+        result: &mut BatchGet<T>,
     ) -> Result<(), Error> {
         let of_many = batch.len() > 1;
         let mut pending = vec![batch];
@@ -445,7 +445,7 @@ impl<'a> Users<'a> {
     }
 }
 
-impl Listed {
+impl UserEntry {
     /// The name, if it is known.
     ///
     /// # Examples
@@ -456,10 +456,10 @@ impl Listed {
     /// # let panel = marzban_api::testing::FakePanel::start().await;
     /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
     /// use futures_util::TryStreamExt;
-    /// use marzban_api::resource::{ListUsers, Listed};
+    /// use marzban_api::resource::{ListUsers, UserEntry};
     /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
     ///
-    /// let users: Vec<Listed> = client.users().stream(ListUsers::new()).try_collect().await?;
+    /// let users: Vec<UserEntry> = client.users().stream(ListUsers::new()).try_collect().await?;
     /// assert_eq!(users[0].username(), Some("alice"));
     /// # Ok(())
     /// # }
@@ -473,7 +473,7 @@ impl Listed {
     }
 }
 
-impl From<Result<User, UnreadableUser>> for Listed {
+impl From<Result<User, UnreadableUser>> for UserEntry {
     fn from(entry: Result<User, UnreadableUser>) -> Self {
         match entry {
             Ok(user) => Self::User(Box::new(user)),

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use marzban_api::ErrorKind;
-use marzban_api::resource::{ListUsers, Listed, NamedUsers};
+use marzban_api::resource::{BatchGet, ListUsers, UserEntry};
 
 use crate::pages::{numbered, panel};
 use crate::wire::{Reply, Wire, builder, granted, html, internal_error, json, user, users};
 
-fn names_of(result: &NamedUsers) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
+fn names_of(result: &BatchGet) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
     (
         result.found.keys().map(String::as_str).collect(),
         result.unreadable.keys().map(String::as_str).collect(),
@@ -244,7 +244,8 @@ async fn a_login_that_fails_is_no_poison_user() {
         ("admins.token", ErrorKind::Server)
     );
     assert_eq!(wire.logins().len(), 3);
-    let listed: Result<Vec<Listed>, _> = wire.client().users().stream(ListUsers::new()).try_collect().await;
+    let listed: Result<Vec<UserEntry>, _> =
+        wire.client().users().stream(ListUsers::new()).try_collect().await;
     assert_eq!(listed.unwrap_err().operation(), "admins.token");
     assert_eq!((wire.logins().len(), wire.requests().len()), (6, 0));
 }

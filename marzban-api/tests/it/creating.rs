@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use marzban_api::model::{
-    DataLimit, Expiry, Flow, NewNextPlan, NewUser, Note, OnHold, PanelTime, Proxies, ResetStrategy,
-    Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, User, Username, Vless, Vmess,
+    DataLimit, Expiry, Flow, NewNextPlan, NewUser, Note, OnHold, Proxies, ResetStrategy, Shadowsocks,
+    ShadowsocksMethod, Timestamp, Trojan, UnknownProxy, User, Username, Vless, Vmess,
 };
 use marzban_api::{Error, ErrorKind, Timeouts};
 
@@ -20,8 +20,8 @@ fn vless() -> Proxies {
     Proxies::new(Vless::default())
 }
 
-fn time(seconds: i64) -> PanelTime {
-    PanelTime::from_timestamp(seconds).unwrap()
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_timestamp(seconds).unwrap()
 }
 
 /// A user with a limit, an end and a note.

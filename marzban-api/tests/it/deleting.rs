@@ -1,7 +1,7 @@
 //! Deletions: what is said must be so.
 
 use marzban_api::ErrorKind;
-use marzban_api::resource::Deletion;
+use marzban_api::resource::DeleteOutcome;
 
 use crate::wire::{Reply, Wire, granted, html, internal_error, json, one, raw, user_not_found};
 
@@ -10,7 +10,7 @@ fn deleted() -> Reply {
 }
 
 /// What becomes of a deletion, and the requests that it takes.
-async fn delete(replies: impl IntoIterator<Item = Reply>) -> (Result<Deletion, ErrorKind>, Vec<String>) {
+async fn delete(replies: impl IntoIterator<Item = Reply>) -> (Result<DeleteOutcome, ErrorKind>, Vec<String>) {
     let wire = Wire::script(replies).await;
     let outcome = wire
         .client()
@@ -29,7 +29,7 @@ async fn delete(replies: impl IntoIterator<Item = Reply>) -> (Result<Deletion, E
 type Case = (
     &'static str,
     Vec<Reply>,
-    Result<Deletion, ErrorKind>,
+    Result<DeleteOutcome, ErrorKind>,
     &'static str,
 );
 
@@ -46,23 +46,23 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
     let refusal = |status, detail: &str| vec![json(status, &format!(r#"{{"detail":"{detail}"}}"#))];
     let busy = Reply::Keep(raw(429, "", ""));
     check([
-        ("confirmed", vec![deleted()], Ok(Deletion::Deleted), "DELETE"),
+        ("confirmed", vec![deleted()], Ok(DeleteOutcome::Deleted), "DELETE"),
         (
             "another panel's way",
             vec![json(200, "{}")],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE",
         ),
         (
             "nothing to say",
             vec![Reply::Keep(raw(204, "", ""))],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE",
         ),
         (
             "gone",
             vec![user_not_found()],
-            Ok(Deletion::AlreadyGone),
+            Ok(DeleteOutcome::NotFound),
             "DELETE",
         ),
         (
@@ -92,7 +92,7 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
         (
             "429 then done",
             vec![busy, deleted()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE DELETE",
         ),
     ])
@@ -107,7 +107,7 @@ async fn a_success_that_cannot_be_read_is_looked_into() {
             (
                 "done",
                 vec![odd(), user_not_found()],
-                Ok(Deletion::Deleted),
+                Ok(DeleteOutcome::Deleted),
                 "DELETE GET",
             ),
             (
@@ -127,7 +127,7 @@ async fn a_proxys_500_does_not_say_that_the_panel_is_done() {
         (
             "done",
             vec![html(500), user_not_found()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
@@ -148,7 +148,7 @@ async fn a_500_after_a_deletion_is_looked_into() {
         (
             "though deleted",
             vec![failed(), gone()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
@@ -172,7 +172,7 @@ async fn a_500_after_a_deletion_is_looked_into() {
         (
             "of a proxy",
             vec![html(502), gone()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
@@ -192,7 +192,7 @@ async fn a_connection_dropped_after_a_deletion_is_looked_into() {
         (
             "though deleted",
             vec![dropped(), user_not_found()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
@@ -237,7 +237,7 @@ async fn a_change_never_meets_a_kept_connection() {
     let client = wire.client();
     for name in ["alice", "bobby"] {
         client.users().get(name).await.unwrap();
-        assert_eq!(client.users().delete(name).await.unwrap(), Deletion::Deleted);
+        assert_eq!(client.users().delete(name).await.unwrap(), DeleteOutcome::Deleted);
     }
     let connections: Vec<_> = wire.requests().iter().map(|request| request.connection).collect();
     assert_eq!(connections[0], connections[2]);
@@ -259,7 +259,7 @@ async fn a_deletion_is_repeated_after_a_refused_token() {
     .await;
     assert_eq!(
         wire.client().users().delete("a@b").await.unwrap(),
-        Deletion::Deleted
+        DeleteOutcome::Deleted
     );
     assert_eq!(wire.lines(), ["DELETE /api/user/a%40b"; 2]);
 }

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use marzban_api::model::{
-    DataLimit, Expiry, NewNextPlan, NewUser, NewUserTemplate, Note, OnHold, PanelTime, Proxies, Proxy,
-    ResetStrategy, Shadowsocks, Trojan, UsageRange, User, UserModification, UserStatus, UserStatusChange,
-    Username, Vless, Vmess,
+    DataLimit, Expiry, NewNextPlan, NewUser, NewUserTemplate, Note, OnHold, Proxies, Proxy, ResetStrategy,
+    SetStatus, Shadowsocks, Timestamp, Trojan, UsageRange, User, UserStatus, UserUpdate, Username, Vless,
+    Vmess,
 };
-use marzban_api::resource::{Deletion, ListUsers};
+use marzban_api::resource::{DeleteOutcome, ListUsers};
 use marzban_api::testing::{FakePanel, Fault};
 use marzban_api::{Client, ErrorKind};
 
@@ -157,8 +157,11 @@ async fn checks(client: &Client, names: &Names) {
     a_template_is_kept(client, &names.template).await;
 
     for name in names.users() {
-        assert_eq!(client.users().delete(name).await.unwrap(), Deletion::Deleted);
-        assert_eq!(client.users().delete(name).await.unwrap(), Deletion::AlreadyGone);
+        assert_eq!(client.users().delete(name).await.unwrap(), DeleteOutcome::Deleted);
+        assert_eq!(
+            client.users().delete(name).await.unwrap(),
+            DeleteOutcome::NotFound
+        );
         an_unknown_user_is_not_found(client, name).await;
     }
 }
@@ -293,10 +296,10 @@ async fn users_are_found_by_their_names(client: &Client, names: &Names) {
 
 async fn a_change_keeps_what_it_does_not_mention(client: &Client, before: &User) -> User {
     let limit = NonZeroU64::new(2 * GIB).unwrap();
-    let change = UserModification::of(before)
+    let change = UserUpdate::for_user(before)
         .data_limit(DataLimit::Bytes(limit))
         .note(Note::new("changed by a test").unwrap());
-    let after = client.users().modify(&change).await.unwrap();
+    let after = client.users().update(&change).await.unwrap();
     assert_eq!(
         (after.data_limit, after.note.as_deref()),
         (Some(2 * GIB), Some("changed by a test"))
@@ -326,8 +329,8 @@ async fn nothing_is_used_yet(client: &Client, name: &str) {
 async fn a_reset_drops_the_plan_and_switches_on(client: &Client, name: &str) {
     let users = client.users();
     let user = users.get(name).await.unwrap();
-    let change = UserModification::of(&user).status(UserStatusChange::Disabled);
-    let disabled = users.modify(&change).await.unwrap();
+    let change = UserUpdate::for_user(&user).status(SetStatus::Disabled);
+    let disabled = users.update(&change).await.unwrap();
     assert_eq!(disabled.status, UserStatus::Disabled);
     assert_eq!(disabled.next_plan, user.next_plan);
 
@@ -337,10 +340,10 @@ async fn a_reset_drops_the_plan_and_switches_on(client: &Client, name: &str) {
 }
 
 async fn a_user_on_hold_becomes_active(client: &Client, held: &User) {
-    let change = UserModification::of(held)
-        .status(UserStatusChange::Active)
+    let change = UserUpdate::for_user(held)
+        .status(SetStatus::Active)
         .expire(Expiry::At(far()));
-    let active = client.users().modify(&change).await.unwrap();
+    let active = client.users().update(&change).await.unwrap();
     assert_eq!(
         (&active.status, active.expire),
         (&UserStatus::Active, Some(far().to_utc()))
@@ -360,8 +363,8 @@ async fn a_template_is_kept(client: &Client, name: &str) {
         (Some(GIB), Some(2_592_000))
     );
     assert!(templates.list().await.unwrap().contains(&made));
-    assert_eq!(templates.delete(made.id).await.unwrap(), Deletion::Deleted);
-    assert_eq!(templates.delete(made.id).await.unwrap(), Deletion::AlreadyGone);
+    assert_eq!(templates.delete(made.id).await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(templates.delete(made.id).await.unwrap(), DeleteOutcome::NotFound);
     assert!(!templates.list().await.unwrap().contains(&made));
 }
 
@@ -379,6 +382,6 @@ fn new(name: &str, proxies: &Proxies) -> NewUser {
 }
 
 /// An instant in the year 2100: no review of the panel ends the access meanwhile.
-fn far() -> PanelTime {
-    PanelTime::from_timestamp(4_102_444_800).unwrap()
+fn far() -> Timestamp {
+    Timestamp::from_timestamp(4_102_444_800).unwrap()
 }

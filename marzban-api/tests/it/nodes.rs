@@ -1,8 +1,8 @@
 //! Nodes, by the bytes of the panel.
 
 use marzban_api::ErrorKind;
-use marzban_api::model::{NewNode, NodeChange, NodeStatus, UsageRange};
-use marzban_api::resource::Deletion;
+use marzban_api::model::{NewNode, NodeStatus, NodeUpdate, UsageRange};
+use marzban_api::resource::DeleteOutcome;
 
 use crate::wire::{Reply, Wire, html, internal_error, json, raw};
 
@@ -107,9 +107,9 @@ async fn a_node_of_a_name_that_is_taken_is_a_conflict() {
 async fn a_change_of_a_node_carries_only_what_is_set() {
     let wire = Wire::script([node(), node(), node()]).await;
     let client = wire.client();
-    let change = NodeChange::new().name("DE node").usage_coefficient(1.5);
+    let change = NodeUpdate::new().name("DE node").usage_coefficient(1.5);
     assert_eq!(
-        client.nodes().modify(1, &change).await.unwrap().usage_coefficient,
+        client.nodes().update(1, &change).await.unwrap().usage_coefficient,
         Some(1.5)
     );
     assert_eq!(
@@ -118,16 +118,16 @@ async fn a_change_of_a_node_carries_only_what_is_set() {
     );
     client
         .nodes()
-        .modify(1, &NodeChange::new().disable())
+        .update(1, &NodeUpdate::new().disable())
         .await
         .unwrap();
     assert_eq!(body(&wire), serde_json::json!({"status": "disabled"}));
-    let moved = NodeChange::new()
+    let moved = NodeUpdate::new()
         .address("de.example")
         .port(3)
         .api_port(4)
         .enable();
-    client.nodes().modify(1, &moved).await.unwrap();
+    client.nodes().update(1, &moved).await.unwrap();
     assert_eq!(
         body(&wire),
         serde_json::json!({"address": "de.example", "port": 3, "api_port": 4, "status": "connecting"})
@@ -144,8 +144,8 @@ async fn a_failed_change_of_a_node_is_unclear_and_not_repeated() {
         Reply::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".to_vec()),
     ] {
         let wire = Wire::script([reply]).await;
-        let change = NodeChange::new().name("FI node");
-        let error = wire.client().nodes().modify(1, &change).await.unwrap_err();
+        let change = NodeUpdate::new().name("FI node");
+        let error = wire.client().nodes().update(1, &change).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unclear);
         assert!(!error.is_retryable());
         assert_eq!(wire.lines(), ["PUT /api/node/1"]);
@@ -160,7 +160,7 @@ async fn a_success_that_cannot_be_read_leaves_open_what_has_happened() {
         let client = wire.builder().max_body_bytes(4096).build().unwrap();
         let error = client
             .nodes()
-            .modify(1, &NodeChange::new().name("FI"))
+            .update(1, &NodeUpdate::new().name("FI"))
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unclear, "{error}");
@@ -211,9 +211,9 @@ async fn the_deletion_of_a_node_is_confirmed_or_was_needless() {
     let empty = Reply::Keep(raw(204, "", ""));
     let wire = Wire::script([json(200, "{}"), empty, node_not_found()]).await;
     let client = wire.client();
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::Deleted);
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::Deleted);
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::AlreadyGone);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::NotFound);
     assert_eq!(wire.lines(), vec!["DELETE /api/node/1"; 3]);
 }
 
@@ -234,7 +234,7 @@ async fn an_unknown_route_does_not_prove_that_a_node_is_gone() {
 async fn after_an_unclear_deletion_the_node_is_looked_for() {
     let wire = Wire::script([internal_error(), node_not_found(), internal_error(), node()]).await;
     let client = wire.client();
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::Deleted);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::Deleted);
     assert_eq!(
         client.nodes().delete(1).await.unwrap_err().kind(),
         ErrorKind::Server

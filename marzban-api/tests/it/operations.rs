@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use marzban_api::model::{
-    Admin, AdminModification, NewAdmin, NewUserTemplate, UsageRange, UserTemplate, UserTemplateChange,
+    Admin, AdminUpdate, NewAdmin, NewUserTemplate, UsageRange, UserTemplate, UserTemplateUpdate,
 };
-use marzban_api::resource::{Deletion, ListAdmins};
+use marzban_api::resource::{DeleteOutcome, ListAdmins};
 use marzban_api::{Client, Error, ErrorKind};
 use std::time::Duration;
 
@@ -283,7 +283,7 @@ async fn an_administrator_is_made() {
 
 #[tokio::test]
 async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
-    let change = || AdminModification::of(&admin("a b"));
+    let change = || AdminUpdate::for_admin(&admin("a b"));
     for (change, body) in [
         (change(), r#"{"is_sudo":false}"#),
         (change().promote(), r#"{"is_sudo":true}"#),
@@ -296,7 +296,7 @@ async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
         ),
     ] {
         let (changed, request) = perform(json(200, ADMIN), async |client| {
-            client.admins().modify(&change).await
+            client.admins().update(&change).await
         })
         .await;
         assert_eq!(changed.unwrap(), admin("ali"));
@@ -308,8 +308,11 @@ async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
 #[tokio::test]
 async fn an_administrator_is_deleted_once() {
     for (reply, expected) in [
-        (detail(200, "Admin removed successfully"), Ok(Deletion::Deleted)),
-        (detail(404, "Admin not found"), Ok(Deletion::AlreadyGone)),
+        (
+            detail(200, "Admin removed successfully"),
+            Ok(DeleteOutcome::Deleted),
+        ),
+        (detail(404, "Admin not found"), Ok(DeleteOutcome::NotFound)),
         (detail(404, "Not Found"), Err(ErrorKind::NotFound)),
         (html(404), Err(ErrorKind::NotPanel)),
     ] {
@@ -322,7 +325,7 @@ async fn an_administrator_is_deleted_once() {
 #[tokio::test]
 async fn an_unclear_deletion_of_an_administrator_is_looked_into() {
     for (reply, expected) in [
-        (detail(404, "Admin not found"), Ok(Deletion::Deleted)),
+        (detail(404, "Admin not found"), Ok(DeleteOutcome::Deleted)),
         (json(200, "0"), Err(ErrorKind::Server)),
         (html(404), Err(ErrorKind::Unclear)),
     ] {
@@ -423,15 +426,15 @@ async fn a_template_is_made_and_changed() {
     let body = r#"{"name":"30d","data_limit":10737418240,"expire_duration":2592000,"username_prefix":"vip_","username_suffix":"_x","inbounds":{"vless":["VLESS TCP"]}}"#;
     sent(&request, "POST /api/user_template", body);
 
-    let change = UserTemplateChange::new()
+    let change = UserTemplateUpdate::new()
         .name("60d")
         .data_limit(marzban_api::model::DataLimit::Unlimited);
     for (change, body) in [
         (change, r#"{"name":"60d","data_limit":0}"#),
-        (UserTemplateChange::new(), "{}"),
+        (UserTemplateUpdate::new(), "{}"),
     ] {
         let (changed, request) = perform(json(200, TEMPLATE), async |client| {
-            client.templates().modify(7, &change).await
+            client.templates().update(7, &change).await
         })
         .await;
         check_template(&changed.unwrap());
@@ -444,13 +447,13 @@ async fn a_template_is_deleted_once_and_an_unclear_answer_is_looked_into() {
     let absent = || detail(404, "User Template not found");
     let there = || json(200, TEMPLATE);
     for (replies, expected, methods) in [
-        (vec![json(200, "null")], Ok(Deletion::Deleted), "DELETE"),
-        (vec![absent()], Ok(Deletion::AlreadyGone), "DELETE"),
+        (vec![json(200, "null")], Ok(DeleteOutcome::Deleted), "DELETE"),
+        (vec![absent()], Ok(DeleteOutcome::NotFound), "DELETE"),
         (vec![html(200)], Err(ErrorKind::NotPanel), "DELETE"),
         (vec![detail(404, "Not Found")], Err(ErrorKind::NotFound), "DELETE"),
         (
             vec![internal_error(), absent()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (

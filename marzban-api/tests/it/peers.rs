@@ -90,7 +90,7 @@ const LINES: [(&str, &[&str]); 19] = [
     (
         "a change drops the next plan",
         &[
-            "modifying::a_put_keeps_the_next_plan_and_sends_only_what_changes",
+            "updating::a_put_keeps_the_next_plan_and_sends_only_what_changes",
             "lifecycle::a_user_keeps_its_secrets_and_its_plan_through_changes",
         ],
     ),
@@ -98,7 +98,7 @@ const LINES: [(&str, &[&str]); 19] = [
         "an answer that lies is believed",
         &[
             "deleting::a_500_after_a_deletion_is_looked_into",
-            "modifying::a_404_though_the_next_plan_began_is_no_failure",
+            "updating::a_404_though_the_next_plan_began_is_no_failure",
             "creating::a_500_though_the_user_was_made_is_a_creation",
             "creating::a_409_about_a_user_that_does_not_exist_is_no_conflict",
         ],

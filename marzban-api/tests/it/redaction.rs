@@ -3,9 +3,9 @@
 use std::fmt::Debug;
 
 use marzban_api::model::{
-    AdminModification, NewAdmin, NewUser, Proxies, SystemStats, User, UserModification, Username, Vless,
+    AdminUpdate, NewAdmin, NewUser, Proxies, SystemStats, User, UserUpdate, Username, Vless,
 };
-use marzban_api::resource::{Deletion, ListUsers, UserSort, UserSortField};
+use marzban_api::resource::{DeleteOutcome, ListUsers, UserSort, UserSortField};
 use marzban_api::{Error, Pacing, RetryPolicy, SecretString, Timeouts};
 
 use crate::wire::{Reply, Wire, builder, granted, json, system};
@@ -65,7 +65,7 @@ async fn the_public_types_show_no_secret() {
     clean("UsersPage", &page);
     clean_error(&page.unreadable[0].error);
     clean(
-        "NamedUsers",
+        "BatchGet",
         client.users().by_names(&["alice", "broken"]).await.unwrap(),
     );
     let stats: SystemStats = client.system().stats().await.unwrap();
@@ -75,7 +75,7 @@ async fn the_public_types_show_no_secret() {
     clean("Users", client.users());
     clean("System", client.system());
     clean("Admins", client.admins());
-    clean("Deletion", Deletion::Deleted);
+    clean("DeleteOutcome", DeleteOutcome::Deleted);
     clean(
         "ListUsers",
         ListUsers::new().sort([UserSort::ascending(UserSortField::Expire)]),
@@ -94,16 +94,13 @@ fn what_is_to_be_written_shows_no_secret() {
         flow: None,
     };
     clean("NewUser", NewUser::new(name, user.proxies.clone()));
-    clean(
-        "UserModification",
-        UserModification::of(&user).proxy(secret.clone()),
-    );
+    clean("UserUpdate", UserUpdate::for_user(&user).proxy(secret.clone()));
     clean("Proxies", Proxies::new(secret));
     clean("Proxy", user.proxies.get("trojan").unwrap());
     clean("NewAdmin", NewAdmin::new("bob", MARK).discord_webhook(MARK));
     clean(
-        "AdminModification",
-        AdminModification::of(&user.admin.unwrap())
+        "AdminUpdate",
+        AdminUpdate::for_admin(&user.admin.unwrap())
             .password(MARK)
             .discord_webhook(MARK),
     );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use marzban_api::Client;
 use marzban_api::model::UserStatus;
-use marzban_api::resource::{Deletion, ListUsers, Listed};
+use marzban_api::resource::{DeleteOutcome, ListUsers, UserEntry};
 use marzban_api::testing::{FakePanel, FakeUser};
 
 use crate::wire;
@@ -18,7 +18,7 @@ fn client(panel: &FakePanel) -> Client {
 }
 
 async fn names(client: &Client, query: ListUsers) -> Vec<Option<String>> {
-    let listed: Vec<Listed> = client.users().stream(query).try_collect().await.unwrap();
+    let listed: Vec<UserEntry> = client.users().stream(query).try_collect().await.unwrap();
     listed
         .iter()
         .map(|listed| listed.username().map(ToOwned::to_owned))
@@ -70,12 +70,12 @@ async fn deletions_of_users_with_and_without_owner_succeed() {
     for name in ["ownerless", "a@b"] {
         assert_eq!(
             client.users().delete(name).await.unwrap(),
-            Deletion::Deleted,
+            DeleteOutcome::Deleted,
             "{name}"
         );
         assert_eq!(
             client.users().delete(name).await.unwrap(),
-            Deletion::AlreadyGone,
+            DeleteOutcome::NotFound,
             "{name}"
         );
         assert!(panel.user(name).is_none());

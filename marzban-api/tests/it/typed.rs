@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use marzban_api::model::{
-    DataLimit, Expiry, Flow, Note, NoteError, OnHold, OnHoldError, PanelTime, PanelTimeError, Proxies, Proxy,
-    Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, User, Username, UsernameError, Vless, Vmess,
+    DataLimit, Expiry, Flow, Note, NoteError, OnHold, OnHoldError, Proxies, Proxy, Shadowsocks,
+    ShadowsocksMethod, Timestamp, TimestampError, Trojan, UnknownProxy, User, Username, UsernameError, Vless,
+    Vmess,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -78,21 +79,21 @@ fn a_username_is_checked_when_it_is_read() {
 
 #[test]
 fn an_end_in_milliseconds_cannot_be_built() {
-    let end = |seconds| PanelTime::from_timestamp(seconds).map(PanelTime::timestamp);
+    let end = |seconds| Timestamp::from_timestamp(seconds).map(Timestamp::timestamp);
     assert_eq!(end(1_763_000_000), Ok(1_763_000_000));
     assert_eq!(end(253_402_300_799), Ok(253_402_300_799));
     assert_eq!(end(1), Ok(1));
     for seconds in [253_402_300_800, 1_763_000_000_000, i64::MAX] {
-        assert_eq!(end(seconds), Err(PanelTimeError::TooLate { seconds }));
+        assert_eq!(end(seconds), Err(TimestampError::TooLate { seconds }));
     }
     for seconds in [0, -1, i64::MIN] {
-        assert_eq!(end(seconds), Err(PanelTimeError::TooEarly { seconds }));
+        assert_eq!(end(seconds), Err(TimestampError::TooEarly { seconds }));
     }
     let far = DateTime::<Utc>::MAX_UTC;
     let seconds = far.timestamp();
-    assert_eq!(Expiry::at(far), Err(PanelTimeError::TooLate { seconds }));
+    assert_eq!(Expiry::at(far), Err(TimestampError::TooLate { seconds }));
     assert_eq!(
-        PanelTimeError::TooLate { seconds: 1 }.to_string(),
+        TimestampError::TooLate { seconds: 1 }.to_string(),
         "1 seconds are after the year 9999; milliseconds instead of seconds, perhaps"
     );
 }
@@ -101,7 +102,7 @@ fn an_end_in_milliseconds_cannot_be_built() {
 fn a_fraction_of_a_second_is_cut_off_an_end() {
     let instant = DateTime::from_timestamp(1_763_000_000, 999_999_999).unwrap();
     let whole = DateTime::from_timestamp(1_763_000_000, 0).unwrap();
-    assert_eq!(PanelTime::try_from(instant).map(PanelTime::to_utc), Ok(whole));
+    assert_eq!(Timestamp::try_from(instant).map(Timestamp::to_utc), Ok(whole));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
-use marzban_api::model::{User, UserState, UserStatus};
+use marzban_api::model::{User, UserStatus, UserSummary};
 use marzban_api::{Client, Error, ErrorKind};
 
 use crate::model::observation::{Observation, PanelStatus, PanelUser};
@@ -161,7 +161,7 @@ fn failed(attempt: &str, error: Error) -> PanelError {
     PanelError::new(kind, attempt).with_source(error)
 }
 
-fn observe(name: &str, user: &UserState) -> Observation {
+fn observe(name: &str, user: &UserSummary) -> Observation {
     if !user.username.eq_ignore_ascii_case(name) {
         return Observation::Unreadable("the panel answered with a user of another name".to_owned());
     }

@@ -12,7 +12,7 @@ use super::outcome::{Creation, began, creation};
 use super::{USER, Users};
 use crate::client::wall_clock;
 use crate::error::{Error, ErrorKind};
-use crate::model::{NewUser, User, UserModification};
+use crate::model::{NewUser, User, UserUpdate};
 use crate::request::Request;
 use crate::resource::{confirm, is_final, named};
 
@@ -80,10 +80,10 @@ impl Users<'_> {
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::{Change, UserModification};
+    /// # use marzban_api::model::{Patch, UserUpdate};
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let alice = client.users().get("alice").await?;
-    /// client.users().modify(&UserModification::of(&alice).expire(Change::Clear)).await?;
+    /// client.users().update(&UserUpdate::for_user(&alice).expire(Patch::Clear)).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -101,9 +101,9 @@ impl Users<'_> {
     /// # Cancel safety
     ///
     /// When it is dropped, the user may have been changed or not. Read the user again before another change.
-    pub async fn modify(&self, change: &UserModification) -> Result<User, Error> {
+    pub async fn update(&self, change: &UserUpdate) -> Result<User, Error> {
         let username = change.username();
-        let request = named(Request::put("users.modify", USER), username)?.json(&change.body())?;
+        let request = named(Request::put("users.update", USER), username)?.json(&change.body())?;
         match self.client.fetch(&request).await {
             Err(error) if error.leaves_open(&request) => {
                 self.look_after_change(username, error, |user| change.is_done_in(user))

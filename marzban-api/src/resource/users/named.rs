@@ -18,7 +18,7 @@ use crate::model::{UnreadableUser, User};
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct NamedUsers<T = User> {
+pub struct BatchGet<T = User> {
     /// The users that the panel showed, by the names that were asked for. `username` is as the panel spells it: a
     /// database that does not tell upper from lower case answers with its own spelling.
     pub found: BTreeMap<String, T>,
@@ -29,7 +29,7 @@ pub struct NamedUsers<T = User> {
     pub absent: BTreeSet<String>,
 }
 
-impl<T> Default for NamedUsers<T> {
+impl<T> Default for BatchGet<T> {
     fn default() -> Self {
         Self {
             found: BTreeMap::new(),
@@ -39,7 +39,7 @@ impl<T> Default for NamedUsers<T> {
     }
 }
 
-impl<T> NamedUsers<T> {
+impl<T> BatchGet<T> {
     /// Assigns each of the `asked` names by the `answer` to them. Users that were not asked for are passed over.
     ///
     /// A user whose name differs only in case is the one asked for, if it is the only such one and nobody asked for its

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::client::{Answer, Mismatch, decode};
 use crate::error::{Error, ErrorKind};
-use crate::model::{UnreadableUser, User, UserState};
+use crate::model::{UnreadableUser, User, UserSummary};
 use crate::request::Request;
 
 /// How many users of one page may be unreadable. The account of one takes a hundred times the room of a zero in a
@@ -27,7 +27,7 @@ impl Entry for User {
     }
 }
 
-impl Entry for UserState {
+impl Entry for UserSummary {
     fn username(&self) -> &str {
         &self.username
     }

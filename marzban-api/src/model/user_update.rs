@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::new_user::{AtLeastOne, NewNextPlan, PlanBody, inbounds_agree};
 use super::proxy::{Proxies, Proxy};
-use super::quantity::{DataLimit, Expiry, Note, OnHold, PanelTime};
+use super::quantity::{DataLimit, Expiry, Note, OnHold, Timestamp};
 use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 
 /// What becomes of one field of what exists already.
@@ -18,18 +18,18 @@ use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
 /// use std::num::NonZeroU64;
 ///
-/// use marzban_api::model::{Change, UserModification};
+/// use marzban_api::model::{Patch, UserUpdate};
 ///
 /// let alice = client.users().get("alice").await?;
-/// let change = UserModification::of(&alice)
-///     .expire(Change::Clear)
-///     .data_limit(Change::Set(const { NonZeroU64::new(10 << 30).unwrap() }));
-/// client.users().modify(&change).await?;
+/// let change = UserUpdate::for_user(&alice)
+///     .expire(Patch::Clear)
+///     .data_limit(Patch::Set(const { NonZeroU64::new(10 << 30).unwrap() }));
+/// client.users().update(&change).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Change<T> {
+pub enum Patch<T> {
     /// It stays as it is.
     #[default]
     Keep,
@@ -51,29 +51,29 @@ pub enum Change<T> {
 /// # let panel = marzban_api::testing::FakePanel::start().await;
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// use marzban_api::model::{
-///     Change, DataLimit, Expiry, Flow, NewNextPlan, Note, ResetStrategy, Trojan, UserModification, UserStatus,
-///     UserStatusChange, Vless,
+///     Patch, DataLimit, Expiry, Flow, NewNextPlan, Note, ResetStrategy, Trojan, UserUpdate, UserStatus,
+///     SetStatus, Vless,
 /// };
 /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice").expire(1_893_456_000));
 ///
 /// let alice = client.users().get("alice").await?;
-/// let change = UserModification::of(&alice)
+/// let change = UserUpdate::for_user(&alice)
 ///     .expire(Expiry::Never)
 ///     .data_limit(DataLimit::from_bytes(50 << 30))
 ///     .reset_strategy(ResetStrategy::Month)
 ///     .note(Note::new("paid in cash")?)
-///     .next_plan(Change::Set(NewNextPlan::new(DataLimit::from_bytes(10 << 30))))
-///     .status(UserStatusChange::Disabled)
+///     .next_plan(Patch::Set(NewNextPlan::new(DataLimit::from_bytes(10 << 30))))
+///     .status(SetStatus::Disabled)
 ///     .proxy(Vless { id: None, flow: Some(Flow::Vision) })
 ///     .inbounds("vless", ["VLESS TCP REALITY"]);
 /// assert_eq!(change.username(), "alice");
-/// let changed = client.users().modify(&change).await?;
+/// let changed = client.users().update(&change).await?;
 /// assert_eq!((changed.expire, changed.data_limit), (None, Some(50 << 30)));
 /// assert_eq!(changed.status, UserStatus::Disabled);
 ///
 /// // Without VLESS, and without a note; the plan stays.
-/// let change = UserModification::of(&changed).proxy(Trojan::default()).without_proxy("vless").note(Change::Clear);
-/// let changed = client.users().modify(&change).await?;
+/// let change = UserUpdate::for_user(&changed).proxy(Trojan::default()).without_proxy("vless").note(Patch::Clear);
+/// let changed = client.users().update(&change).await?;
 /// assert_eq!(changed.proxies.protocols().collect::<Vec<_>>(), ["trojan"]);
 /// assert!(changed.note.is_none() && changed.next_plan.is_some());
 /// # Ok(())
@@ -81,17 +81,17 @@ pub enum Change<T> {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
-pub struct UserModification {
+pub struct UserUpdate {
     username: String,
     created_at: Option<DateTime<Utc>>,
     planned: Option<NextPlan>,
     present: Proxies,
-    expire: Change<PanelTime>,
-    data_limit: Change<NonZeroU64>,
+    expire: Patch<Timestamp>,
+    data_limit: Patch<NonZeroU64>,
     reset_strategy: Option<ResetStrategy>,
-    note: Change<Note>,
-    next_plan: Change<NewNextPlan>,
-    status: Option<UserStatusChange>,
+    note: Patch<Note>,
+    next_plan: Patch<NewNextPlan>,
+    status: Option<SetStatus>,
     proxies: Option<Proxies>,
     inbounds: BTreeMap<String, Vec<String>>,
 }
@@ -102,15 +102,15 @@ pub struct UserModification {
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// use marzban_api::model::{UserModification, UserStatusChange};
+/// use marzban_api::model::{UserUpdate, SetStatus};
 ///
 /// let alice = client.users().get("alice").await?;
-/// client.users().modify(&UserModification::of(&alice).status(UserStatusChange::Disabled)).await?;
+/// client.users().update(&UserUpdate::for_user(&alice).status(SetStatus::Disabled)).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserStatusChange {
+pub enum SetStatus {
     /// Switched on. The panel's next review ends it again when time or traffic are used up.
     Active,
     /// Switched off.
@@ -119,19 +119,19 @@ pub enum UserStatusChange {
     OnHold(OnHold),
 }
 
-impl UserModification {
+impl UserUpdate {
     /// No change of this user.
-    pub fn of(user: &User) -> Self {
+    pub fn for_user(user: &User) -> Self {
         Self {
             username: user.username.clone(),
             created_at: user.created_at,
             planned: user.next_plan.clone(),
             present: user.proxies.clone(),
-            expire: Change::Keep,
-            data_limit: Change::Keep,
+            expire: Patch::Keep,
+            data_limit: Patch::Keep,
             reset_strategy: None,
-            note: Change::Keep,
-            next_plan: Change::Keep,
+            note: Patch::Keep,
+            next_plan: Patch::Keep,
             status: None,
             proxies: None,
             inbounds: BTreeMap::new(),
@@ -144,20 +144,20 @@ impl UserModification {
         &self.username
     }
 
-    /// When the access ends; [`Clear`](Change::Clear) and [`Never`](Expiry::Never) are the same.
+    /// When the access ends; [`Clear`](Patch::Clear) and [`Never`](Expiry::Never) are the same.
     ///
     /// The panel moves the user between active and expired at once, but does not end the limitation of a limited one.
-    pub fn expire(self, expire: impl Into<Change<PanelTime>>) -> Self {
+    pub fn expire(self, expire: impl Into<Patch<Timestamp>>) -> Self {
         Self {
             expire: expire.into(),
             ..self
         }
     }
 
-    /// How much traffic may be used; [`Clear`](Change::Clear) and [`Unlimited`](DataLimit::Unlimited) are the same.
+    /// How much traffic may be used; [`Clear`](Patch::Clear) and [`Unlimited`](DataLimit::Unlimited) are the same.
     ///
     /// The panel moves the user between active and limited at once, unless it is expired or disabled.
-    pub fn data_limit(self, data_limit: impl Into<Change<NonZeroU64>>) -> Self {
+    pub fn data_limit(self, data_limit: impl Into<Patch<NonZeroU64>>) -> Self {
         Self {
             data_limit: data_limit.into(),
             ..self
@@ -173,7 +173,7 @@ impl UserModification {
     }
 
     /// Free text of the administrators.
-    pub fn note(self, note: impl Into<Change<Note>>) -> Self {
+    pub fn note(self, note: impl Into<Patch<Note>>) -> Self {
         Self {
             note: note.into(),
             ..self
@@ -181,7 +181,7 @@ impl UserModification {
     }
 
     /// What follows when limit or time are used up.
-    pub fn next_plan(self, plan: impl Into<Change<NewNextPlan>>) -> Self {
+    pub fn next_plan(self, plan: impl Into<Patch<NewNextPlan>>) -> Self {
         Self {
             next_plan: plan.into(),
             ..self
@@ -189,7 +189,7 @@ impl UserModification {
     }
 
     /// Another status.
-    pub fn status(self, status: UserStatusChange) -> Self {
+    pub fn status(self, status: SetStatus) -> Self {
         Self {
             status: Some(status),
             ..self
@@ -220,8 +220,8 @@ impl UserModification {
     /// What is written to the panel.
     pub(crate) fn body(&self) -> impl Serialize {
         let hold = match self.status {
-            Some(UserStatusChange::OnHold(hold)) => Some(hold),
-            Some(UserStatusChange::Active | UserStatusChange::Disabled) | None => None,
+            Some(SetStatus::OnHold(hold)) => Some(hold),
+            Some(SetStatus::Active | SetStatus::Disabled) | None => None,
         };
         Body {
             expire: End {
@@ -229,21 +229,21 @@ impl UserModification {
                 hold,
             },
             data_limit: match self.data_limit {
-                Change::Keep => None,
-                Change::Clear => Some(DataLimit::Unlimited),
-                Change::Set(bytes) => Some(DataLimit::Bytes(bytes)),
+                Patch::Keep => None,
+                Patch::Clear => Some(DataLimit::Unlimited),
+                Patch::Set(bytes) => Some(DataLimit::Bytes(bytes)),
             },
             data_limit_reset_strategy: self.reset_strategy.as_ref(),
             note: match &self.note {
-                Change::Keep => None,
-                Change::Clear => Some(""),
-                Change::Set(note) => Some(note.as_str()),
+                Patch::Keep => None,
+                Patch::Clear => Some(""),
+                Patch::Set(note) => Some(note.as_str()),
             },
             next_plan: self.wanted_plan().as_ref().map(PlanBody::of),
             status: self.status.map(|status| match status {
-                UserStatusChange::Active => UserStatus::Active,
-                UserStatusChange::Disabled => UserStatus::Disabled,
-                UserStatusChange::OnHold(_) => UserStatus::OnHold,
+                SetStatus::Active => UserStatus::Active,
+                SetStatus::Disabled => UserStatus::Disabled,
+                SetStatus::OnHold(_) => UserStatus::OnHold,
             }),
             on_hold_expire_duration: hold.map(OnHold::seconds),
             on_hold_timeout: hold.and_then(|hold| Some(hold.timeout()?.naive())),
@@ -255,27 +255,25 @@ impl UserModification {
     /// Whether `user` is the one that was read and is now as this change wants it.
     pub(crate) fn is_done_in(&self, user: &User) -> bool {
         let expire = match (self.status, self.expire) {
-            (Some(UserStatusChange::OnHold(_)), _) | (_, Change::Clear) => user.expire.is_none(),
-            (_, Change::Set(time)) => user.expire == Some(time.to_utc()),
-            (_, Change::Keep) => true,
+            (Some(SetStatus::OnHold(_)), _) | (_, Patch::Clear) => user.expire.is_none(),
+            (_, Patch::Set(time)) => user.expire == Some(time.to_utc()),
+            (_, Patch::Keep) => true,
         };
         let data_limit = match self.data_limit {
-            Change::Keep => true,
-            Change::Clear => user.data_limit.is_none(),
-            Change::Set(bytes) => user.data_limit == Some(bytes.get()),
+            Patch::Keep => true,
+            Patch::Clear => user.data_limit.is_none(),
+            Patch::Set(bytes) => user.data_limit == Some(bytes.get()),
         };
         let note = match &self.note {
-            Change::Keep => true,
-            Change::Clear => user.note.as_deref().is_none_or(str::is_empty),
-            Change::Set(note) => user.note.as_deref() == Some(note.as_str()),
+            Patch::Keep => true,
+            Patch::Clear => user.note.as_deref().is_none_or(str::is_empty),
+            Patch::Set(note) => user.note.as_deref() == Some(note.as_str()),
         };
         let status = match self.status {
             None => true,
-            Some(UserStatusChange::Active) => {
-                !matches!(user.status, UserStatus::Disabled | UserStatus::OnHold)
-            }
-            Some(UserStatusChange::Disabled) => user.status == UserStatus::Disabled,
-            Some(UserStatusChange::OnHold(hold)) => hold.is_that_of(user),
+            Some(SetStatus::Active) => !matches!(user.status, UserStatus::Disabled | UserStatus::OnHold),
+            Some(SetStatus::Disabled) => user.status == UserStatus::Disabled,
+            Some(SetStatus::OnHold(hold)) => hold.is_that_of(user),
         };
         let strategy = self.reset_strategy.as_ref();
         user.username == self.username
@@ -295,9 +293,9 @@ impl UserModification {
 
     fn wanted_plan(&self) -> Option<NextPlan> {
         match self.next_plan {
-            Change::Keep => self.planned.clone(),
-            Change::Clear => None,
-            Change::Set(plan) => Some(plan.into()),
+            Patch::Keep => self.planned.clone(),
+            Patch::Clear => None,
+            Patch::Set(plan) => Some(plan.into()),
         }
     }
 }
@@ -329,27 +327,27 @@ struct Body<'a> {
 
 /// The end of the access. A user that is put on hold loses its end, which would otherwise stay beside the duration.
 struct End {
-    expire: Change<PanelTime>,
+    expire: Patch<Timestamp>,
     hold: Option<OnHold>,
 }
 
 impl End {
     fn stays(&self) -> bool {
-        self.expire == Change::Keep && self.hold.is_none()
+        self.expire == Patch::Keep && self.hold.is_none()
     }
 }
 
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self.expire, self.hold) {
-            (Change::Set(_), Some(_)) => Err(S::Error::custom("a user on hold has no end yet")),
-            (Change::Set(time), None) => Expiry::At(time).serialize(serializer),
-            (Change::Keep | Change::Clear, _) => Expiry::Never.serialize(serializer),
+            (Patch::Set(_), Some(_)) => Err(S::Error::custom("a user on hold has no end yet")),
+            (Patch::Set(time), None) => Expiry::At(time).serialize(serializer),
+            (Patch::Keep | Patch::Clear, _) => Expiry::Never.serialize(serializer),
         }
     }
 }
 
-impl From<Expiry> for Change<PanelTime> {
+impl From<Expiry> for Patch<Timestamp> {
     fn from(expire: Expiry) -> Self {
         match expire {
             Expiry::Never => Self::Clear,
@@ -358,7 +356,7 @@ impl From<Expiry> for Change<PanelTime> {
     }
 }
 
-impl From<DataLimit> for Change<NonZeroU64> {
+impl From<DataLimit> for Patch<NonZeroU64> {
     fn from(limit: DataLimit) -> Self {
         match limit {
             DataLimit::Unlimited => Self::Clear,
@@ -367,13 +365,13 @@ impl From<DataLimit> for Change<NonZeroU64> {
     }
 }
 
-impl From<Note> for Change<Note> {
+impl From<Note> for Patch<Note> {
     fn from(note: Note) -> Self {
         Self::Set(note)
     }
 }
 
-impl From<NewNextPlan> for Change<NewNextPlan> {
+impl From<NewNextPlan> for Patch<NewNextPlan> {
     fn from(plan: NewNextPlan) -> Self {
         Self::Set(plan)
     }

@@ -21,7 +21,7 @@ use super::user::{User, UserStatus};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
-pub struct UserState {
+pub struct UserSummary {
     /// As [`User::username`](super::User::username).
     pub username: String,
     /// As [`User::status`](super::User::status).
@@ -39,7 +39,7 @@ pub struct UserState {
     pub created_at: Option<DateTime<Utc>>,
 }
 
-impl From<&User> for UserState {
+impl From<&User> for UserSummary {
     fn from(user: &User) -> Self {
         Self {
             username: user.username.clone(),
@@ -52,7 +52,7 @@ impl From<&User> for UserState {
     }
 }
 
-impl From<User> for UserState {
+impl From<User> for UserSummary {
     fn from(user: User) -> Self {
         Self::from(&user)
     }

@@ -44,23 +44,23 @@ pub struct NewAdmin {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let panel = marzban_api::testing::FakePanel::start().await;
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
-/// use marzban_api::model::{AdminModification, NewAdmin};
+/// use marzban_api::model::{AdminUpdate, NewAdmin};
 ///
 /// let seller = client.admins().create(&NewAdmin::new("seller", "a long password")).await?;
-/// let change = AdminModification::of(&seller)
+/// let change = AdminUpdate::for_admin(&seller)
 ///     .promote()
 ///     .password("another password")
 ///     .telegram_id(42)
 ///     .discord_webhook("https://discord.com/api/webhooks/1/token");
 /// assert_eq!(change.username(), "seller");
-/// let seller = client.admins().modify(&change).await?;
+/// let seller = client.admins().update(&change).await?;
 /// assert_eq!((seller.is_sudo, seller.telegram_id), (true, Some(42)));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct AdminModification {
+pub struct AdminUpdate {
     username: String,
     is_sudo: bool,
     password: Option<SecretString>,
@@ -117,9 +117,9 @@ impl NewAdmin {
     }
 }
 
-impl AdminModification {
+impl AdminUpdate {
     /// No change of this administrator.
-    pub fn of(admin: &Admin) -> Self {
+    pub fn for_admin(admin: &Admin) -> Self {
         Self {
             username: admin.username.clone(),
             is_sudo: admin.is_sudo,

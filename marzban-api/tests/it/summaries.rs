@@ -1,6 +1,6 @@
 //! States: the part of users that a sync needs, read as tolerantly as whole users are.
 
-use marzban_api::model::{User, UserState, UserStatus};
+use marzban_api::model::{User, UserStatus, UserSummary};
 
 use crate::pages::{numbered, panel};
 use crate::wire::{Wire, json};
@@ -28,12 +28,12 @@ fn a_state_says_what_the_whole_user_says_and_is_readable_where_it_is() {
     let (mut read, mut unreadable) = (0, 0);
     for text in USERS {
         let whole = serde_json::from_str::<User>(text);
-        let state = serde_json::from_str::<UserState>(text);
+        let state = serde_json::from_str::<UserSummary>(text);
         match (whole, state) {
             (Ok(whole), Ok(state)) => {
                 read += 1;
-                assert_eq!(state, UserState::from(&whole));
-                assert_eq!(state, UserState::from(whole));
+                assert_eq!(state, UserSummary::from(&whole));
+                assert_eq!(state, UserSummary::from(whole));
             }
             (Err(_), Err(_)) => unreadable += 1,
             (whole, state) => panic!("{text}: {whole:?} and {state:?}"),
@@ -46,7 +46,7 @@ fn a_state_says_what_the_whole_user_says_and_is_readable_where_it_is() {
 fn what_a_state_passes_over_cannot_make_it_unreadable() {
     let text =
         r#"{"username":"alice","status":"active","used_traffic":1,"links":5,"proxies":[1],"note":{"a":[]}}"#;
-    let state: UserState = serde_json::from_str(text).unwrap();
+    let state: UserSummary = serde_json::from_str(text).unwrap();
     assert_eq!(state.status, UserStatus::Active);
     assert!(serde_json::from_str::<User>(text).is_err());
 }
