@@ -23,7 +23,7 @@ const SECONDS_AN_HOUR: u64 = 3600;
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// let content = client.subscription("token").content("v2rayNG/1.8").await?;
+/// let content = client.subscription("token").fetch_as_user_agent("v2rayNG/1.8").await?;
 /// println!("{:?} of {:?} bytes, until {:?}", content.info.download, content.info.total, content.info.expire);
 /// # Ok(())
 /// # }
@@ -91,7 +91,7 @@ impl SubscriptionInfo {
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
 /// let token = panel.subscription_token("alice");
-/// let content = client.subscription(token).content("v2rayNG/1.8").await?;
+/// let content = client.subscription(token).fetch_as_user_agent("v2rayNG/1.8").await?;
 /// assert_eq!(content.media_type.as_deref(), Some("text/plain"));
 /// assert!(content.links().is_some_and(|links| links.iter().any(|link| link.starts_with("vless://"))));
 /// # Ok(())

@@ -13,7 +13,7 @@ use super::user::{User, UserStatus};
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// for (name, state) in client.users().states_by_names(&["alice", "bob"]).await?.found {
+/// for (name, state) in client.users().get_many_summaries(&["alice", "bob"]).await?.found {
 ///     println!("{name}: {} until {:?}", state.status, state.expire);
 /// }
 /// # Ok(())

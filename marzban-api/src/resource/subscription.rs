@@ -50,7 +50,7 @@ impl<'a> Subscription<'a> {
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let subscription = client.subscription("token");
-    /// let content = subscription.content("v2rayNG/1.8").await?;
+    /// let content = subscription.fetch_as_user_agent("v2rayNG/1.8").await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -63,8 +63,8 @@ impl<'a> Subscription<'a> {
     /// # Cancel safety
     ///
     /// It changes nothing that matters and may be dropped at any time.
-    pub async fn content(&self, user_agent: &str) -> Result<SubscriptionContent, Error> {
-        let request = self.request("subscription.content", "/{subscription_path}/{token}")?;
+    pub async fn fetch_as_user_agent(&self, user_agent: &str) -> Result<SubscriptionContent, Error> {
+        let request = self.request("subscription.fetch_as_user_agent", "/{subscription_path}/{token}")?;
         let user_agent = HeaderValue::from_str(user_agent).map_err(|error| {
             Error::new(ErrorKind::Request)
                 .at(&request)
@@ -82,7 +82,7 @@ impl<'a> Subscription<'a> {
     /// # use marzban_api::model::ClientType;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let subscription = client.subscription("token");
-    /// let content = subscription.as_client(&ClientType::ClashMeta).await?;
+    /// let content = subscription.fetch(&ClientType::ClashMeta).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -95,9 +95,9 @@ impl<'a> Subscription<'a> {
     /// # Cancel safety
     ///
     /// It changes nothing and may be dropped at any time.
-    pub async fn as_client(&self, client_type: &ClientType) -> Result<SubscriptionContent, Error> {
+    pub async fn fetch(&self, client_type: &ClientType) -> Result<SubscriptionContent, Error> {
         let template = "/{subscription_path}/{token}/{client_type}";
-        let request = self.request("subscription.as_client", template)?;
+        let request = self.request("subscription.fetch", template)?;
         let refused = refusal(&request);
         let request = request.segment(client_type.as_str()).map_err(refused)?;
         self.fetch_content(request).await

@@ -251,7 +251,7 @@ impl<'a> Users<'a> {
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let answer = client.users().by_names(&["alice", "bob"]).await?;
+    /// let answer = client.users().get_many(&["alice", "bob"]).await?;
     /// println!("{} found, absent: {:?}", answer.found.len(), answer.absent);
     /// # Ok(())
     /// # }
@@ -266,19 +266,19 @@ impl<'a> Users<'a> {
     /// # Cancel safety
     ///
     /// It changes nothing and may be dropped at any time.
-    pub async fn by_names<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<BatchGet, Error> {
-        self.read_by_names("users.by_names", names).await
+    pub async fn get_many<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<BatchGet, Error> {
+        self.read_many("users.get_many", names).await
     }
 
     /// Reads the states of the users of these names, in batches, and passes over all else that the panel says of them.
     ///
-    /// It asks as [`by_names`](Self::by_names) does and is as tolerant.
+    /// It asks as [`get_many`](Self::get_many) does and is as tolerant.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let answer = client.users().states_by_names(&["alice", "bob"]).await?;
+    /// let answer = client.users().get_many_summaries(&["alice", "bob"]).await?;
     /// println!("{:?}", answer.found.get("alice").map(|state| &state.status));
     /// # Ok(())
     /// # }
@@ -286,16 +286,16 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// As [`by_names`](Self::by_names).
+    /// As [`get_many`](Self::get_many).
     ///
     /// # Cancel safety
     ///
     /// It changes nothing and may be dropped at any time.
-    pub async fn states_by_names<S: AsRef<str> + Sync>(
+    pub async fn get_many_summaries<S: AsRef<str> + Sync>(
         &self,
         names: &[S],
     ) -> Result<BatchGet<UserSummary>, Error> {
-        self.read_by_names("users.states_by_names", names).await
+        self.read_many("users.get_many_summaries", names).await
     }
 
     /// Deletes a user.
@@ -329,7 +329,7 @@ impl<'a> Users<'a> {
         delete(self.client, &request, is_gone, || self.get(username)).await
     }
 
-    async fn read_by_names<T: Entry, S: AsRef<str> + Sync>(
+    async fn read_many<T: Entry, S: AsRef<str> + Sync>(
         &self,
         operation: &'static str,
         names: &[S],

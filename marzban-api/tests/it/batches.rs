@@ -22,7 +22,7 @@ async fn usernames_are_repeated_without_brackets() {
     let wire = panel(numbered(3), &[]).await;
     wire.client()
         .users()
-        .by_names(&["user_0001", "a@b", "user_0001"])
+        .get_many(&["user_0001", "a@b", "user_0001"])
         .await
         .unwrap();
     assert_eq!(wire.lines(), ["GET /api/users?username=a%40b&username=user_0001"]);
@@ -31,7 +31,7 @@ async fn usernames_are_repeated_without_brackets() {
 #[tokio::test]
 async fn no_names_ask_for_nobody_and_not_for_everybody() {
     let wire = panel(numbered(3), &[]).await;
-    let result = wire.client().users().by_names::<&str>(&[]).await.unwrap();
+    let result = wire.client().users().get_many::<&str>(&[]).await.unwrap();
     assert_eq!(names_of(&result), (vec![], vec![], vec![]));
     assert_eq!(wire.lines(), [] as [&str; 0]);
 }
@@ -41,10 +41,10 @@ async fn a_proxys_500_is_no_broken_user() {
     let alice = || users(&[user("alice")], 1);
     for names in [&["alice"][..], &["alice", "boris"]] {
         let wire = Wire::script([html(500), alice()]).await;
-        let result = wire.client().users().by_names(names).await.unwrap();
+        let result = wire.client().users().get_many(names).await.unwrap();
         assert_eq!((result.found.len(), result.unreadable.len()), (1, 0));
         let wire = Wire::script([html(500), html(500), html(500), alice()]).await;
-        let error = wire.client().users().by_names(names).await.unwrap_err();
+        let error = wire.client().users().get_many(names).await.unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Server, 3));
     }
 }
@@ -59,7 +59,7 @@ async fn every_name_is_found_unreadable_or_absent() {
         {"username":"stranger","status":"active","used_traffic":1}],"total":5}"#;
     let wire = Wire::script([json(200, answer)]).await;
     let asked = ["alice", "broken", "double", "missing"];
-    let result = wire.client().users().by_names(&asked).await.unwrap();
+    let result = wire.client().users().get_many(&asked).await.unwrap();
     assert_eq!(
         names_of(&result),
         (vec!["alice"], vec!["broken", "double"], vec!["missing"])
@@ -81,7 +81,7 @@ async fn a_user_that_differs_in_case_is_the_only_such_one_that_was_asked_for() {
     ] {
         let answer = r#"{"users":[{"username":"casey","status":"active","used_traffic":1}],"total":1}"#;
         let wire = Wire::script([json(200, answer)]).await;
-        let result = wire.client().users().by_names(asked).await.unwrap();
+        let result = wire.client().users().get_many(asked).await.unwrap();
         let spelled = result
             .found
             .iter()
@@ -93,7 +93,7 @@ async fn a_user_that_differs_in_case_is_the_only_such_one_that_was_asked_for() {
         {"username":"casey","status":"active","used_traffic":1},
         {"username":"CASEY","status":"active","used_traffic":1}],"total":2}"#;
     let wire = Wire::script([json(200, twice)]).await;
-    let result = wire.client().users().by_names(&["Casey"]).await.unwrap();
+    let result = wire.client().users().get_many(&["Casey"]).await.unwrap();
     assert_eq!(names_of(&result), (vec![], vec!["Casey"], vec![]));
 }
 
@@ -103,7 +103,7 @@ async fn nobody_is_absent_while_somebody_cannot_be_recognised() {
     let result = wire
         .client()
         .users()
-        .by_names(&["alice", "bobby", "carol"])
+        .get_many(&["alice", "bobby", "carol"])
         .await
         .unwrap();
     assert_eq!(names_of(&result), (vec!["alice"], vec!["bobby", "carol"], vec![]));
@@ -113,7 +113,7 @@ async fn nobody_is_absent_while_somebody_cannot_be_recognised() {
 async fn a_batch_has_at_most_100_names_and_4_kib() {
     let names = numbered(250);
     let wire = panel(names.clone(), &[]).await;
-    let result = wire.client().users().by_names(&names).await.unwrap();
+    let result = wire.client().users().get_many(&names).await.unwrap();
     assert_eq!((result.found.len(), result.absent.len()), (250, 0));
     assert_eq!(
         wire.requests()
@@ -130,7 +130,7 @@ async fn a_batch_has_at_most_100_names_and_4_kib() {
     let client = builder(&format!("{}/{}", wire.url, "prefix".repeat(100)))
         .build()
         .unwrap();
-    let result = client.users().by_names(&long).await.unwrap();
+    let result = client.users().get_many(&long).await.unwrap();
     assert_eq!(result.absent.len(), 60);
     for line in wire.lines() {
         assert!(line.len() - "GET ".len() <= 4096, "{} bytes", line.len());
@@ -142,7 +142,7 @@ async fn a_batch_has_at_most_100_names_and_4_kib() {
 async fn a_poison_user_is_searched_out_and_everybody_else_is_found() {
     let names = numbered(100);
     let wire = panel(names.clone(), &["user_0041", "user_0077"]).await;
-    let result = wire.client().users().by_names(&names).await.unwrap();
+    let result = wire.client().users().get_many(&names).await.unwrap();
     let (found, unreadable, absent) = names_of(&result);
     assert_eq!(
         (found.len(), unreadable, absent.len()),
@@ -159,7 +159,7 @@ async fn a_poison_user_is_searched_out_and_everybody_else_is_found() {
 #[tokio::test]
 async fn a_panel_that_fails_on_everything_is_given_up() {
     let wire = Wire::script(vec![internal_error(); 1000]).await;
-    let error = wire.client().users().by_names(&numbered(300)).await.unwrap_err();
+    let error = wire.client().users().get_many(&numbered(300)).await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Server, Some(500)));
     assert!(wire.requests().len() <= 16 * 3, "{}", wire.requests().len());
 }
@@ -171,7 +171,7 @@ async fn a_small_batch_of_which_nothing_can_be_read_is_a_panel_that_is_down() {
         let error = wire
             .client()
             .users()
-            .by_names(&numbered(count))
+            .get_many(&numbered(count))
             .await
             .unwrap_err();
         assert_eq!(
@@ -181,7 +181,7 @@ async fn a_small_batch_of_which_nothing_can_be_read_is_a_panel_that_is_down() {
         );
     }
     let wire = panel(numbered(1), &["user_0000"]).await;
-    let result = wire.client().users().by_names(&numbered(1)).await.unwrap();
+    let result = wire.client().users().get_many(&numbered(1)).await.unwrap();
     assert_eq!(result.unreadable.len(), 1, "a single user may well be broken");
 }
 
@@ -191,12 +191,12 @@ async fn a_batch_that_fails_otherwise_fails_whole() {
     let error = wire
         .client()
         .users()
-        .by_names(&["alice", "bobby"])
+        .get_many(&["alice", "bobby"])
         .await
         .unwrap_err();
     assert_eq!(
         (error.kind(), error.attempts(), error.operation()),
-        (ErrorKind::Server, 3, "users.by_names")
+        (ErrorKind::Server, 3, "users.get_many")
     );
 }
 
@@ -206,7 +206,7 @@ async fn an_absence_is_never_taken_from_a_page_of_somebody_else() {
     let error = wire
         .client()
         .users()
-        .by_names(&["alice", "bobby"])
+        .get_many(&["alice", "bobby"])
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotPanel);
@@ -222,15 +222,15 @@ async fn one_batch_is_under_way_at_a_time() {
     let client = wire.client();
     let hanging = tokio::spawn({
         let client = client.clone();
-        async move { client.users().by_names(&["alice"]).await }
+        async move { client.users().get_many(&["alice"]).await }
     });
     while wire.requests().is_empty() {
         tokio::task::yield_now().await;
     }
-    let second = tokio::time::timeout(Duration::from_millis(50), client.users().by_names(&["bobby"])).await;
+    let second = tokio::time::timeout(Duration::from_millis(50), client.users().get_many(&["bobby"])).await;
     assert!(second.is_err(), "the second batch did not wait");
     hanging.abort();
-    let result = client.users().by_names(&["bobby"]).await.unwrap();
+    let result = client.users().get_many(&["bobby"]).await.unwrap();
     assert_eq!(names_of(&result).0, ["bobby"]);
 }
 
@@ -238,7 +238,7 @@ async fn one_batch_is_under_way_at_a_time() {
 async fn a_login_that_fails_is_no_poison_user() {
     let wire = Wire::with_logins(|_| internal_error(), []).await;
     let names = ["alice", "bobby"];
-    let error = wire.client().users().by_names(&names).await.unwrap_err();
+    let error = wire.client().users().get_many(&names).await.unwrap_err();
     assert_eq!(
         (error.operation(), error.kind()),
         ("admins.token", ErrorKind::Server)

@@ -175,7 +175,10 @@ async fn a_user_goes_through_every_status_that_an_administrator_may_give() {
         .await
         .unwrap();
     assert_eq!((&user.status, user.expire), (&UserStatus::OnHold, None));
-    assert_eq!(users.reset("alice").await.unwrap().status, UserStatus::Active);
+    assert_eq!(
+        users.reset_usage("alice").await.unwrap().status,
+        UserStatus::Active
+    );
 }
 
 #[tokio::test]
@@ -190,12 +193,12 @@ async fn a_next_plan_begins_though_the_panel_denies_it() {
         .data_limit(DataLimit::from_bytes(GIB))
         .next_plan(plan);
     users.create(&alice).await.unwrap();
-    let begun = users.active_next("alice").await.unwrap();
+    let begun = users.activate_next_plan("alice").await.unwrap();
     assert_eq!((begun.next_plan, begun.expire), (None, Some(far().to_utc())));
     assert_eq!(panel.count("POST", "/api/user/alice/active-next"), 1);
 
     users.create(&new("bobby").next_plan(plan)).await.unwrap();
-    let error = users.active_next("bobby").await.unwrap_err();
+    let error = users.activate_next_plan("bobby").await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Server, Some(500)));
     assert!(users.get("bobby").await.unwrap().next_plan.is_some());
 }
@@ -214,7 +217,7 @@ async fn a_user_changes_its_owner_and_its_secrets() {
         (error.kind(), error.is_user_not_found()),
         (ErrorKind::NotFound, false)
     );
-    let revoked = users.revoke_sub("alice").await.unwrap();
+    let revoked = users.revoke_subscription("alice").await.unwrap();
     assert_ne!(vless(&revoked).id, vless(&made).id);
 }
 
@@ -250,7 +253,7 @@ async fn traffic_is_counted_for_users_and_administrators() {
         ("Master", 2048)
     );
     let of_all = users
-        .usage_of_all(UsageRange::last_30_days(), &["ali"])
+        .total_usage(UsageRange::last_30_days(), &["ali"])
         .await
         .unwrap();
     assert_eq!(of_all[0].used_traffic, 2048);
@@ -259,9 +262,9 @@ async fn traffic_is_counted_for_users_and_administrators() {
         client.admins().reset_usage("ali").await.unwrap().users_usage,
         Some(0)
     );
-    let alice = users.reset("alice").await.unwrap();
+    let alice = users.reset_usage("alice").await.unwrap();
     assert_eq!((alice.used_traffic, alice.lifetime_used_traffic), (0, Some(2048)));
-    users.reset_all().await.unwrap();
+    users.reset_usage_of_all().await.unwrap();
     assert_eq!(users.get("alice").await.unwrap().lifetime_used_traffic, Some(0));
 }
 

@@ -203,8 +203,8 @@ async fn an_unknown_user_is_not_found(client: &Client, name: &str) {
     let range = UsageRange::last_30_days();
     for error in [
         users.get(name).await.unwrap_err(),
-        users.reset(name).await.unwrap_err(),
-        users.revoke_sub(name).await.unwrap_err(),
+        users.reset_usage(name).await.unwrap_err(),
+        users.revoke_subscription(name).await.unwrap_err(),
         users.usage(name, range).await.unwrap_err(),
     ] {
         assert_eq!(
@@ -212,7 +212,7 @@ async fn an_unknown_user_is_not_found(client: &Client, name: &str) {
             (ErrorKind::NotFound, true)
         );
     }
-    let named = users.by_names(&[name]).await.unwrap();
+    let named = users.get_many(&[name]).await.unwrap();
     assert!(named.found.is_empty() && named.absent.contains(name));
 }
 
@@ -282,7 +282,7 @@ async fn users_are_found_by_their_names(client: &Client, names: &Names) {
     let users = client.users();
     let ghost = format!("{}_ghost", names.limited);
     let [limited, held, unlimited] = names.users();
-    let answer = users.by_names(&[limited, &ghost, held, unlimited]).await.unwrap();
+    let answer = users.get_many(&[limited, &ghost, held, unlimited]).await.unwrap();
     assert!(answer.found.keys().eq([held, limited, unlimited]));
     assert!(answer.absent.iter().eq([&ghost]));
     assert!(answer.unreadable.is_empty());
@@ -310,7 +310,11 @@ async fn a_change_keeps_what_it_does_not_mention(client: &Client, before: &User)
 }
 
 async fn a_revocation_makes_new_secrets(client: &Client, before: &User) {
-    let after = client.users().revoke_sub(&before.username).await.unwrap();
+    let after = client
+        .users()
+        .revoke_subscription(&before.username)
+        .await
+        .unwrap();
     for protocol in before.proxies.protocols() {
         let (old, new) = (before.proxies.get(protocol), after.proxies.get(protocol));
         assert!(new.is_some() && new != old, "{protocol}");
@@ -334,7 +338,7 @@ async fn a_reset_drops_the_plan_and_switches_on(client: &Client, name: &str) {
     assert_eq!(disabled.status, UserStatus::Disabled);
     assert_eq!(disabled.next_plan, user.next_plan);
 
-    let reset = users.reset(name).await.unwrap();
+    let reset = users.reset_usage(name).await.unwrap();
     assert_eq!((&reset.status, reset.used_traffic), (&UserStatus::Active, 0));
     assert_eq!(users.get(name).await.unwrap().next_plan, None);
 }

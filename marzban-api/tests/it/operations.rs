@@ -53,7 +53,7 @@ fn admin(name: &str) -> Admin {
 
 #[tokio::test]
 async fn a_users_traffic_begins_anew() {
-    let (user, request) = perform(one("a@b"), async |client| client.users().reset("a@b").await).await;
+    let (user, request) = perform(one("a@b"), async |client| client.users().reset_usage("a@b").await).await;
     assert_eq!(user.unwrap().username, "a@b");
     sent(&request, "POST /api/user/a%40b/reset", "");
 }
@@ -61,7 +61,7 @@ async fn a_users_traffic_begins_anew() {
 #[tokio::test]
 async fn a_users_subscription_is_revoked() {
     let (user, request) = perform(one("alice"), async |client| {
-        client.users().revoke_sub("alice").await
+        client.users().revoke_subscription("alice").await
     })
     .await;
     assert_eq!(user.unwrap().username, "alice");
@@ -81,7 +81,7 @@ async fn a_user_is_given_to_another_owner() {
 #[tokio::test]
 async fn the_traffic_of_all_users_begins_anew() {
     let (outcome, request) = perform(detail(200, "Users successfully reset."), async |client| {
-        client.users().reset_all().await
+        client.users().reset_usage_of_all().await
     })
     .await;
     outcome.unwrap();
@@ -120,7 +120,7 @@ async fn the_usage_of_all_users_is_read_for_some_owners() {
         ),
     ] {
         let (usages, request) = perform(json(200, answer), async |client| {
-            client.users().usage_of_all(range, admins).await
+            client.users().total_usage(range, admins).await
         })
         .await;
         assert_eq!(usages.unwrap()[0].used_traffic, 5);
@@ -188,15 +188,15 @@ async fn a_change_without_a_second_look_that_breaks_off_is_unclear() {
     for reply in [internal_error(), Reply::Close(Vec::new()), html(502)] {
         for outcome in [
             perform(reply.clone(), async |client| {
-                kind(client.users().reset("alice").await)
+                kind(client.users().reset_usage("alice").await)
             })
             .await,
             perform(reply.clone(), async |client| {
-                kind(client.users().revoke_sub("alice").await)
+                kind(client.users().revoke_subscription("alice").await)
             })
             .await,
             perform(reply.clone(), async |client| {
-                kind(client.users().reset_all().await)
+                kind(client.users().reset_usage_of_all().await)
             })
             .await,
             perform(reply.clone(), async |client| {
@@ -229,7 +229,10 @@ async fn a_refusal_of_a_change_is_told_as_it_is() {
         (html(403), ErrorKind::NotPanel),
         (html(200), ErrorKind::NotPanel),
     ] {
-        let (kind, _) = perform(reply, async |client| kind(client.users().reset("alice").await)).await;
+        let (kind, _) = perform(reply, async |client| {
+            kind(client.users().reset_usage("alice").await)
+        })
+        .await;
         assert_eq!(kind, expected);
     }
 }

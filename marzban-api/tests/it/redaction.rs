@@ -66,7 +66,7 @@ async fn the_public_types_show_no_secret() {
     clean_error(&page.unreadable[0].error);
     clean(
         "BatchGet",
-        client.users().by_names(&["alice", "broken"]).await.unwrap(),
+        client.users().get_many(&["alice", "broken"]).await.unwrap(),
     );
     let stats: SystemStats = client.system().stats().await.unwrap();
     clean("SystemStats", stats);

@@ -27,7 +27,7 @@ async fn a_subscription_is_fetched_as_nobody_and_as_the_given_program() {
     let client = wire.client();
     let content = client
         .subscription(TOKEN)
-        .content("v2rayNG/1.8.19")
+        .fetch_as_user_agent("v2rayNG/1.8.19")
         .await
         .unwrap();
     let request = wire.requests().pop().unwrap();
@@ -43,7 +43,13 @@ async fn a_subscription_is_fetched_as_nobody_and_as_the_given_program() {
 #[tokio::test]
 async fn the_headers_of_a_subscription_are_read() {
     let wire = Wire::script([Reply::Keep(raw(200, HEADERS, LINKS))]).await;
-    let info = wire.client().subscription(TOKEN).content("x").await.unwrap().info;
+    let info = wire
+        .client()
+        .subscription(TOKEN)
+        .fetch_as_user_agent("x")
+        .await
+        .unwrap()
+        .info;
     assert_eq!(
         (info.upload, info.download, info.total),
         (Some(0), Some(2048), Some(4096))
@@ -69,13 +75,18 @@ async fn a_subscription_without_limits_has_none_and_broken_headers_count_as_abse
     ])
     .await;
     let client = wire.client();
-    let info = client.subscription(TOKEN).content("x").await.unwrap().info;
+    let info = client
+        .subscription(TOKEN)
+        .fetch_as_user_agent("x")
+        .await
+        .unwrap()
+        .info;
     assert_eq!((info.download, info.total, info.expire), (Some(0), None, None));
     assert_eq!(
         (info.title.as_deref(), info.filename.as_deref()),
         (Some("plain"), Some("имя"))
     );
-    let content = client.subscription(TOKEN).content("x").await.unwrap();
+    let content = client.subscription(TOKEN).fetch_as_user_agent("x").await.unwrap();
     let info = &content.info;
     assert_eq!(
         (info.upload, info.download, info.total, info.expire),
@@ -101,7 +112,7 @@ async fn the_format_of_a_program_is_asked_for_by_its_word() {
     let wire = Wire::script(vec![json(200, "{}"); all.len()]).await;
     let client = wire.client();
     for (program, word) in all {
-        let content = client.subscription(TOKEN).as_client(&program).await.unwrap();
+        let content = client.subscription(TOKEN).fetch(&program).await.unwrap();
         assert_eq!(content.media_type.as_deref(), Some("application/json"));
         assert_eq!(&content.body[..], b"{}");
         assert_eq!(wire.lines().pop().unwrap(), format!("GET /sub/{TOKEN}/{word}"));
@@ -155,7 +166,7 @@ async fn the_path_of_subscriptions_is_that_of_the_panel() {
         ("sub", "GET /sub/a%2Fb"),
     ] {
         let client = wire.builder().subscription_path(path).build().unwrap();
-        client.subscription("a/b").content("x").await.unwrap();
+        client.subscription("a/b").fetch_as_user_agent("x").await.unwrap();
         assert_eq!(wire.lines().pop().unwrap(), line);
     }
     let client = wire.builder().subscription_path("../api").build();
@@ -173,7 +184,11 @@ async fn an_unknown_token_is_not_found_and_a_page_is_no_subscription() {
     let client = wire.client();
     let kinds = [ErrorKind::NotFound, ErrorKind::NotPanel, ErrorKind::NotPanel];
     for kind in kinds {
-        let error = client.subscription(TOKEN).content("x").await.unwrap_err();
+        let error = client
+            .subscription(TOKEN)
+            .fetch_as_user_agent("x")
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(!error.is_user_not_found());
     }
@@ -190,7 +205,11 @@ async fn what_no_request_can_carry_is_refused_before_it_is_sent() {
             ErrorKind::Request
         );
     }
-    let error = client.subscription(TOKEN).content("a\nb").await.unwrap_err();
+    let error = client
+        .subscription(TOKEN)
+        .fetch_as_user_agent("a\nb")
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Request);
     assert!(wire.lines().is_empty());
 }
@@ -203,7 +222,7 @@ async fn the_token_of_a_subscription_is_shown_nowhere() {
     clean(format!("{:?}", client.subscription(TOKEN)));
     clean(format!(
         "{:?}",
-        client.subscription(TOKEN).content("x").await.unwrap()
+        client.subscription(TOKEN).fetch_as_user_agent("x").await.unwrap()
     ));
     let wire = Wire::script(vec![internal_error(); 3]).await;
     let nowhere = builder("http://127.0.0.1:1").build().unwrap();

@@ -66,7 +66,7 @@ async fn one_state_that_cannot_be_read_spoils_nobody() {
         "double",
         "Plain",
     ];
-    let answer = wire.client().users().states_by_names(&asked).await.unwrap();
+    let answer = wire.client().users().get_many_summaries(&asked).await.unwrap();
     assert_eq!(
         answer.found.keys().collect::<Vec<_>>(),
         ["escaped", "plain", "text"]
@@ -87,7 +87,7 @@ async fn a_state_that_nobody_can_name_leaves_those_open_that_were_not_answered()
     let page = [USERS[0], USERS[11]].join(",");
     let wire = Wire::script([json(200, &format!(r#"{{"users":[{page}],"total":2}}"#))]).await;
     let asked = ["plain", "other"];
-    let answer = wire.client().users().states_by_names(&asked).await.unwrap();
+    let answer = wire.client().users().get_many_summaries(&asked).await.unwrap();
     assert_eq!(answer.found.keys().collect::<Vec<_>>(), ["plain"]);
     assert_eq!(answer.unreadable.keys().collect::<Vec<_>>(), ["other"]);
     assert!(answer.absent.is_empty());
@@ -99,7 +99,7 @@ async fn states_are_searched_out_around_a_user_that_the_panel_cannot_show() {
     let answer = wire
         .client()
         .users()
-        .states_by_names(&numbered(30))
+        .get_many_summaries(&numbered(30))
         .await
         .unwrap();
     assert_eq!((answer.found.len(), answer.absent.len()), (29, 0));

@@ -37,7 +37,7 @@ async fn a_thousand_users_by_name_are_ten_requests() {
         .collect();
     assert_eq!(all.len(), 1000);
     panel.clear_requests();
-    let result = client.users().by_names(&all).await.unwrap();
+    let result = client.users().get_many(&all).await.unwrap();
     assert_eq!(
         (result.found.len(), result.unreadable.len(), result.absent.len()),
         (1000, 0, 0)
@@ -54,7 +54,7 @@ async fn a_poison_user_is_found_by_name_and_by_stream() {
     panel.insert_user(FakeUser::new("user_40").poison());
     let client = client(&panel);
     let asked: Vec<_> = (0..41).map(|number| format!("user_{number:02}")).collect();
-    let result = client.users().by_names(&asked).await.unwrap();
+    let result = client.users().get_many(&asked).await.unwrap();
     assert_eq!((result.found.len(), result.absent.len()), (40, 0));
     assert_eq!(result.unreadable.keys().collect::<Vec<_>>(), ["user_40"]);
     let streamed = names(&client, ListUsers::new().limit(16)).await;

@@ -362,9 +362,9 @@ fn began() -> String {
         .replace(r#""used_traffic":5"#, r#""used_traffic":0"#)
 }
 
-async fn active_next(replies: Vec<Reply>) -> (Result<Option<i64>, ErrorKind>, Vec<String>) {
+async fn activate_next_plan(replies: Vec<Reply>) -> (Result<Option<i64>, ErrorKind>, Vec<String>) {
     let wire = Wire::script(replies).await;
-    let outcome = wire.client().users().active_next("alice").await;
+    let outcome = wire.client().users().activate_next_plan("alice").await;
     let end = outcome
         .map(|user| user.expire.map(|end| end.timestamp()))
         .map_err(|error| error.kind());
@@ -423,7 +423,7 @@ async fn a_404_though_the_next_plan_began_is_no_failure() {
             Err(ErrorKind::Unclear),
         ),
     ] {
-        let (outcome, lines) = active_next(replies).await;
+        let (outcome, lines) = activate_next_plan(replies).await;
         assert_eq!(outcome, expected, "{name}");
         let all = [
             "GET /api/user/alice",
@@ -438,10 +438,15 @@ async fn a_404_though_the_next_plan_began_is_no_failure() {
 async fn a_user_without_a_next_plan_is_not_sent_into_it() {
     let planless = alice_with(PLAN, r#""next_plan":null"#);
     let wire = Wire::script([json(200, &planless)]).await;
-    let error = wire.client().users().active_next("alice").await.unwrap_err();
+    let error = wire
+        .client()
+        .users()
+        .activate_next_plan("alice")
+        .await
+        .unwrap_err();
     assert_eq!(
         (error.kind(), error.operation(), error.is_user_not_found()),
-        (ErrorKind::NotFound, "users.active_next", false)
+        (ErrorKind::NotFound, "users.activate_next_plan", false)
     );
     assert_eq!(wire.lines(), ["GET /api/user/alice"]);
 }

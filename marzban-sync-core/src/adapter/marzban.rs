@@ -71,7 +71,7 @@ impl Panel for MarzbanPanel {
         let answer = self
             .client
             .users()
-            .states_by_names(names)
+            .get_many_summaries(names)
             .await
             .map_err(|error| failed("cannot list users", error))?;
         let observe = |name: &String| match (answer.found.get(name), answer.unreadable.get(name)) {

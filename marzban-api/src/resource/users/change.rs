@@ -122,7 +122,7 @@ impl Users<'_> {
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let alice = client.users().reset("alice").await?;
+    /// let alice = client.users().reset_usage("alice").await?;
     /// assert_eq!(alice.used_traffic, 0);
     /// # Ok(())
     /// # }
@@ -137,9 +137,9 @@ impl Users<'_> {
     /// # Cancel safety
     ///
     /// When it is dropped, it may have happened or not. Doing it again takes the traffic used in between.
-    pub async fn reset(&self, username: &str) -> Result<User, Error> {
+    pub async fn reset_usage(&self, username: &str) -> Result<User, Error> {
         let request = named(
-            Request::post("users.reset", "/api/user/{username}/reset"),
+            Request::post("users.reset_usage", "/api/user/{username}/reset"),
             username,
         )?;
         self.client.changed(&request).await
@@ -151,7 +151,7 @@ impl Users<'_> {
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let alice = client.users().revoke_sub("alice").await?;
+    /// let alice = client.users().revoke_subscription("alice").await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -166,9 +166,9 @@ impl Users<'_> {
     /// # Cancel safety
     ///
     /// When it is dropped, it may have happened or not. Doing it again is safe, and ends what was given out before.
-    pub async fn revoke_sub(&self, username: &str) -> Result<User, Error> {
+    pub async fn revoke_subscription(&self, username: &str) -> Result<User, Error> {
         let request = named(
-            Request::post("users.revoke_sub", "/api/user/{username}/revoke_sub"),
+            Request::post("users.revoke_subscription", "/api/user/{username}/revoke_sub"),
             username,
         )?;
         self.client.changed(&request).await
@@ -181,7 +181,7 @@ impl Users<'_> {
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let alice = client.users().active_next("alice").await?;
+    /// let alice = client.users().activate_next_plan("alice").await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -198,9 +198,9 @@ impl Users<'_> {
     /// # Cancel safety
     ///
     /// When it is dropped, the plan may have begun or not. Doing it again is safe, unless there is another plan.
-    pub async fn active_next(&self, username: &str) -> Result<User, Error> {
+    pub async fn activate_next_plan(&self, username: &str) -> Result<User, Error> {
         let template = "/api/user/{username}/active-next";
-        let request = named(Request::post("users.active_next", template), username)?;
+        let request = named(Request::post("users.activate_next_plan", template), username)?;
         let before = self.get(username).await?;
         if before.next_plan.is_none() {
             return Err(Error::new(ErrorKind::NotFound)
@@ -325,7 +325,7 @@ impl Users<'_> {
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// client.users().reset_all().await?;
+    /// client.users().reset_usage_of_all().await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -338,8 +338,8 @@ impl Users<'_> {
     /// # Cancel safety
     ///
     /// When it is dropped, it may have happened or not.
-    pub async fn reset_all(&self) -> Result<(), Error> {
-        let request = Request::post("users.reset_all", "/api/users/reset");
+    pub async fn reset_usage_of_all(&self) -> Result<(), Error> {
+        let request = Request::post("users.reset_usage_of_all", "/api/users/reset");
         confirm(self.client, &request).await
     }
 

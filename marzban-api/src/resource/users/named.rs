@@ -4,14 +4,14 @@ use super::page::Entry;
 use crate::error::Error;
 use crate::model::{UnreadableUser, User};
 
-/// The users that [`by_names`](super::Users::by_names) was asked for, or the states of those that
-/// [`states_by_names`](super::Users::states_by_names) was. Every name is in exactly one of the three.
+/// The users that [`get_many`](super::Users::get_many) was asked for, or the states of those that
+/// [`get_many_summaries`](super::Users::get_many_summaries) was. Every name is in exactly one of the three.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// let users = client.users().by_names(&["alice", "bob"]).await?;
+/// let users = client.users().get_many(&["alice", "bob"]).await?;
 /// println!("found {:?}, not answered {:?}", users.found.keys(), users.absent);
 /// # Ok(())
 /// # }

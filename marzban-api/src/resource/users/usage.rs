@@ -56,7 +56,7 @@ impl Users<'_> {
     /// ```no_run
     /// # use marzban_api::model::UsageRange;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let usage = client.users().usage_of_all(UsageRange::last_30_days(), &["seller"]).await?;
+    /// let usage = client.users().total_usage(UsageRange::last_30_days(), &["seller"]).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -68,12 +68,12 @@ impl Users<'_> {
     /// # Cancel safety
     ///
     /// It changes nothing and may be dropped at any time.
-    pub async fn usage_of_all<S: AsRef<str> + Sync>(
+    pub async fn total_usage<S: AsRef<str> + Sync>(
         &self,
         range: UsageRange,
         admins: &[S],
     ) -> Result<Vec<UserUsage>, Error> {
-        let request = range.query(Request::get("users.usage_of_all", "/api/users/usage"));
+        let request = range.query(Request::get("users.total_usage", "/api/users/usage"));
         let request = admins
             .iter()
             .fold(request, |request, admin| request.query("admin", admin.as_ref()));
