@@ -5,7 +5,7 @@ mod auth;
 mod builder;
 mod observe;
 mod pacing;
-mod raw;
+mod request_builder;
 mod retry;
 #[cfg(feature = "logs")]
 mod socket;
@@ -25,7 +25,7 @@ use self::auth::Auth;
 pub use self::builder::{ClientBuilder, Timeouts};
 use self::observe::observed;
 pub use self::pacing::Pacing;
-pub use self::raw::RawRequest;
+pub use self::request_builder::RequestBuilder;
 #[cfg(feature = "logs")]
 pub(crate) use self::retry::Retries;
 pub use self::retry::RetryPolicy;
@@ -130,8 +130,8 @@ impl Client {
 
     /// Begins a request that this crate has no method for. The path begins with a slash, follows the panel's own
     /// address, and is percent-encoded where it has to be.
-    pub fn request(&self, method: Method, path: &str) -> RawRequest<'_> {
-        RawRequest::new(self, method, path)
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, method, path)
     }
 
     /// The path under which this panel serves subscriptions, without slashes around it; `sub` unless it was set.

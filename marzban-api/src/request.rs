@@ -23,15 +23,15 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// What may be done again after a failure, by what the request does to the panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
+pub(crate) enum RetryClass {
     /// It changes nothing: repeated after every passing failure, 500 included.
     Safe,
-    /// A safe request about several users: as [`Repeat::Safe`], but a 500 is left to the caller, who halves it.
-    Batch,
+    /// A safe request about several users: as [`RetryClass::Safe`], but a 500 is left to the caller, who halves it.
+    SplittableRead,
     /// A login: changes nothing, but costs the panel a password hash and a message to its operator.
     Login,
     /// It changes the panel: repeated only where nothing can have happened.
-    Write,
+    Mutation,
 }
 
 /// One request, complete but for the panel's address and the token.
@@ -44,7 +44,7 @@ pub(crate) struct Request {
     query: String,
     headers: HeaderMap,
     content: Option<Content>,
-    repeat: Repeat,
+    retry_class: RetryClass,
 }
 
 /// The body of a request; it may be a secret.
@@ -61,19 +61,19 @@ pub(crate) struct UnusableSegment;
 
 impl Request {
     pub(crate) fn get(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::GET, template, Repeat::Safe)
+        Self::new(operation, Method::GET, template, RetryClass::Safe)
     }
 
     pub(crate) fn post(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::POST, template, Repeat::Write)
+        Self::new(operation, Method::POST, template, RetryClass::Mutation)
     }
 
     pub(crate) fn put(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::PUT, template, Repeat::Write)
+        Self::new(operation, Method::PUT, template, RetryClass::Mutation)
     }
 
     pub(crate) fn delete(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::DELETE, template, Repeat::Write)
+        Self::new(operation, Method::DELETE, template, RetryClass::Mutation)
     }
 
     /// The login; the panel takes its form URL-encoded and answers 422 to JSON.
@@ -89,7 +89,7 @@ impl Request {
         };
         Self {
             content: Some(content),
-            ..Self::new("admins.token", Method::POST, template, Repeat::Login)
+            ..Self::new("admins.token", Method::POST, template, RetryClass::Login)
         }
     }
 
@@ -97,7 +97,7 @@ impl Request {
         operation: &'static str,
         method: Method,
         template: &'static str,
-        repeat: Repeat,
+        retry_class: RetryClass,
     ) -> Self {
         let accept = HeaderValue::from_static("application/json");
         Self {
@@ -108,7 +108,7 @@ impl Request {
             query: String::new(),
             headers: HeaderMap::from_iter([(ACCEPT, accept)]),
             content: None,
-            repeat,
+            retry_class,
         }
     }
 
@@ -174,8 +174,8 @@ impl Request {
         Ok(self)
     }
 
-    pub(crate) fn repeated_as(self, repeat: Repeat) -> Self {
-        Self { repeat, ..self }
+    pub(crate) fn with_retry_class(self, retry_class: RetryClass) -> Self {
+        Self { retry_class, ..self }
     }
 
     /// The encoded path with its query, which follows the panel's address as it is.
@@ -209,8 +209,8 @@ impl Request {
         self.content.as_ref()
     }
 
-    pub(crate) fn repeat(&self) -> Repeat {
-        self.repeat
+    pub(crate) fn retry_class(&self) -> RetryClass {
+        self.retry_class
     }
 }
 
@@ -228,7 +228,7 @@ impl fmt::Debug for Request {
             .field("operation", &self.operation)
             .field("method", &self.method)
             .field("template", &self.template)
-            .field("repeat", &self.repeat)
+            .field("retry_class", &self.retry_class)
             .finish_non_exhaustive()
     }
 }

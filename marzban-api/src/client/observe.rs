@@ -11,9 +11,9 @@ use tracing::field::Empty;
 
 use super::answer::Answer;
 use crate::error::Error;
-#[cfg(feature = "metrics")]
-use crate::request::Repeat;
 use crate::request::Request;
+#[cfg(feature = "metrics")]
+use crate::request::RetryClass;
 
 /// How an operation ended, without anything that names a user or is a secret.
 struct Ending {
@@ -75,7 +75,7 @@ impl Ending {
         metrics::counter!("marzban_api_requests_total", &requests).increment(1);
         metrics::counter!("marzban_api_retries_total", &of_operation).increment(retries.into());
         metrics::histogram!("marzban_api_request_duration_seconds", &of_operation).record(started.elapsed());
-        if request.repeat() == Repeat::Login {
+        if request.retry_class() == RetryClass::Login {
             metrics::counter!("marzban_api_logins_total", &[panel, outcome]).increment(1);
         }
     }

@@ -9,7 +9,7 @@ use backoff::backoff::Backoff;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 use crate::error::{Error, ErrorKind};
-use crate::request::Repeat;
+use crate::request::RetryClass;
 
 /// How often and how patiently the client repeats a request that failed for a passing reason.
 ///
@@ -93,9 +93,9 @@ impl Retries {
     }
 
     /// Counts a failed try and says after which delay the request is to be sent again, if it is.
-    pub(crate) fn after(&mut self, error: &Error, repeat: Repeat) -> Option<Duration> {
+    pub(crate) fn after(&mut self, error: &Error, class: RetryClass) -> Option<Duration> {
         self.tried += 1;
-        if self.tried >= self.policy.max_tries || !may_repeat(error, repeat) {
+        if self.tried >= self.policy.max_tries || !may_retry(error, class) {
             return None;
         }
         if let Some(asked) = error.retry_after() {
@@ -115,17 +115,19 @@ impl Retries {
 }
 
 /// Whether the failure may pass and the request may be sent again in spite of what it does.
-fn may_repeat(error: &Error, repeat: Repeat) -> bool {
-    match (error.kind(), repeat) {
+fn may_retry(error: &Error, class: RetryClass) -> bool {
+    match (error.kind(), class) {
         (ErrorKind::RateLimited, _) => true,
         (ErrorKind::Connect | ErrorKind::Timeout, _) if !error.was_sent() => true,
-        (ErrorKind::Connect, _) => repeat != Repeat::Write,
-        (ErrorKind::Timeout, _) => matches!(repeat, Repeat::Safe | Repeat::Batch),
-        (ErrorKind::Server, Repeat::Safe | Repeat::Batch | Repeat::Login) => match error.status() {
-            Some(500) => repeat != Repeat::Batch || error.is_by_proxy(),
-            Some(502..=504) => true,
-            _ => false,
-        },
+        (ErrorKind::Connect, _) => class != RetryClass::Mutation,
+        (ErrorKind::Timeout, _) => matches!(class, RetryClass::Safe | RetryClass::SplittableRead),
+        (ErrorKind::Server, RetryClass::Safe | RetryClass::SplittableRead | RetryClass::Login) => {
+            match error.status() {
+                Some(500) => class != RetryClass::SplittableRead || error.is_by_proxy(),
+                Some(502..=504) => true,
+                _ => false,
+            }
+        }
         _ => false,
     }
 }
@@ -150,7 +152,7 @@ mod tests {
         let mut retries = Retries::new(POLICY);
         for bounds in [50..=150, 100..=250, 125..=250] {
             let delay = retries
-                .after(&answered(ErrorKind::Server, 502), Repeat::Safe)
+                .after(&answered(ErrorKind::Server, 502), RetryClass::Safe)
                 .unwrap();
             assert!(
                 bounds.contains(&delay.as_millis()),
@@ -158,7 +160,7 @@ mod tests {
             );
         }
         assert_eq!(
-            retries.after(&answered(ErrorKind::Server, 502), Repeat::Safe),
+            retries.after(&answered(ErrorKind::Server, 502), RetryClass::Safe),
             None
         );
         assert_eq!(retries.tried(), 4);
@@ -168,7 +170,7 @@ mod tests {
     fn a_server_that_always_asks_to_wait_is_not_asked_for_ever() {
         let error = answered(ErrorKind::RateLimited, 429).with_retry_after(Some(Duration::from_hours(1)));
         let mut retries = Retries::new(POLICY);
-        let delays: Vec<_> = std::iter::from_fn(|| retries.after(&error, Repeat::Write)).collect();
+        let delays: Vec<_> = std::iter::from_fn(|| retries.after(&error, RetryClass::Mutation)).collect();
         assert_eq!(delays, [Duration::from_secs(2); 3]);
     }
 
@@ -176,9 +178,9 @@ mod tests {
     fn the_first_broken_connection_is_replaced_at_once() {
         let mut retries = Retries::new(POLICY);
         let mut broken = Error::new(ErrorKind::Connect).with_status(200);
-        assert_eq!(retries.after(&broken, Repeat::Safe), Some(Duration::ZERO));
+        assert_eq!(retries.after(&broken, RetryClass::Safe), Some(Duration::ZERO));
         broken = Error::new(ErrorKind::Connect).with_status(200);
-        assert!(retries.after(&broken, Repeat::Safe).unwrap() >= Duration::from_millis(50));
+        assert!(retries.after(&broken, RetryClass::Safe).unwrap() >= Duration::from_millis(50));
     }
 
     #[test]
@@ -186,7 +188,7 @@ mod tests {
         for max_tries in [0, 1] {
             let policy = RetryPolicy { max_tries, ..POLICY };
             assert_eq!(
-                Retries::new(policy).after(&answered(ErrorKind::Server, 503), Repeat::Safe),
+                Retries::new(policy).after(&answered(ErrorKind::Server, 503), RetryClass::Safe),
                 None
             );
         }
@@ -194,7 +196,12 @@ mod tests {
 
     #[test]
     fn what_is_repeated_depends_on_the_failure_and_on_the_request() {
-        let all = [Repeat::Safe, Repeat::Batch, Repeat::Login, Repeat::Write];
+        let all = [
+            RetryClass::Safe,
+            RetryClass::SplittableRead,
+            RetryClass::Login,
+            RetryClass::Mutation,
+        ];
         let unsent = |kind| Error::new(kind);
         for (error, expected) in [
             (unsent(ErrorKind::Connect), [true, true, true, true]),
@@ -217,7 +224,7 @@ mod tests {
             (answered(ErrorKind::Decode, 200), [false, false, false, false]),
             (answered(ErrorKind::TooLarge, 200), [false, false, false, false]),
         ] {
-            assert_eq!(all.map(|repeat| may_repeat(&error, repeat)), expected, "{error}");
+            assert_eq!(all.map(|class| may_retry(&error, class)), expected, "{error}");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::auth::Token;
 use super::pacing::Pacer;
 use super::retry::{Retries, RetryPolicy};
 use crate::error::{Error, ErrorKind};
-use crate::request::{Repeat, Request};
+use crate::request::{Request, RetryClass};
 
 /// How much room is made at once for a body that announces so much; a page of users takes a fifth of it.
 const ROOM: usize = 1 << 20;
@@ -65,7 +65,7 @@ impl Transport {
                 }
                 Err(error) => error.at(request).after(attempt, started.elapsed()),
             };
-            let delay = retries.after(&error, request.repeat());
+            let delay = retries.after(&error, request.retry_class());
             tracing::debug!(
                 operation,
                 path,
@@ -84,9 +84,9 @@ impl Transport {
 
     /// One request and its whole answer.
     async fn exchange(&self, request: &Request, token: Option<&Token>) -> Result<Answer, Error> {
-        let http = match request.repeat() {
-            Repeat::Safe | Repeat::Batch => &self.keeping,
-            Repeat::Login | Repeat::Write => &self.fresh,
+        let http = match request.retry_class() {
+            RetryClass::Safe | RetryClass::SplittableRead => &self.keeping,
+            RetryClass::Login | RetryClass::Mutation => &self.fresh,
         };
         let url = format!("{}{}", self.base, request.target());
         let mut outgoing = http

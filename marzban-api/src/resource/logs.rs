@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::{Core, Nodes};
 use crate::client::{Client, Retries, RetryPolicy, Socket};
 use crate::error::{Error, ErrorKind};
-use crate::request::{Repeat, Request};
+use crate::request::{Request, RetryClass};
 
 /// The panel refuses to collect lines for longer than this.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
@@ -215,7 +215,7 @@ impl Follower {
             {
                 self.retries = Retries::new(self.policy);
             }
-            let Some(delay) = self.retries.after(&error, Repeat::Safe) else {
+            let Some(delay) = self.retries.after(&error, RetryClass::Safe) else {
                 return Err(error);
             };
             tracing::debug!(

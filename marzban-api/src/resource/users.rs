@@ -22,7 +22,7 @@ use crate::client::{Answer, Client};
 use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserSummary};
 use crate::paging::{Bisection, Refusal, Walk, take_batch};
-use crate::request::{Repeat, Request};
+use crate::request::{Request, RetryClass};
 use crate::resource::{delete, named};
 
 const USER: &str = "/api/user/{username}";
@@ -352,12 +352,12 @@ impl<'a> Users<'a> {
             return Ok(Vec::new());
         };
         let query = query.clone().offset(window.offset).limit(window.limit);
-        let repeat = if window.limit > 1 {
-            Repeat::Batch
+        let class = if window.limit > 1 {
+            RetryClass::SplittableRead
         } else {
-            Repeat::Safe
+            RetryClass::Safe
         };
-        let request = query.request("users.stream").repeated_as(repeat);
+        let request = query.request("users.stream").with_retry_class(class);
         let error = match self.client.execute(&request).await {
             Ok(answer) => {
                 let (page, total) = read_page(&answer, &request)?;
@@ -391,15 +391,15 @@ impl<'a> Users<'a> {
         let mut bisection = Bisection::default();
         let mut failure = None;
         while let Some(mut batch) = pending.pop() {
-            let repeat = if batch.len() > 1 {
-                Repeat::Batch
+            let class = if batch.len() > 1 {
+                RetryClass::SplittableRead
             } else {
-                Repeat::Safe
+                RetryClass::Safe
             };
             let request = ListUsers::new()
                 .usernames(&batch)
                 .request(operation)
-                .repeated_as(repeat);
+                .with_retry_class(class);
             match self.execute_batch(&request, batch.len()).await {
                 Ok(answer) => {
                     bisection.succeeded();

@@ -13,7 +13,7 @@ async fn a_request_of_ones_own_is_sent_as_every_other_one() {
         .request(Method::GET, "/api/users")
         .query("username", "a@b")
         .query("username", "c d")
-        .json()
+        .send_json()
         .await
         .unwrap();
     assert_eq!(value, json!({"total": 3}));
@@ -37,19 +37,19 @@ async fn a_change_of_ones_own_is_sent_once_and_its_outcome_may_be_unclear() {
     let change = || {
         client
             .request(Method::POST, "/api/user")
-            .body_json(&json!({"username": "a"}))
+            .json(&json!({"username": "a"}))
     };
-    let (status, body) = change().bytes().await.unwrap();
+    let (status, body) = change().send().await.unwrap();
     assert_eq!((status.as_u16(), &body[..]), (200, &b"[]"[..]));
     let request = &wire.requests()[0];
     assert_eq!(request.body, r#"{"username":"a"}"#);
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(
-        change().json::<Value>().await.unwrap_err().kind(),
+        change().send_json::<Value>().await.unwrap_err().kind(),
         ErrorKind::Unclear
     );
     assert_eq!(
-        change().json::<Value>().await.unwrap_err().kind(),
+        change().send_json::<Value>().await.unwrap_err().kind(),
         ErrorKind::Conflict
     );
     assert_eq!(wire.lines(), vec!["POST /api/user"; 3]);
@@ -71,7 +71,7 @@ async fn a_request_of_ones_own_never_leaves_the_panel() {
         let error = client
             .request(Method::GET, path)
             .query("a", "b")
-            .json::<Value>()
+            .send_json::<Value>()
             .await
             .unwrap_err();
         assert_eq!(
@@ -91,7 +91,7 @@ async fn the_prefix_of_the_panel_stays_in_front_of_a_path_of_ones_own() {
         .unwrap();
     client
         .request(Method::GET, "/api/user/a%2Fb")
-        .bytes()
+        .send()
         .await
         .unwrap();
     assert_eq!(wire.lines(), ["GET /prefix/api/user/a%2Fb"]);
@@ -104,15 +104,15 @@ async fn what_is_no_json_is_not_sent_and_a_page_is_not_the_panels() {
     let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
     let error = client
         .request(Method::POST, "/api/user")
-        .body_json(&no_json)
-        .bytes()
+        .json(&no_json)
+        .send()
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Request);
     assert!(wire.lines().is_empty());
     let error = client
         .request(Method::GET, "/")
-        .json::<Value>()
+        .send_json::<Value>()
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotPanel);
@@ -130,7 +130,7 @@ async fn names_in_a_path_of_ones_own_are_shown_nowhere() {
         .request(Method::GET, "/api/user/s3cr3t")
         .query("token", "s3cr3t");
     assert!(!format!("{request:?}").contains("s3cr3t"));
-    let error = request.json::<Value>().await.unwrap_err();
+    let error = request.send_json::<Value>().await.unwrap_err();
     assert!(error.is_user_not_found());
     assert!(!format!("{error} {error:?}").contains("s3cr3t"));
     assert!(error.to_string().contains("GET /{path}"), "{error}");

@@ -52,7 +52,7 @@ impl Fake {
 pub(crate) async fn rest(client: &Client, name: &str) -> String {
     let path = format!("/api/user/{name}");
     let request = client.request(Method::GET, &path);
-    let mut user: serde_json::Map<String, Value> = request.json().await.unwrap();
+    let mut user: serde_json::Map<String, Value> = request.send_json().await.unwrap();
     for key in ["created_at", "expire", "online_at", "status", "used_traffic"] {
         assert!(user.remove(key).is_some(), "{key}");
     }

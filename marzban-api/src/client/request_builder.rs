@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Client;
 use crate::error::{Error, ErrorKind};
-use crate::request::{Repeat, Request};
+use crate::request::{Request, RetryClass};
 
 /// A request that this crate has no method for; made by [`Client::request`].
 ///
@@ -26,16 +26,16 @@ use crate::request::{Repeat, Request};
 /// use marzban_api::Method;
 /// use serde_json::{Value, json};
 ///
-/// let users: Value = client.request(Method::GET, "/api/users").query("limit", "1").json().await?;
+/// let users: Value = client.request(Method::GET, "/api/users").query("limit", "1").send_json().await?;
 /// assert_eq!(users["total"], 0);
-/// let request = client.request(Method::PUT, "/api/hosts").body_json(&json!({}));
-/// let (status, _) = request.bytes().await?;
+/// let request = client.request(Method::PUT, "/api/hosts").json(&json!({}));
+/// let (status, _) = request.send().await?;
 /// assert_eq!(status, 200);
 /// # Ok(())
 /// # }
 /// ```
 #[must_use = "a request does nothing until its answer is asked for"]
-pub struct RawRequest<'a> {
+pub struct RequestBuilder<'a> {
     client: &'a Client,
     request: Result<Request, Error>,
 }
@@ -51,14 +51,14 @@ pub(crate) enum UnusablePath {
     Character,
 }
 
-impl<'a> RawRequest<'a> {
+impl<'a> RequestBuilder<'a> {
     pub(super) fn new(client: &'a Client, method: Method, path: &str) -> Self {
-        let repeat = if method.is_safe() {
-            Repeat::Safe
+        let class = if method.is_safe() {
+            RetryClass::Safe
         } else {
-            Repeat::Write
+            RetryClass::Mutation
         };
-        let request = Request::new("client.request", method, "/{path}", repeat);
+        let request = Request::new("client.request", method, "/{path}", class);
         let request = match check(path) {
             Ok(()) => Ok(request.at_path(path)),
             Err(error) => Err(Error::new(ErrorKind::Request).at(&request).caused_by(error)),
@@ -75,7 +75,7 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Carries `value` as JSON. What cannot be written as JSON fails when the request is sent.
-    pub fn body_json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         Self {
             request: self.request.and_then(|request| request.json(value)),
             ..self
@@ -93,31 +93,31 @@ impl<'a> RawRequest<'a> {
     /// # Cancel safety
     ///
     /// When it is dropped, the request may have been sent or not.
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+    pub async fn send_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let request = self.request?;
-        send(self.client, &request).await?.decode(&request)
+        execute(self.client, &request).await?.decode(&request)
     }
 
     /// Sends the request and answers with the status and the body as it came.
     ///
     /// # Errors
     ///
-    /// As [`json`](Self::json), but for a body that is no JSON.
+    /// As [`send_json`](Self::send_json), but for a body that is no JSON.
     ///
     /// # Cancel safety
     ///
     /// When it is dropped, the request may have been sent or not.
-    pub async fn bytes(self) -> Result<(StatusCode, Bytes), Error> {
+    pub async fn send(self) -> Result<(StatusCode, Bytes), Error> {
         let request = self.request?;
-        let answer = send(self.client, &request).await?;
+        let answer = execute(self.client, &request).await?;
         Ok((answer.status, answer.body))
     }
 }
 
-async fn send(client: &Client, request: &Request) -> Result<super::Answer, Error> {
-    match request.repeat() {
-        Repeat::Safe | Repeat::Batch => client.execute(request).await,
-        Repeat::Login | Repeat::Write => client.change(request).await,
+async fn execute(client: &Client, request: &Request) -> Result<super::Answer, Error> {
+    match request.retry_class() {
+        RetryClass::Safe | RetryClass::SplittableRead => client.execute(request).await,
+        RetryClass::Login | RetryClass::Mutation => client.change(request).await,
     }
 }
 
@@ -140,9 +140,9 @@ fn check(path: &str) -> Result<(), UnusablePath> {
     Ok(())
 }
 
-impl fmt::Debug for RawRequest<'_> {
+impl fmt::Debug for RequestBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawRequest").finish_non_exhaustive()
+        f.debug_struct("RequestBuilder").finish_non_exhaustive()
     }
 }
 
