@@ -195,7 +195,7 @@ impl Client {
     pub(crate) async fn change(&self, request: &Request) -> Result<Answer, Error> {
         self.execute(request)
             .await
-            .map_err(|error| error.or_unclear(request))
+            .map_err(|error| error.into_indeterminate(request))
     }
 
     /// Performs a change as [`change`](Self::change) does and reads its answer. A success that cannot be read leaves
@@ -203,7 +203,7 @@ impl Client {
     pub(crate) async fn changed<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
         self.fetch(request)
             .await
-            .map_err(|error| error.or_unclear(request))
+            .map_err(|error| error.into_indeterminate(request))
     }
 
     /// Performs a request as the signed-in administrator.
@@ -230,7 +230,7 @@ impl Client {
             }),
             Err(error) => {
                 let attempts = earlier + error.attempts();
-                Err(error.after(attempts, started.elapsed()))
+                Err(error.with_attempts(attempts, started.elapsed()))
             }
         }
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::request::Request;
 
 /// The longest piece of a panel's `detail` that a message repeats, in characters.
-const SHOWN_DETAIL: usize = 200;
+const MAX_DETAIL_CHARS: usize = 200;
 
 /// The panel's text of a 404 about a user; an unknown route says `Not Found` instead.
 const USER_NOT_FOUND: &str = "User not found";
@@ -103,9 +103,9 @@ struct Inner {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The client could not be built: its URL, certificate or proxy is unusable. Never retried.
-    Build,
+    Config,
     /// The arguments make no request, such as an empty user name. Nothing was sent; never retried.
-    Request,
+    InvalidInput,
     /// No connection could be made, or it broke before the whole answer was read.
     /// Retried for requests that change nothing, and for all others while nothing has been sent.
     Connect,
@@ -125,21 +125,21 @@ pub enum ErrorKind {
     Conflict,
     /// Status 400, 422 or another 4xx of the panel: it does not accept the request; [`Error::detail`] says why.
     /// Never retried.
-    Invalid,
+    Rejected,
     /// Status 5xx, of the panel or of a proxy before it. 502, 503 and 504 are retried for requests that change
     /// nothing, 500 for such requests about a single thing or told by a proxy's page. Of a deletion: it failed and the user is still there.
     Server,
     /// A change was sent and its outcome is unknown, also after looking: it may have failed on the way, or the panel
     /// reported a success that cannot be read. Never retried: read before acting.
-    Unclear,
+    Indeterminate,
     /// Something else answered in the panel's place: an HTML page, a redirect, a proxy's own refusal. Never retried.
     /// Nothing is known of the panel then: a proxy may hide its answer to a change.
-    NotPanel,
+    UnexpectedResponse,
     /// The answer is larger than [`ClientBuilder::max_body_bytes`](crate::ClientBuilder::max_body_bytes). Never retried.
-    /// The same of a change that succeeded is [`Unclear`](Self::Unclear).
+    /// The same of a change that succeeded is [`Indeterminate`](Self::Indeterminate).
     TooLarge,
     /// The panel's answer is JSON, but not what this operation answers with; the source names the place.
-    /// Never retried. The same of a change is [`Unclear`](Self::Unclear).
+    /// Never retried. The same of a change is [`Indeterminate`](Self::Indeterminate).
     Decode,
 }
 
@@ -196,7 +196,7 @@ impl Error {
 
     /// An error before anything can be sent.
     pub(crate) fn build(reason: &'static str) -> Self {
-        Self::new(ErrorKind::Build).because(reason)
+        Self::new(ErrorKind::Config).with_message(reason)
     }
 
     /// A failed exchange; `sent` unless it is sure that the panel has seen nothing.
@@ -208,20 +208,20 @@ impl Error {
             ErrorKind::Connect
         });
         this.0.sent = !connect;
-        this.caused_by(error.without_url())
+        this.with_source(error.without_url())
     }
 
-    pub(crate) fn because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with_message(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
         self.0.reason = Some(reason.into());
         self
     }
 
-    pub(crate) fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
     }
 
-    pub(crate) fn at(mut self, request: &Request) -> Self {
+    pub(crate) fn with_operation(mut self, request: &Request) -> Self {
         self.0.operation = request.operation();
         self.0.method = Some(request.method().clone());
         self.0.path = request.template();
@@ -235,7 +235,7 @@ impl Error {
     }
 
     /// A failure that a page told, which the panel never sends: the panel may still be at work.
-    pub(crate) fn told_by_proxy(mut self, by_proxy: bool) -> Self {
+    pub(crate) fn with_proxy_page(mut self, by_proxy: bool) -> Self {
         self.0.by_proxy = by_proxy;
         self
     }
@@ -250,21 +250,21 @@ impl Error {
         self
     }
 
-    pub(crate) fn after(mut self, attempts: u32, elapsed: Duration) -> Self {
+    pub(crate) fn with_attempts(mut self, attempts: u32, elapsed: Duration) -> Self {
         self.0.attempts = attempts;
         self.0.elapsed = elapsed;
         self
     }
 
     /// This failure as the cause of another kind, with the same circumstances.
-    pub(crate) fn turned_into(self, kind: ErrorKind, reason: &'static str) -> Self {
+    pub(crate) fn with_kind(self, kind: ErrorKind, reason: &'static str) -> Self {
         let inner = Inner {
             kind,
             reason: Some(reason.into()),
             detail: None,
             ..(*self.0).clone()
         };
-        Self(Box::new(inner)).caused_by(self)
+        Self(Box::new(inner)).with_source(self)
     }
 
     /// Whether the answer itself says that it is not the panel's.
@@ -278,7 +278,7 @@ impl Error {
     }
 
     /// Whether a change may have happened although it failed. A login that failed on the way changed nothing.
-    pub(crate) fn leaves_open(&self, request: &Request) -> bool {
+    pub(crate) fn is_ambiguous(&self, request: &Request) -> bool {
         let unclear = match self.0.kind {
             ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout => self.0.sent,
             // The panel reports a success, in a form that cannot be read.
@@ -290,17 +290,17 @@ impl Error {
         unclear && self.0.operation == request.operation()
     }
 
-    /// This failure of a change, or [`Unclear`](ErrorKind::Unclear) when the change may have happened.
-    pub(crate) fn or_unclear(self, request: &Request) -> Self {
-        if self.leaves_open(request) {
-            self.turned_into(ErrorKind::Unclear, "the change may have happened or not")
+    /// This failure of a change, or [`Indeterminate`](ErrorKind::Indeterminate) when the change may have happened.
+    pub(crate) fn into_indeterminate(self, request: &Request) -> Self {
+        if self.is_ambiguous(request) {
+            self.with_kind(ErrorKind::Indeterminate, "the change may have happened or not")
         } else {
             self
         }
     }
 
     /// Whether the panel itself answered 404 in these words, which differ from those about an unknown route.
-    pub(crate) fn says(&self, message: &str) -> bool {
+    pub(crate) fn is_not_found_with(&self, message: &str) -> bool {
         self.0.kind == ErrorKind::NotFound
             && self.0.status == Some(404)
             && matches!(&self.0.detail, Some(Detail::Message(said)) if said == message)
@@ -331,7 +331,7 @@ impl Error {
     /// A proxy's 404 page and the `{"detail":"Not Found"}` of a route that this panel lacks prove nothing about a user.
     #[must_use]
     pub fn is_user_not_found(&self) -> bool {
-        self.says(USER_NOT_FOUND)
+        self.is_not_found_with(USER_NOT_FOUND)
     }
 
     /// The status code of the last answer, if one came.
@@ -420,8 +420,8 @@ impl ErrorKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Build => "build",
-            Self::Request => "request",
+            Self::Config => "config",
+            Self::InvalidInput => "invalid_input",
             Self::Connect => "connect",
             Self::Timeout => "timeout",
             Self::RateLimited => "rate_limited",
@@ -429,10 +429,10 @@ impl ErrorKind {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
-            Self::Invalid => "invalid",
+            Self::Rejected => "rejected",
             Self::Server => "server",
-            Self::Unclear => "unclear",
-            Self::NotPanel => "not_panel",
+            Self::Indeterminate => "indeterminate",
+            Self::UnexpectedResponse => "unexpected_response",
             Self::TooLarge => "too_large",
             Self::Decode => "decode",
         }
@@ -440,8 +440,8 @@ impl ErrorKind {
 
     fn text(self) -> &'static str {
         match self {
-            Self::Build => "the client cannot be built",
-            Self::Request => "the arguments make no request",
+            Self::Config => "the client cannot be built",
+            Self::InvalidInput => "the arguments make no request",
             Self::Connect => "no connection, or it broke off",
             Self::Timeout => "timed out",
             Self::RateLimited => "too many requests",
@@ -449,10 +449,10 @@ impl ErrorKind {
             Self::Forbidden => "not permitted",
             Self::NotFound => "not found",
             Self::Conflict => "exists already",
-            Self::Invalid => "not accepted",
+            Self::Rejected => "not accepted",
             Self::Server => "the server failed",
-            Self::Unclear => "the outcome is unknown",
-            Self::NotPanel => "the answer is not the panel's",
+            Self::Indeterminate => "the outcome is unknown",
+            Self::UnexpectedResponse => "the answer is not the panel's",
             Self::TooLarge => "the answer is too large",
             Self::Decode => "the answer cannot be read",
         }
@@ -477,7 +477,7 @@ impl fmt::Display for Detail {
 }
 
 fn shown(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    match text.char_indices().nth(SHOWN_DETAIL) {
+    match text.char_indices().nth(MAX_DETAIL_CHARS) {
         Some((end, _)) => write!(f, "{}…", text.get(..end).unwrap_or_default().escape_debug()),
         None => write!(f, "{}", text.escape_debug()),
     }

@@ -162,10 +162,10 @@ impl Request {
     /// Carries `value` as JSON.
     pub(crate) fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self, Error> {
         let text = serde_json::to_string(value).map_err(|error| {
-            Error::new(ErrorKind::Request)
-                .at(&self)
-                .because("the body cannot be written as JSON")
-                .caused_by(error)
+            Error::new(ErrorKind::InvalidInput)
+                .with_operation(&self)
+                .with_message("the body cannot be written as JSON")
+                .with_source(error)
         })?;
         self.content = Some(Content {
             media_type: "application/json",

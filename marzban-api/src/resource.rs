@@ -45,7 +45,7 @@ async fn confirm(client: &Client, request: &Request) -> Result<(), Error> {
     let confirmation = client.execute(request).await;
     confirmation
         .and_then(|answer| confirmed(&answer, request))
-        .map_err(|error| error.or_unclear(request))
+        .map_err(|error| error.into_indeterminate(request))
 }
 
 /// Performs a deletion. When its answer leaves open whether it happened, `look` reads what was to be deleted, which
@@ -63,18 +63,18 @@ where
     let error = match answer.and_then(|answer| confirmed(&answer, request)) {
         Ok(()) => return Ok(DeleteOutcome::Deleted),
         Err(error) if is_gone(&error) => return Ok(DeleteOutcome::NotFound),
-        Err(error) if error.leaves_open(request) => error,
+        Err(error) if error.is_ambiguous(request) => error,
         Err(error) => return Err(error),
     };
     match look().await {
         Err(gone) if is_gone(&gone) => Ok(DeleteOutcome::Deleted),
         Ok(_) if is_final(&error) => {
-            Err(error.turned_into(ErrorKind::Server, "the deletion failed and nothing is deleted"))
+            Err(error.with_kind(ErrorKind::Server, "the deletion failed and nothing is deleted"))
         }
-        Ok(_) => Err(error.turned_into(ErrorKind::Unclear, "nothing is deleted, but it may yet be")),
+        Ok(_) => Err(error.with_kind(ErrorKind::Indeterminate, "nothing is deleted, but it may yet be")),
         Err(unknown) => {
             tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
-            Err(error.turned_into(ErrorKind::Unclear, "the deletion may have happened or not"))
+            Err(error.with_kind(ErrorKind::Indeterminate, "the deletion may have happened or not"))
         }
     }
 }
@@ -96,6 +96,6 @@ fn numbered(request: Request, id: i64) -> Result<Request, Error> {
 
 /// Puts a name into the path.
 fn named(request: Request, name: &str) -> Result<Request, Error> {
-    let refused = Error::new(ErrorKind::Request).at(&request);
-    request.segment(name).map_err(|error| refused.caused_by(error))
+    let refused = Error::new(ErrorKind::InvalidInput).with_operation(&request);
+    request.segment(name).map_err(|error| refused.with_source(error))
 }

@@ -48,7 +48,7 @@ impl Answer {
         let is_page = self.body.trim_ascii_start().starts_with(b"<");
         Err(Error::new(kind)
             .with_status(self.status.as_u16())
-            .told_by_proxy(is_page)
+            .with_proxy_page(is_page)
             .with_detail(detail)
             .with_retry_after(retry_after))
     }
@@ -60,18 +60,18 @@ impl Answer {
             let kind = if self.is_json() {
                 ErrorKind::Decode
             } else {
-                ErrorKind::NotPanel
+                ErrorKind::UnexpectedResponse
             };
-            self.error(kind, request).caused_by(error)
+            self.error(kind, request).with_source(error)
         })
     }
 
     /// An error in the circumstances of this answer.
     pub(crate) fn error(&self, kind: ErrorKind, request: &Request) -> Error {
         Error::new(kind)
-            .at(request)
+            .with_operation(request)
             .with_status(self.status.as_u16())
-            .after(self.attempts, self.elapsed)
+            .with_attempts(self.attempts, self.elapsed)
     }
 
     /// When the answer was made, by the clock of the server, if it says so.
@@ -122,13 +122,13 @@ fn kind_of(status: StatusCode, json: bool) -> ErrorKind {
     match status.as_u16() {
         500..=599 => ErrorKind::Server,
         429 => ErrorKind::RateLimited,
-        _ if !json => ErrorKind::NotPanel,
+        _ if !json => ErrorKind::UnexpectedResponse,
         401 => ErrorKind::Unauthorized,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
-        400..=499 => ErrorKind::Invalid,
-        _ => ErrorKind::NotPanel,
+        400..=499 => ErrorKind::Rejected,
+        _ => ErrorKind::UnexpectedResponse,
     }
 }
 

@@ -114,7 +114,7 @@ impl Auth {
         Token::new(&granted.access_token, login, Instant::now(), wall_clock()).ok_or_else(|| {
             answer
                 .error(ErrorKind::Decode, &request)
-                .because("the token cannot be part of a header")
+                .with_message("the token cannot be part of a header")
         })
     }
 }

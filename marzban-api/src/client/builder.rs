@@ -77,7 +77,7 @@ impl Default for Timeouts {
 /// assert_eq!(client.subscription_path(), "my-subscriptions");
 ///
 /// let error = Client::builder("not a url").build().unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::Build);
+/// assert_eq!(error.kind(), ErrorKind::Config);
 /// # Ok::<(), marzban_api::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -155,7 +155,7 @@ impl ClientBuilder {
     ///
     /// let builder = Client::builder("https://127.0.0.1").credentials("admin", "secret");
     /// let error = builder.root_certificate_pem(b"no certificate").build().unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Build);
+    /// assert_eq!(error.kind(), ErrorKind::Config);
     /// ```
     pub fn root_certificate_pem(mut self, pem: &[u8]) -> Self {
         self.root_certificates.push(pem.to_owned());
@@ -211,7 +211,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Build`](crate::ErrorKind::Build) when there are no credentials; when the URL is none, has another scheme
+    /// [`Config`](crate::ErrorKind::Config) when there are no credentials; when the URL is none, has another scheme
     /// than `http` or `https`, no host, a user name or password, a query or a fragment; when a certificate or the
     /// proxy is unusable; and, for `https`, when the system has no root certificates.
     pub fn build(self) -> Result<Client, Error> {
@@ -256,7 +256,9 @@ impl ClientBuilder {
             }
             built => built,
         };
-        built.map_err(|error| Error::build("the HTTP client cannot be set up").caused_by(error.without_url()))
+        built.map_err(|error| {
+            Error::build("the HTTP client cannot be set up").with_source(error.without_url())
+        })
     }
 
     fn settings(&self, url: &Url, kept_connections: usize) -> Result<reqwest::ClientBuilder, Error> {
@@ -292,7 +294,7 @@ impl ClientBuilder {
 /// Checks the panel's address. The messages repeat no part of it.
 fn panel_url(text: &str) -> Result<Url, Error> {
     let url = Url::parse(text)
-        .map_err(|error| Error::build("the panel's URL cannot be parsed").caused_by(error))?;
+        .map_err(|error| Error::build("the panel's URL cannot be parsed").with_source(error))?;
     let refuse = |reason| Err(Error::build(reason));
     if !matches!(url.scheme(), "http" | "https") {
         return refuse("the panel's URL is neither http nor https");
@@ -322,7 +324,7 @@ fn certificates(bundles: &[Vec<u8>]) -> Result<Vec<reqwest::Certificate>, Error>
     let mut certificates = Vec::new();
     for pem in bundles {
         let bundle = reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| Error::build("a root certificate is not usable").caused_by(error))?;
+            .map_err(|error| Error::build("a root certificate is not usable").with_source(error))?;
         if bundle.is_empty() {
             return Err(Error::build("a root certificate file contains no certificate"));
         }

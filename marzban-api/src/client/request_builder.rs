@@ -61,7 +61,9 @@ impl<'a> RequestBuilder<'a> {
         let request = Request::new("client.request", method, "/{path}", class);
         let request = match check(path) {
             Ok(()) => Ok(request.at_path(path)),
-            Err(error) => Err(Error::new(ErrorKind::Request).at(&request).caused_by(error)),
+            Err(error) => Err(Error::new(ErrorKind::InvalidInput)
+                .with_operation(&request)
+                .with_source(error)),
         };
         Self { client, request }
     }
@@ -86,8 +88,8 @@ impl<'a> RequestBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`Request`](ErrorKind::Request) for a path that does not begin with a slash, has an empty segment, `.`, `..`,
-    /// a query, or a character that has to be percent-encoded. [`Unclear`](ErrorKind::Unclear) when a change may
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a path that does not begin with a slash, has an empty segment, `.`, `..`,
+    /// a query, or a character that has to be percent-encoded. [`Indeterminate`](ErrorKind::Indeterminate) when a change may
     /// have happened although it failed. And the failures of every operation.
     ///
     /// # Cancel safety

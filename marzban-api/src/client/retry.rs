@@ -219,8 +219,11 @@ mod tests {
                 [false, false, false, false],
             ),
             (answered(ErrorKind::NotFound, 404), [false, false, false, false]),
-            (answered(ErrorKind::Invalid, 422), [false, false, false, false]),
-            (answered(ErrorKind::NotPanel, 200), [false, false, false, false]),
+            (answered(ErrorKind::Rejected, 422), [false, false, false, false]),
+            (
+                answered(ErrorKind::UnexpectedResponse, 200),
+                [false, false, false, false],
+            ),
             (answered(ErrorKind::Decode, 200), [false, false, false, false]),
             (answered(ErrorKind::TooLarge, 200), [false, false, false, false]),
         ] {

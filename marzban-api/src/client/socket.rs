@@ -72,7 +72,7 @@ async fn try_socket(transport: &Transport, request: &Request, token: &Token) -> 
         Ok(response) => accept(response, &key, transport).await,
         Err(error) => Err(Error::transport(error)),
     };
-    outcome.map_err(|error| error.at(request).after(1, started.elapsed()))
+    outcome.map_err(|error| error.with_operation(request).with_attempts(1, started.elapsed()))
 }
 
 async fn accept(mut response: reqwest::Response, key: &str, transport: &Transport) -> Result<Socket, Error> {
@@ -85,7 +85,7 @@ async fn accept(mut response: reqwest::Response, key: &str, transport: &Transpor
     let proven = headers
         .get(SEC_WEBSOCKET_ACCEPT)
         .is_some_and(|given| given.as_bytes() == proof.as_bytes());
-    let refused = |status: StatusCode| Error::new(ErrorKind::NotPanel).with_status(status.as_u16());
+    let refused = |status: StatusCode| Error::new(ErrorKind::UnexpectedResponse).with_status(status.as_u16());
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let answer = Answer {
             status,

@@ -63,7 +63,9 @@ impl Transport {
                         ..answer
                     });
                 }
-                Err(error) => error.at(request).after(attempt, started.elapsed()),
+                Err(error) => error
+                    .with_operation(request)
+                    .with_attempts(attempt, started.elapsed()),
             };
             let delay = retries.after(&error, request.retry_class());
             tracing::debug!(

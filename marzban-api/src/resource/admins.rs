@@ -168,9 +168,9 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Invalid`](crate::ErrorKind::Invalid) for what the
+    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Rejected`](crate::ErrorKind::Rejected) for what the
     /// panel does not accept. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have been made: look for its name in [`list`](Self::list).
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -198,8 +198,8 @@ impl<'a> Admins<'a> {
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
     /// without sudo rights, and for another administrator who has them.
-    /// [`Invalid`](crate::ErrorKind::Invalid) for what the panel does not accept.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    /// [`Rejected`](crate::ErrorKind::Rejected) for what the panel does not accept.
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have happened. And the failures of every operation.
     ///
     /// # Cancel safety
     ///
@@ -227,14 +227,14 @@ impl<'a> Admins<'a> {
     /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and for another administrator who has them.
     /// [`NotFound`](crate::ErrorKind::NotFound) when the address is unknown, which proves nothing about the administrator.
     /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the administrator is still there.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened or may yet. And the failures of every operation.
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have happened or may yet. And the failures of every operation.
     ///
     /// # Cancel safety
     ///
     /// When it is dropped, the administrator may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
         let request = named(Request::delete("admins.delete", ADMIN), username)?;
-        let is_gone = |error: &Error| error.says(ADMIN_NOT_FOUND);
+        let is_gone = |error: &Error| error.is_not_found_with(ADMIN_NOT_FOUND);
         delete(self.client, &request, is_gone, || self.usage(username)).await
     }
 
@@ -253,7 +253,7 @@ impl<'a> Admins<'a> {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
+    /// without sudo rights. [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have happened. And the failures of every
     /// operation.
     ///
     /// # Cancel safety
@@ -281,7 +281,7 @@ impl<'a> Admins<'a> {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
+    /// without sudo rights. [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have happened. And the failures of every
     /// operation.
     ///
     /// # Cancel safety
@@ -307,7 +307,7 @@ impl<'a> Admins<'a> {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
+    /// without sudo rights. [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have happened. And the failures of every
     /// operation.
     ///
     /// # Cancel safety

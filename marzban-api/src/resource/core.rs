@@ -69,7 +69,7 @@ impl<'a> Core<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, [`Unclear`](crate::ErrorKind::Unclear) when
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, [`Indeterminate`](crate::ErrorKind::Indeterminate) when
     /// the outcome is unknown, and the failures of every operation.
     ///
     /// # Cancel safety
@@ -120,9 +120,9 @@ impl<'a> Core<'a> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a configuration that the panel refuses, for example one with two
+    /// [`Rejected`](crate::ErrorKind::Rejected) for a configuration that the panel refuses, for example one with two
     /// inbounds of one tag; the old one then stays. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when the outcome is unknown. And the failures of every operation.
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when the outcome is unknown. And the failures of every operation.
     ///
     /// # Cancel safety
     ///

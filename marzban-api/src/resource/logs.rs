@@ -76,9 +76,9 @@ impl LogOptions {
             Some(interval) if !interval.is_zero() && interval <= LONGEST_INTERVAL => {
                 Ok(request.query("interval", &interval.as_secs_f64().to_string()))
             }
-            Some(_) => Err(Error::new(ErrorKind::Request)
-                .at(&request)
-                .because("the interval of a log is more than 0 and at most 10 s")),
+            Some(_) => Err(Error::new(ErrorKind::InvalidInput)
+                .with_operation(&request)
+                .with_message("the interval of a log is more than 0 and at most 10 s")),
         }
     }
 }
@@ -108,7 +108,7 @@ impl Core<'_> {
     ///
     /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights; a token that the panel has forgotten is replaced.
     /// [`TooLarge`](ErrorKind::TooLarge) for a batch of lines beyond
-    /// [`max_body_bytes`](crate::ClientBuilder::max_body_bytes). [`Request`](ErrorKind::Request) for an interval of 0
+    /// [`max_body_bytes`](crate::ClientBuilder::max_body_bytes). [`InvalidInput`](ErrorKind::InvalidInput) for an interval of 0
     /// or more than 10 s. [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout) and
     /// [`Server`](ErrorKind::Server) when the tries are used up. Each ends the stream.
     ///
@@ -240,8 +240,8 @@ impl Follower {
         };
         next_text(&mut open.socket).await.map_err(|error| {
             error
-                .at(&self.request)
-                .after(self.retries.tried() + 1, open.since.elapsed())
+                .with_operation(&self.request)
+                .with_attempts(self.retries.tried() + 1, open.since.elapsed())
         })
     }
 }
@@ -258,7 +258,7 @@ where
             Ok(Some(Ok(Message::Close(_))) | None) => return Err(broke_off()),
             Ok(Some(Ok(_))) => asked = false,
             Ok(Some(Err(error))) => return Err(failure(error)),
-            Err(_) if asked => return Err(broke_off().because("the log fell silent")),
+            Err(_) if asked => return Err(broke_off().with_message("the log fell silent")),
             Err(_) => {
                 asked = true;
                 let ping = socket.send(Message::Ping(tungstenite::Bytes::new()));
@@ -279,7 +279,7 @@ fn failure(error: tungstenite::Error) -> Error {
         tungstenite::Error::Utf8(_) => Error::new(ErrorKind::Decode).with_status(101),
         _ => broke_off(),
     }
-    .caused_by(error)
+    .with_source(error)
 }
 
 #[cfg(test)]

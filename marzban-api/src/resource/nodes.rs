@@ -129,8 +129,8 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) when there is a node of this name. [`Invalid`](crate::ErrorKind::Invalid) for what
-    /// the panel does not accept. [`Unclear`](crate::ErrorKind::Unclear) when the node may have been made: look for its name
+    /// [`Conflict`](crate::ErrorKind::Conflict) when there is a node of this name. [`Rejected`](crate::ErrorKind::Rejected) for what
+    /// the panel does not accept. [`Indeterminate`](crate::ErrorKind::Indeterminate) when the node may have been made: look for its name
     /// in [`list`](Self::list) before trying again. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -155,8 +155,8 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node. [`Invalid`](crate::ErrorKind::Invalid) for what the
-    /// panel does not accept. [`Unclear`](crate::ErrorKind::Unclear) with status 500 for the name of another node, which
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node. [`Rejected`](crate::ErrorKind::Rejected) for what the
+    /// panel does not accept. [`Indeterminate`](crate::ErrorKind::Indeterminate) with status 500 for the name of another node, which
     /// the panel does not check, and whenever the outcome is unknown. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -180,7 +180,7 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node, [`Unclear`](crate::ErrorKind::Unclear) when the outcome
+    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node, [`Indeterminate`](crate::ErrorKind::Indeterminate) when the outcome
     /// is unknown, and the failures of every operation.
     ///
     /// # Cancel safety
@@ -208,7 +208,7 @@ impl<'a> Nodes<'a> {
     /// # Errors
     ///
     /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the node is still there.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may or may not be. [`NotFound`](crate::ErrorKind::NotFound) when the address
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may or may not be. [`NotFound`](crate::ErrorKind::NotFound) when the address
     /// is unknown, which proves nothing about the node. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -252,5 +252,5 @@ impl<'a> Nodes<'a> {
 }
 
 fn is_absent(error: &Error) -> bool {
-    error.says(NODE_NOT_FOUND)
+    error.is_not_found_with(NODE_NOT_FOUND)
 }

@@ -57,7 +57,7 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Request`](ErrorKind::Request) for a token that no
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`InvalidInput`](ErrorKind::InvalidInput) for a token that no
     /// path and a `User-Agent` that no header can carry, and the failures of every operation.
     ///
     /// # Cancel safety
@@ -66,10 +66,10 @@ impl<'a> Subscription<'a> {
     pub async fn fetch_as_user_agent(&self, user_agent: &str) -> Result<SubscriptionContent, Error> {
         let request = self.request("subscription.fetch_as_user_agent", "/{subscription_path}/{token}")?;
         let user_agent = HeaderValue::from_str(user_agent).map_err(|error| {
-            Error::new(ErrorKind::Request)
-                .at(&request)
-                .because("the user agent cannot be part of a header")
-                .caused_by(error)
+            Error::new(ErrorKind::InvalidInput)
+                .with_operation(&request)
+                .with_message("the user agent cannot be part of a header")
+                .with_source(error)
         })?;
         self.fetch_content(request.header(USER_AGENT, user_agent)).await
     }
@@ -89,7 +89,7 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Invalid`](ErrorKind::Invalid) for a program that
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Rejected`](ErrorKind::Rejected) for a program that
     /// the panel does not know, and the failures of every operation.
     ///
     /// # Cancel safety
@@ -174,7 +174,7 @@ impl<'a> Subscription<'a> {
         let answer = self.client.execute_public(&request).await?;
         let media_type = media_type(&answer);
         if media_type.as_deref() == Some("text/html") {
-            return Err(answer.error(ErrorKind::NotPanel, &request));
+            return Err(answer.error(ErrorKind::UnexpectedResponse, &request));
         }
         Ok(SubscriptionContent {
             info: SubscriptionInfo::read(&answer.headers),
@@ -185,8 +185,8 @@ impl<'a> Subscription<'a> {
 }
 
 fn refusal(request: &Request) -> impl FnOnce(UnusableSegment) -> Error + use<> {
-    let refused = Error::new(ErrorKind::Request).at(request);
-    |error| refused.caused_by(error)
+    let refused = Error::new(ErrorKind::InvalidInput).with_operation(request);
+    |error| refused.with_source(error)
 }
 
 fn media_type(answer: &Answer) -> Option<String> {

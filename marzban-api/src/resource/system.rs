@@ -48,7 +48,7 @@ impl<'a> System<'a> {
     ///
     /// The failures of every operation: [`Connect`](crate::ErrorKind::Connect),
     /// [`Timeout`](crate::ErrorKind::Timeout), [`Unauthorized`](crate::ErrorKind::Unauthorized),
-    /// [`Server`](crate::ErrorKind::Server), [`NotPanel`](crate::ErrorKind::NotPanel) and
+    /// [`Server`](crate::ErrorKind::Server), [`UnexpectedResponse`](crate::ErrorKind::UnexpectedResponse) and
     /// [`Decode`](crate::ErrorKind::Decode) among them.
     ///
     /// # Cancel safety
@@ -88,7 +88,7 @@ impl<'a> System<'a> {
         String::from_utf8(answer.body.to_vec()).map_err(|error| {
             answer
                 .error(ErrorKind::Decode, &request)
-                .caused_by(error.utf8_error())
+                .with_source(error.utf8_error())
         })
     }
 
@@ -158,9 +158,9 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a tag that no inbound has and for settings that the panel refuses;
+    /// [`Rejected`](crate::ErrorKind::Rejected) for a tag that no inbound has and for settings that the panel refuses;
     /// nothing is changed then. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when the outcome is unknown. And the failures of every operation.
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when the outcome is unknown. And the failures of every operation.
     ///
     /// # Cancel safety
     ///

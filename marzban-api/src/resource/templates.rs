@@ -132,9 +132,9 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Invalid`](crate::ErrorKind::Invalid) for what the
+    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Rejected`](crate::ErrorKind::Rejected) for what the
     /// panel does not accept. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have been made: look for its name in [`list`](Self::list).
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -160,8 +160,8 @@ impl<'a> Templates<'a> {
     /// # Errors
     ///
     /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such template. [`Conflict`](crate::ErrorKind::Conflict) for the name
-    /// of another one. [`Invalid`](crate::ErrorKind::Invalid) for what the panel does not accept.
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have
+    /// of another one. [`Rejected`](crate::ErrorKind::Rejected) for what the panel does not accept.
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights. [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may have
     /// happened. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -186,7 +186,7 @@ impl<'a> Templates<'a> {
     /// # Errors
     ///
     /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the template is still there.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may or may not be. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo
+    /// [`Indeterminate`](crate::ErrorKind::Indeterminate) when it may or may not be. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo
     /// rights. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -197,7 +197,7 @@ impl<'a> Templates<'a> {
         delete(
             self.client,
             &request,
-            |error: &Error| error.says(TEMPLATE_NOT_FOUND),
+            |error: &Error| error.is_not_found_with(TEMPLATE_NOT_FOUND),
             || self.get(id),
         )
         .await

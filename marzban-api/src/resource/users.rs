@@ -146,7 +146,7 @@ impl<'a> Users<'a> {
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
     /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
     /// [`Server`](ErrorKind::Server) with status 500 for a user that the panel cannot show, for example one whose
-    /// `expire` was set in milliseconds. [`Request`](ErrorKind::Request) for an empty name, `.` and `..`.
+    /// `expire` was set in milliseconds. [`InvalidInput`](ErrorKind::InvalidInput) for an empty name, `.` and `..`.
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -172,7 +172,7 @@ impl<'a> Users<'a> {
     /// # Errors
     ///
     /// [`Server`](ErrorKind::Server) with status 500 when the panel cannot show one of the users of the page.
-    /// [`Invalid`](ErrorKind::Invalid) for a status that the panel does not know. [`Decode`](ErrorKind::Decode) when
+    /// [`Rejected`](ErrorKind::Rejected) for a status that the panel does not know. [`Decode`](ErrorKind::Decode) when
     /// more than 10,000 users of the page cannot be read. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -315,10 +315,10 @@ impl<'a> Users<'a> {
     /// # Errors
     ///
     /// [`Server`](ErrorKind::Server) when the deletion failed and the user is still there.
-    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be, or may yet be deleted: read before acting.
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when it may or may not be, or may yet be deleted: read before acting.
     /// [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
     /// [`NotFound`](ErrorKind::NotFound) when the address is unknown, which proves nothing about the user.
-    /// [`Request`](ErrorKind::Request) for an empty name, `.` and `..`. And the failures of every operation.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty name, `.` and `..`. And the failures of every operation.
     ///
     /// # Cancel safety
     ///
@@ -364,7 +364,7 @@ impl<'a> Users<'a> {
                 let page = page.into_iter().map(UserEntry::from).collect();
                 return walk
                     .accept(page, total, UserEntry::username)
-                    .map_err(|error| answer.error(ErrorKind::Decode, &request).caused_by(error));
+                    .map_err(|error| answer.error(ErrorKind::Decode, &request).with_source(error));
             }
             Err(error) if cannot_show(&error, &request) => error,
             Err(error) => return Err(error),
@@ -404,7 +404,7 @@ impl<'a> Users<'a> {
                 Ok(answer) => {
                     bisection.succeeded();
                     let (listed, _) = read_page(&answer, &request)?;
-                    let ambiguous = |reason| answer.error(ErrorKind::Decode, &request).because(reason);
+                    let ambiguous = |reason| answer.error(ErrorKind::Decode, &request).with_message(reason);
                     result.assign(batch, listed, ambiguous);
                 }
                 Err(error) if cannot_show(&error, &request) => {

@@ -209,7 +209,7 @@ async fn an_absence_is_never_taken_from_a_page_of_somebody_else() {
         .get_many(&["alice", "bobby"])
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotPanel);
+    assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
 }
 
 #[tokio::test]

@@ -29,11 +29,11 @@ async fn the_core_is_restarted_once() {
     client.core().restart().await.unwrap();
     assert_eq!(
         client.core().restart().await.unwrap_err().kind(),
-        ErrorKind::Unclear
+        ErrorKind::Indeterminate
     );
     assert_eq!(
         client.core().restart().await.unwrap_err().kind(),
-        ErrorKind::NotPanel
+        ErrorKind::UnexpectedResponse
     );
     assert_eq!(wire.lines(), vec!["POST /api/core/restart"; 3]);
 }
@@ -60,7 +60,7 @@ async fn a_configuration_that_the_panel_refuses_is_invalid() {
         .replace_config(&serde_json::Map::new())
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(
         error.detail().unwrap().to_string(),
         "all inbounds must have a unique tag"
@@ -142,7 +142,7 @@ async fn hosts_that_the_panel_refuses_are_invalid() {
     ])
     .await;
     let client = wire.client();
-    let kinds = [ErrorKind::Invalid, ErrorKind::Invalid, ErrorKind::Unclear];
+    let kinds = [ErrorKind::Rejected, ErrorKind::Rejected, ErrorKind::Indeterminate];
     for kind in kinds {
         let error = client.system().replace_hosts(&BTreeMap::new()).await.unwrap_err();
         assert_eq!(error.kind(), kind);

@@ -165,7 +165,7 @@ async fn what_the_panel_would_take_amiss_is_not_sent() {
         let error = outcome.unwrap_err();
         assert_eq!(
             (error.kind(), error.operation(), requests.len()),
-            (ErrorKind::Request, "users.create", 0)
+            (ErrorKind::InvalidInput, "users.create", 0)
         );
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), cause);
     }
@@ -235,8 +235,8 @@ async fn a_creation_that_takes_too_long_is_looked_into() {
     };
     for (replies, expected) in [
         (vec![silent(), at_noon(MADE)], Ok(())),
-        (vec![silent(), user_not_found()], Err(ErrorKind::Unclear)),
-        (vec![silent(), html(404)], Err(ErrorKind::Unclear)),
+        (vec![silent(), user_not_found()], Err(ErrorKind::Indeterminate)),
+        (vec![silent(), html(404)], Err(ErrorKind::Indeterminate)),
     ] {
         let wire = Wire::script(replies).await;
         let client = wire.builder().timeouts(timeouts).build().unwrap();
@@ -263,43 +263,43 @@ async fn a_user_that_this_call_cannot_have_made_is_not_claimed() {
         (
             "of unknown age",
             with(r#""2025-09-15T11:59:59.500000""#, "null"),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another end",
             with("1796417982", "1796417983"),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another limit",
             with("1073741824", "1073741825"),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another note",
             with(r#""paid""#, r#""free""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another protocol",
             with(r#""proxies":{"vless""#, r#""proxies":{"vmess""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another status",
             with(r#""status":"active""#, r#""status":"disabled""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "of another case",
             with(r#""alice""#, r#""Alice""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
     ])
@@ -363,7 +363,11 @@ async fn every_setting_tells_whether_a_user_is_the_one_that_was_made() {
             let other = made.replace(old, new);
             assert_ne!(other, made);
             let (outcome, _) = create(&user, vec![internal_error(), at_noon(&other)]).await;
-            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unclear, "{new} for {old}");
+            assert_eq!(
+                outcome.unwrap_err().kind(),
+                ErrorKind::Indeterminate,
+                "{new} for {old}"
+            );
         }
     }
 }
@@ -375,31 +379,31 @@ async fn a_creation_that_nothing_is_known_of_is_unclear() {
         (
             "perhaps still under way",
             vec![dropped(), user_not_found()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "perhaps still under way behind a proxy",
             vec![html(502), user_not_found()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "a user that cannot be shown",
             vec![internal_error(); 4],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET GET GET",
         ),
         (
             "a proxy's word",
             vec![internal_error(), html(404)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "an unknown route",
             vec![internal_error(), json(404, r#"{"detail":"Not Found"}"#)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
     ])
@@ -414,13 +418,13 @@ async fn a_success_that_cannot_be_read_is_no_failed_creation() {
         (
             "never readable",
             vec![odd(), odd()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "not to be seen",
             vec![odd(), user_not_found()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
     ])
@@ -451,7 +455,7 @@ async fn a_409_about_a_user_that_does_not_exist_is_no_conflict() {
         (
             "no conflict",
             vec![exists(), user_not_found()],
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
             "POST GET",
         ),
     ])
@@ -481,7 +485,7 @@ async fn a_clear_answer_to_a_creation_is_taken_as_it_is() {
         (
             "not accepted",
             vec![json(422, unknown)],
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
             "POST",
         ),
         (
@@ -490,13 +494,13 @@ async fn a_clear_answer_to_a_creation_is_taken_as_it_is() {
                 400,
                 r#"{"detail":"Protocol ProxyTypes.Trojan is disabled on your server"}"#,
             )],
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
             "POST",
         ),
         (
             "a proxy's page",
             vec![html(200)],
-            Err(ErrorKind::NotPanel),
+            Err(ErrorKind::UnexpectedResponse),
             "POST",
         ),
         (

@@ -74,13 +74,13 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
         (
             "a proxy's 404",
             vec![html(404)],
-            Err(ErrorKind::NotPanel),
+            Err(ErrorKind::UnexpectedResponse),
             "DELETE",
         ),
         (
             "a proxy's 200",
             vec![html(200)],
-            Err(ErrorKind::NotPanel),
+            Err(ErrorKind::UnexpectedResponse),
             "DELETE",
         ),
         (
@@ -113,7 +113,7 @@ async fn a_success_that_cannot_be_read_is_looked_into() {
             (
                 "not yet",
                 vec![odd(), one("alice")],
-                Err(ErrorKind::Unclear),
+                Err(ErrorKind::Indeterminate),
                 "DELETE GET",
             ),
         ])
@@ -133,7 +133,7 @@ async fn a_proxys_500_does_not_say_that_the_panel_is_done() {
         (
             "not yet",
             vec![html(500), one("alice")],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
     ])
@@ -160,13 +160,13 @@ async fn a_500_after_a_deletion_is_looked_into() {
         (
             "not ours to see",
             vec![failed(), html(403)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
         (
             "for ever",
             vec![failed(); 4],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET GET GET",
         ),
         (
@@ -178,7 +178,7 @@ async fn a_500_after_a_deletion_is_looked_into() {
         (
             "of a proxy, behind which the panel may still be at work",
             vec![html(502), there()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
     ])
@@ -198,13 +198,13 @@ async fn a_connection_dropped_after_a_deletion_is_looked_into() {
         (
             "still there, and perhaps not for long",
             vec![dropped(), one("alice")],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
         (
             "for ever",
             vec![dropped(); 4],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET GET GET",
         ),
     ])

@@ -46,7 +46,7 @@ async fn a_change_of_ones_own_is_sent_once_and_its_outcome_may_be_unclear() {
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(
         change().send_json::<Value>().await.unwrap_err().kind(),
-        ErrorKind::Unclear
+        ErrorKind::Indeterminate
     );
     assert_eq!(
         change().send_json::<Value>().await.unwrap_err().kind(),
@@ -76,7 +76,7 @@ async fn a_request_of_ones_own_never_leaves_the_panel() {
             .unwrap_err();
         assert_eq!(
             (error.kind(), error.attempts()),
-            (ErrorKind::Request, 0),
+            (ErrorKind::InvalidInput, 0),
             "{path}"
         );
     }
@@ -108,14 +108,14 @@ async fn what_is_no_json_is_not_sent_and_a_page_is_not_the_panels() {
         .send()
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Request);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(wire.lines().is_empty());
     let error = client
         .request(Method::GET, "/")
         .send_json::<Value>()
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotPanel);
+    assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn a_creation_cut_off_after_the_user_was_made_is_a_creation() {
 
     panel.inject(Fault::DropConnection.once().method("POST").path("/api/user"));
     let error = client.users().create(&new("bobby")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unclear);
+    assert_eq!(error.kind(), ErrorKind::Indeterminate);
     assert!(panel.user("bobby").is_none());
 }
 

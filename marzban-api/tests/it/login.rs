@@ -155,7 +155,7 @@ async fn a_login_page_of_somebody_else_is_not_the_panel() {
     for reply in [html(200), html(401), html(404)] {
         let wire = Wire::with_logins(move |_| reply.clone(), []).await;
         let error = wire.client().system().stats().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotPanel);
+        assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
         assert_eq!(wire.logins().len(), 1);
     }
 }
@@ -201,6 +201,9 @@ async fn the_token_never_follows_a_redirect() {
     let redirect = raw(307, &format!("location: {}/api/system\r\n", elsewhere.url), "");
     let wire = Wire::script([Reply::Keep(redirect)]).await;
     let error = wire.client().system().stats().await.unwrap_err();
-    assert_eq!((error.kind(), error.status()), (ErrorKind::NotPanel, Some(307)));
+    assert_eq!(
+        (error.kind(), error.status()),
+        (ErrorKind::UnexpectedResponse, Some(307))
+    );
     assert_eq!(elsewhere.lines(), [] as [&str; 0]);
 }

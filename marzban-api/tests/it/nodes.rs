@@ -146,7 +146,7 @@ async fn a_failed_change_of_a_node_is_unclear_and_not_repeated() {
         let wire = Wire::script([reply]).await;
         let change = NodeUpdate::new().name("FI node");
         let error = wire.client().nodes().update(1, &change).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unclear);
+        assert_eq!(error.kind(), ErrorKind::Indeterminate);
         assert!(!error.is_retryable());
         assert_eq!(wire.lines(), ["PUT /api/node/1"]);
     }
@@ -163,9 +163,9 @@ async fn a_success_that_cannot_be_read_leaves_open_what_has_happened() {
             .update(1, &NodeUpdate::new().name("FI"))
             .await
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unclear, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
         let error = client.nodes().reconnect(1).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unclear, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
         // A refusal is one, however long.
         let error = client.nodes().reconnect(1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
@@ -179,11 +179,11 @@ async fn a_page_is_no_confirmation_of_a_change() {
     let client = wire.client();
     assert_eq!(
         client.nodes().reconnect(1).await.unwrap_err().kind(),
-        ErrorKind::NotPanel
+        ErrorKind::UnexpectedResponse
     );
     assert_eq!(
         client.nodes().delete(1).await.unwrap_err().kind(),
-        ErrorKind::NotPanel
+        ErrorKind::UnexpectedResponse
     );
 }
 
@@ -225,7 +225,7 @@ async fn an_unknown_route_does_not_prove_that_a_node_is_gone() {
         assert!(client.nodes().delete(1).await.is_err());
         assert_eq!(
             client.nodes().delete(1).await.unwrap_err().kind(),
-            ErrorKind::Unclear
+            ErrorKind::Indeterminate
         );
     }
 }

@@ -36,7 +36,7 @@ fn requests_repetitions_and_logins_are_counted() {
                 client.system().stats().await.unwrap();
             }
             let error = client.users().get("s3cr3t").await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NotPanel);
+            assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
         });
     });
     let mut counters = BTreeMap::new();
@@ -54,7 +54,7 @@ fn requests_repetitions_and_logins_are_counted() {
         ("marzban_api_logins_total de-1 ok", 2),
         ("marzban_api_requests_total de-1 admins.token ok", 2),
         ("marzban_api_requests_total de-1 system.stats ok", 3),
-        ("marzban_api_requests_total de-1 users.get not_panel", 1),
+        ("marzban_api_requests_total de-1 users.get unexpected_response", 1),
         ("marzban_api_retries_total de-1 admins.token", 0),
         ("marzban_api_retries_total de-1 system.stats", 2),
         ("marzban_api_retries_total de-1 users.get", 0),

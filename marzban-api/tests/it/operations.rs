@@ -167,13 +167,13 @@ async fn nobody_to_delete_is_no_failure_but_an_unknown_route_is() {
     for (reply, expected) in [
         (nobody, Ok(0)),
         (detail(404, "Not Found"), Err(ErrorKind::NotFound)),
-        (html(404), Err(ErrorKind::NotPanel)),
-        (html(200), Err(ErrorKind::NotPanel)),
+        (html(404), Err(ErrorKind::UnexpectedResponse)),
+        (html(200), Err(ErrorKind::UnexpectedResponse)),
         (
             detail(400, "Start date must be before end date"),
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
         ),
-        (internal_error(), Err(ErrorKind::Unclear)),
+        (internal_error(), Err(ErrorKind::Indeterminate)),
     ] {
         let (outcome, _) = perform(reply, async |client| client.users().delete_expired(range()).await).await;
         assert_eq!(
@@ -212,7 +212,7 @@ async fn a_change_without_a_second_look_that_breaks_off_is_unclear() {
             })
             .await,
         ] {
-            assert_eq!(outcome.0, ErrorKind::Unclear, "{}", outcome.1.line);
+            assert_eq!(outcome.0, ErrorKind::Indeterminate, "{}", outcome.1.line);
         }
     }
 }
@@ -224,10 +224,10 @@ async fn a_refusal_of_a_change_is_told_as_it_is() {
         (detail(403, "You're not allowed"), ErrorKind::Forbidden),
         (
             json(422, r#"{"detail":{"username":"Field required"}}"#),
-            ErrorKind::Invalid,
+            ErrorKind::Rejected,
         ),
-        (html(403), ErrorKind::NotPanel),
-        (html(200), ErrorKind::NotPanel),
+        (html(403), ErrorKind::UnexpectedResponse),
+        (html(200), ErrorKind::UnexpectedResponse),
     ] {
         let (kind, _) = perform(reply, async |client| {
             kind(client.users().reset_usage("alice").await)
@@ -317,7 +317,7 @@ async fn an_administrator_is_deleted_once() {
         ),
         (detail(404, "Admin not found"), Ok(DeleteOutcome::NotFound)),
         (detail(404, "Not Found"), Err(ErrorKind::NotFound)),
-        (html(404), Err(ErrorKind::NotPanel)),
+        (html(404), Err(ErrorKind::UnexpectedResponse)),
     ] {
         let (outcome, request) = perform(reply, async |client| client.admins().delete("ali").await).await;
         assert_eq!(outcome.map_err(|error| error.kind()), expected);
@@ -330,7 +330,7 @@ async fn an_unclear_deletion_of_an_administrator_is_looked_into() {
     for (reply, expected) in [
         (detail(404, "Admin not found"), Ok(DeleteOutcome::Deleted)),
         (json(200, "0"), Err(ErrorKind::Server)),
-        (html(404), Err(ErrorKind::Unclear)),
+        (html(404), Err(ErrorKind::Indeterminate)),
     ] {
         let wire = Wire::script([internal_error(), reply]).await;
         let outcome = wire.client().admins().delete("ali").await;
@@ -452,7 +452,7 @@ async fn a_template_is_deleted_once_and_an_unclear_answer_is_looked_into() {
     for (replies, expected, methods) in [
         (vec![json(200, "null")], Ok(DeleteOutcome::Deleted), "DELETE"),
         (vec![absent()], Ok(DeleteOutcome::NotFound), "DELETE"),
-        (vec![html(200)], Err(ErrorKind::NotPanel), "DELETE"),
+        (vec![html(200)], Err(ErrorKind::UnexpectedResponse), "DELETE"),
         (vec![detail(404, "Not Found")], Err(ErrorKind::NotFound), "DELETE"),
         (
             vec![internal_error(), absent()],
@@ -466,7 +466,7 @@ async fn a_template_is_deleted_once_and_an_unclear_answer_is_looked_into() {
         ),
         (
             vec![internal_error(), html(404)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
     ] {

@@ -25,10 +25,10 @@ async fn a_name_that_no_path_can_carry_is_never_sent() {
     let wire = Wire::script([]).await;
     for name in ["", ".", ".."] {
         let error = wire.client().users().get(name).await.unwrap_err();
-        assert_eq!((error.kind(), error.attempts()), (ErrorKind::Request, 0));
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::InvalidInput, 0));
         assert_eq!(
             wire.client().users().delete(name).await.unwrap_err().kind(),
-            ErrorKind::Request
+            ErrorKind::InvalidInput
         );
     }
     assert_eq!((wire.requests().len(), wire.logins().len()), (0, 0));

@@ -88,6 +88,9 @@ async fn a_stream_that_fails_ends() {
         stream.try_next().await.unwrap().unwrap().username(),
         Some("alice")
     );
-    assert_eq!(stream.try_next().await.unwrap_err().kind(), ErrorKind::NotPanel);
+    assert_eq!(
+        stream.try_next().await.unwrap_err().kind(),
+        ErrorKind::UnexpectedResponse
+    );
     assert!(stream.try_next().await.unwrap().is_none());
 }

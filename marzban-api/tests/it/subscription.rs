@@ -174,7 +174,10 @@ async fn the_path_of_subscriptions_is_that_of_the_panel() {
         Ok(client) => client.subscription("token").info().await.unwrap_err(),
         Err(error) => error,
     };
-    assert!(matches!(error.kind(), ErrorKind::Request | ErrorKind::Build));
+    assert!(matches!(
+        error.kind(),
+        ErrorKind::InvalidInput | ErrorKind::Config
+    ));
     assert_eq!(wire.lines().len(), 2);
 }
 
@@ -182,7 +185,11 @@ async fn the_path_of_subscriptions_is_that_of_the_panel() {
 async fn an_unknown_token_is_not_found_and_a_page_is_no_subscription() {
     let wire = Wire::script([json(404, r#"{"detail":"Not Found"}"#), html(200), html(404)]).await;
     let client = wire.client();
-    let kinds = [ErrorKind::NotFound, ErrorKind::NotPanel, ErrorKind::NotPanel];
+    let kinds = [
+        ErrorKind::NotFound,
+        ErrorKind::UnexpectedResponse,
+        ErrorKind::UnexpectedResponse,
+    ];
     for kind in kinds {
         let error = client
             .subscription(TOKEN)
@@ -202,7 +209,7 @@ async fn what_no_request_can_carry_is_refused_before_it_is_sent() {
     for token in ["", ".", ".."] {
         assert_eq!(
             client.subscription(token).info().await.unwrap_err().kind(),
-            ErrorKind::Request
+            ErrorKind::InvalidInput
         );
     }
     let error = client
@@ -210,7 +217,7 @@ async fn what_no_request_can_carry_is_refused_before_it_is_sent() {
         .fetch_as_user_agent("a\nb")
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Request);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(wire.lines().is_empty());
 }
 

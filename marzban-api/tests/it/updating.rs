@@ -186,7 +186,7 @@ async fn a_change_that_the_panel_would_take_amiss_is_not_sent() {
         let error = wire.client().users().update(&change).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.operation(), wire.requests().len()),
-            (ErrorKind::Request, "users.update", 0)
+            (ErrorKind::InvalidInput, "users.update", 0)
         );
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), cause);
     }
@@ -289,8 +289,8 @@ async fn a_500_to_a_change_that_was_not_made_is_a_failure() {
         let other = changed.replace(r#""alice""#, r#""Alice""#);
         for (failure, user, expected) in [
             (internal_error(), ALICE, ErrorKind::Server),
-            (Reply::Close(Vec::new()), ALICE, ErrorKind::Unclear),
-            (html(502), ALICE, ErrorKind::Unclear),
+            (Reply::Close(Vec::new()), ALICE, ErrorKind::Indeterminate),
+            (html(502), ALICE, ErrorKind::Indeterminate),
             (internal_error(), replaced.as_str(), ErrorKind::Server),
             (internal_error(), other.as_str(), ErrorKind::Server),
         ] {
@@ -310,10 +310,14 @@ async fn a_change_that_cannot_be_looked_at_is_unclear_and_a_clear_answer_is_take
     for (replies, expected, methods) in [
         (
             vec![internal_error(), user_not_found()],
-            ErrorKind::Unclear,
+            ErrorKind::Indeterminate,
             "PUT GET",
         ),
-        (vec![internal_error(); 4], ErrorKind::Unclear, "PUT GET GET GET"),
+        (
+            vec![internal_error(); 4],
+            ErrorKind::Indeterminate,
+            "PUT GET GET GET",
+        ),
         (vec![user_not_found()], ErrorKind::NotFound, "PUT"),
         (
             vec![json(403, r#"{"detail":"You're not allowed"}"#)],
@@ -322,10 +326,10 @@ async fn a_change_that_cannot_be_looked_at_is_unclear_and_a_clear_answer_is_take
         ),
         (
             vec![json(422, r#"{"detail":{"status":"Input should be .."}}"#)],
-            ErrorKind::Invalid,
+            ErrorKind::Rejected,
             "PUT",
         ),
-        (vec![html(200)], ErrorKind::NotPanel, "PUT"),
+        (vec![html(200)], ErrorKind::UnexpectedResponse, "PUT"),
     ] {
         assert_eq!(
             modify(&change, replies).await,
@@ -342,7 +346,7 @@ async fn an_owner_is_looked_at_after_a_500() {
         (vec![internal_error(), json(200, ALICE)], Err(ErrorKind::Server)),
         (
             vec![Reply::Close(Vec::new()), json(200, ALICE)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
         ),
         (
             vec![json(404, r#"{"detail":"Admin not found"}"#)],
@@ -400,7 +404,7 @@ async fn a_404_though_the_next_plan_began_is_no_failure() {
         (
             "cut off",
             vec![before(), Reply::Close(Vec::new()), before()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
         ),
         (
             "dropped by another change",
@@ -420,7 +424,7 @@ async fn a_404_though_the_next_plan_began_is_no_failure() {
         (
             "nothing to see",
             vec![before(), no_plan(), html(404)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
         ),
     ] {
         let (outcome, lines) = activate_next_plan(replies).await;

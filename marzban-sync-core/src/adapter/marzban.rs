@@ -47,7 +47,7 @@ impl MarzbanPanel {
                 ErrorKind::Forbidden => Observation::NotPermitted,
                 // A name such as `..` makes no path, one with a slash makes another one, and one that the panel refuses
                 // or renders in a way that cannot be understood says nothing about the panel as a whole.
-                ErrorKind::Request | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Decode => {
+                ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::Decode => {
                     Observation::Unreadable(chain(&error))
                 }
                 // A user that the panel cannot render answers 500 for ever; a proxy's errors are 502 to 504.
@@ -151,9 +151,9 @@ fn not_ours(message: &str, error: Error) -> PanelError {
 
 fn failed(attempt: &str, error: Error) -> PanelError {
     let kind = match error.kind() {
-        ErrorKind::Build | ErrorKind::Unauthorized | ErrorKind::Forbidden => PanelErrorKind::Refused,
-        ErrorKind::Unclear => PanelErrorKind::Unclear,
-        ErrorKind::Request | ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::TooLarge => {
+        ErrorKind::Config | ErrorKind::Unauthorized | ErrorKind::Forbidden => PanelErrorKind::Refused,
+        ErrorKind::Indeterminate => PanelErrorKind::Unclear,
+        ErrorKind::InvalidInput | ErrorKind::Rejected | ErrorKind::Decode | ErrorKind::TooLarge => {
             PanelErrorKind::Invalid
         }
         _ => PanelErrorKind::Unavailable,

@@ -47,11 +47,11 @@ impl Users<'_> {
     /// # Errors
     ///
     /// [`Conflict`](ErrorKind::Conflict) when a user of this name was there before.
-    /// [`Invalid`](ErrorKind::Invalid) for what the panel does not accept, also when it says that the user exists and
+    /// [`Rejected`](ErrorKind::Rejected) for what the panel does not accept, also when it says that the user exists and
     /// it does not: that is how it answers to data that its database refuses.
     /// [`Server`](ErrorKind::Server) when the panel failed and there is no such user.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have been made or may yet be: read before acting.
-    /// [`Request`](ErrorKind::Request) for no protocol at all, an empty list of inbounds, or a limit that the panel
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when it may have been made or may yet be: read before acting.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for no protocol at all, an empty list of inbounds, or a limit that the panel
     /// cannot store. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -66,7 +66,7 @@ impl Users<'_> {
         };
         if error.kind() == ErrorKind::Conflict {
             Err(self.explain_conflict(user, error).await)
-        } else if error.leaves_open(&request) {
+        } else if error.is_ambiguous(&request) {
             self.look_after_creation(user, started, error).await
         } else {
             Err(error)
@@ -92,10 +92,10 @@ impl Users<'_> {
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
     /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Invalid`](ErrorKind::Invalid) for what the panel does not accept.
+    /// [`Rejected`](ErrorKind::Rejected) for what the panel does not accept.
     /// [`Server`](ErrorKind::Server) when the panel failed and the user is not as it was wanted.
-    /// [`Unclear`](ErrorKind::Unclear) when the change may have been made or may yet be: read before acting.
-    /// [`Request`](ErrorKind::Request) for taking away the last protocol, an end for a user that is put on hold, or
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when the change may have been made or may yet be: read before acting.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for taking away the last protocol, an end for a user that is put on hold, or
     /// a limit that the panel cannot store. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -105,7 +105,7 @@ impl Users<'_> {
         let username = change.username();
         let request = named(Request::put("users.update", USER), username)?.json(&change.body())?;
         match self.client.fetch(&request).await {
-            Err(error) if error.leaves_open(&request) => {
+            Err(error) if error.is_ambiguous(&request) => {
                 self.look_after_change(username, error, |user| change.is_done_in(user))
                     .await
             }
@@ -132,7 +132,7 @@ impl Users<'_> {
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
     /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when it may have happened. And the failures of every operation.
     ///
     /// # Cancel safety
     ///
@@ -160,7 +160,7 @@ impl Users<'_> {
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
     /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have happened: read the user for what is valid now.
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when it may have happened: read the user for what is valid now.
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -192,7 +192,7 @@ impl Users<'_> {
     /// sent. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
     /// [`Server`](ErrorKind::Server) when the panel failed and the plan has not begun, as it does for a user without
     /// limit whose plan does not set [`add_remaining_traffic`](crate::model::NextPlan::add_remaining_traffic).
-    /// [`Unclear`](ErrorKind::Unclear) when it may have begun or may yet: read before acting.
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when it may have begun or may yet: read before acting.
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -204,11 +204,11 @@ impl Users<'_> {
         let before = self.get(username).await?;
         if before.next_plan.is_none() {
             return Err(Error::new(ErrorKind::NotFound)
-                .at(&request)
-                .because("the user has no next plan"));
+                .with_operation(&request)
+                .with_message("the user has no next plan"));
         }
         match self.client.fetch(&request).await {
-            Err(error) if error.says(NO_NEXT_PLAN) || error.leaves_open(&request) => {
+            Err(error) if error.is_not_found_with(NO_NEXT_PLAN) || error.is_ambiguous(&request) => {
                 self.look_after_change(username, error, |after| began(&before, after))
                     .await
             }
@@ -234,7 +234,7 @@ impl Users<'_> {
     /// [`NotFound`](ErrorKind::NotFound) when there is no such user, or no such administrator; ask
     /// [`Error::is_user_not_found`]. [`Forbidden`](ErrorKind::Forbidden) without sudo rights.
     /// [`Server`](ErrorKind::Server) when the panel failed and the owner is another one.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have happened or may yet: read before acting.
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when it may have happened or may yet: read before acting.
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -245,7 +245,7 @@ impl Users<'_> {
         let request =
             named(Request::put("users.set_owner", template), username)?.query("admin_username", admin);
         match self.client.fetch(&request).await {
-            Err(error) if error.leaves_open(&request) => {
+            Err(error) if error.is_ambiguous(&request) => {
                 let owned = |user: &User| user.admin.as_ref().is_some_and(|owner| owner.username == admin);
                 self.look_after_change(username, error, owned).await
             }
@@ -271,7 +271,7 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for a range whose end, in whole seconds, is before its beginning, and the failures of every
+    /// [`Rejected`](ErrorKind::Rejected) for a range whose end, in whole seconds, is before its beginning, and the failures of every
     /// operation.
     ///
     /// # Cancel safety
@@ -301,8 +301,8 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for a range whose end, in whole seconds, is before its beginning.
-    /// [`Unclear`](ErrorKind::Unclear) when some or all of them may be deleted.
+    /// [`Rejected`](ErrorKind::Rejected) for a range whose end, in whole seconds, is before its beginning.
+    /// [`Indeterminate`](ErrorKind::Indeterminate) when some or all of them may be deleted.
     /// And the failures of every operation.
     ///
     /// # Cancel safety
@@ -311,7 +311,7 @@ impl Users<'_> {
     pub async fn delete_expired(&self, range: RangeInclusive<DateTime<Utc>>) -> Result<Vec<String>, Error> {
         let request = within(Request::delete("users.delete_expired", EXPIRED), &range);
         match self.client.changed(&request).await {
-            Err(error) if error.says(NOBODY_EXPIRED) => Ok(Vec::new()),
+            Err(error) if error.is_not_found_with(NOBODY_EXPIRED) => Ok(Vec::new()),
             outcome => outcome,
         }
     }
@@ -332,7 +332,7 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights. [`Unclear`](ErrorKind::Unclear) when it may have
+    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights. [`Indeterminate`](ErrorKind::Indeterminate) when it may have
     /// happened. And the failures of every operation.
     ///
     /// # Cancel safety
@@ -346,8 +346,8 @@ impl Users<'_> {
     /// Finds out whether the panel means what it says: it answers 409 whenever its database refuses a new user.
     async fn explain_conflict(&self, user: &NewUser, error: Error) -> Error {
         match self.get(user.username().as_str()).await {
-            Err(absent) if absent.is_user_not_found() => error.turned_into(
-                ErrorKind::Invalid,
+            Err(absent) if absent.is_user_not_found() => error.with_kind(
+                ErrorKind::Rejected,
                 "the panel says that the user exists, but it does not: its database refused the data",
             ),
             _ => error,
@@ -364,17 +364,17 @@ impl Users<'_> {
         match self.get_dated(user.username().as_str()).await {
             Ok((read, now)) => match creation(user, &read, now, started.elapsed()) {
                 Creation::Done => Ok(read),
-                Creation::Earlier => Err(error.turned_into(
+                Creation::Earlier => Err(error.with_kind(
                     ErrorKind::Conflict,
                     "the creation failed, and a user of this name was there before",
                 )),
-                Creation::Unknown => Err(error.turned_into(
-                    ErrorKind::Unclear,
+                Creation::Unknown => Err(error.with_kind(
+                    ErrorKind::Indeterminate,
                     "there is a user of this name now, who may be another one",
                 )),
             },
             Err(absent) if absent.is_user_not_found() && is_final(&error) => {
-                Err(error.turned_into(ErrorKind::Server, "the creation failed and there is no such user"))
+                Err(error.with_kind(ErrorKind::Server, "the creation failed and there is no such user"))
             }
             Err(unknown) => Err(unclear(error, &unknown)),
         }
@@ -396,12 +396,12 @@ impl Users<'_> {
     ) -> Result<User, Error> {
         match self.get(username).await {
             Ok(user) if done(&user) => Ok(user),
-            Ok(_) if is_final(&error) => Err(error.turned_into(
+            Ok(_) if is_final(&error) => Err(error.with_kind(
                 ErrorKind::Server,
                 "the panel failed and the user is not as it was wanted",
             )),
-            Ok(_) => Err(error.turned_into(
-                ErrorKind::Unclear,
+            Ok(_) => Err(error.with_kind(
+                ErrorKind::Indeterminate,
                 "the user is not as it was wanted, but may yet become so",
             )),
             Err(unknown) => Err(unclear(error, &unknown)),
@@ -411,7 +411,7 @@ impl Users<'_> {
 
 fn unclear(error: Error, unknown: &Error) -> Error {
     tracing::debug!(error = %unknown, "a change cannot be confirmed");
-    error.turned_into(ErrorKind::Unclear, "the change may have happened or not")
+    error.with_kind(ErrorKind::Indeterminate, "the change may have happened or not")
 }
 
 /// Puts both bounds into a query, and their zone: the panel has its own idea of a bound that is left out, and fails

@@ -52,7 +52,7 @@ pub(super) fn read_page<T: Entry>(answer: &Answer, request: &Request) -> Result<
     let read = |found: Result<T, Broken>| {
         found.map_err(|Broken { username, reason }| UnreadableUser {
             username,
-            error: answer.error(ErrorKind::Decode, request).caused_by(reason),
+            error: answer.error(ErrorKind::Decode, request).with_source(reason),
         })
     };
     Ok((page.users.0.into_iter().map(read).collect(), page.total))

@@ -140,7 +140,7 @@ fn is_disabled(user: &PanelUser) -> bool {
 fn may_have_happened(error: &Error) -> bool {
     let is_open = matches!(
         error.kind(),
-        ErrorKind::Unclear | ErrorKind::Server | ErrorKind::NotPanel
+        ErrorKind::Indeterminate | ErrorKind::Server | ErrorKind::UnexpectedResponse
     );
     is_open && error.operation() == OPERATION
 }
