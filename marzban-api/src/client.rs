@@ -1,14 +1,14 @@
 //! The client: one address, one administrator, one token, one pace.
 
-mod answer;
 mod auth;
 mod builder;
-mod observe;
-mod pacing;
 mod request_builder;
+mod response;
 mod retry;
 #[cfg(feature = "logs")]
 mod socket;
+mod telemetry;
+mod throttle;
 mod transport;
 
 use std::fmt;
@@ -20,17 +20,17 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-pub(crate) use self::answer::{Answer, Mismatch, decode};
 use self::auth::Auth;
 pub use self::builder::{ClientBuilder, Timeouts};
-use self::observe::observed;
-pub use self::pacing::Pacing;
 pub use self::request_builder::RequestBuilder;
+pub(crate) use self::response::{DecodeError, Response, decode};
 #[cfg(feature = "logs")]
 pub(crate) use self::retry::Retries;
 pub use self::retry::RetryPolicy;
 #[cfg(feature = "logs")]
 pub(crate) use self::socket::Socket;
+use self::telemetry::instrumented;
+pub use self::throttle::Throttle;
 use self::transport::Transport;
 pub(crate) use self::transport::wall_clock;
 use crate::error::{Error, ErrorKind};
@@ -181,8 +181,8 @@ impl Client {
     }
 
     /// Performs a request as nobody.
-    pub(crate) async fn execute_public(&self, request: &Request) -> Result<Answer, Error> {
-        observed(
+    pub(crate) async fn execute_public(&self, request: &Request) -> Result<Response, Error> {
+        instrumented(
             &self.0.transport.panel_name,
             request,
             self.0.transport.send(request, None),
@@ -192,7 +192,7 @@ impl Client {
 
     /// Performs a change as the signed-in administrator. When it may have happened although it failed, the error says
     /// so: the panel often fails after the change is made.
-    pub(crate) async fn change(&self, request: &Request) -> Result<Answer, Error> {
+    pub(crate) async fn change(&self, request: &Request) -> Result<Response, Error> {
         self.execute(request)
             .await
             .map_err(|error| error.into_indeterminate(request))
@@ -207,11 +207,11 @@ impl Client {
     }
 
     /// Performs a request as the signed-in administrator.
-    pub(crate) async fn execute(&self, request: &Request) -> Result<Answer, Error> {
-        observed(&self.0.transport.panel_name, request, self.send(request)).await
+    pub(crate) async fn execute(&self, request: &Request) -> Result<Response, Error> {
+        instrumented(&self.0.transport.panel_name, request, self.send(request)).await
     }
 
-    async fn send(&self, request: &Request) -> Result<Answer, Error> {
+    async fn send(&self, request: &Request) -> Result<Response, Error> {
         let Inner { transport, auth, .. } = &*self.0;
         let started = Instant::now();
         let token = auth.token(transport, None).await?;
@@ -223,7 +223,7 @@ impl Client {
         let outcome = transport.send(request, Some(&token)).await;
         let earlier = refusal.attempts();
         match outcome {
-            Ok(answer) => Ok(Answer {
+            Ok(answer) => Ok(Response {
                 attempts: earlier + answer.attempts,
                 elapsed: started.elapsed(),
                 ..answer

@@ -24,13 +24,13 @@ pub use users::{BatchGet, DeleteOutcome, ListUsers, UserEntry, UserSort, UserSor
 
 use http::StatusCode;
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
 
 /// A change is done when the panel says so, in whatever words or by a bare `null`: a proxy's friendly page with
 /// status 200 is no word of the panel.
-fn confirmed(answer: &Answer, request: &Request) -> Result<(), Error> {
+fn confirmed(answer: &Response, request: &Request) -> Result<(), Error> {
     #[derive(serde::Deserialize)]
     struct Confirmation {}
     if answer.status == StatusCode::NO_CONTENT {

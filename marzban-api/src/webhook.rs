@@ -46,7 +46,7 @@ use serde_json::{Map, Value};
 #[cfg(feature = "axum")]
 pub use self::extract::{MAX_BODY_BYTES, Webhook};
 pub use self::secret::WebhookSecret;
-use crate::client::{Mismatch, decode};
+use crate::client::{DecodeError, decode};
 use crate::model::{Admin, User};
 
 /// How many items of one batch may be unreadable, so that a batch of zeros does not fill the memory.
@@ -208,7 +208,7 @@ pub struct UnreadableNotification {
     pub action: Option<String>,
     /// The user whom it is about, unless that too is unreadable.
     pub username: Option<String>,
-    source: Mismatch,
+    source: DecodeError,
 }
 
 /// Why a POST is no batch of notifications.
@@ -305,7 +305,7 @@ fn read(item: &str) -> Result<Notification, UnreadableNotification> {
     })
 }
 
-fn unreadable(item: &str, source: Mismatch) -> UnreadableNotification {
+fn unreadable(item: &str, source: DecodeError) -> UnreadableNotification {
     let object: Map<String, Value> = serde_json::from_str(item).unwrap_or_default();
     let text = |key| object.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
     UnreadableNotification {
@@ -327,7 +327,7 @@ fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime
 }
 
 impl Event {
-    fn read(action: String, item: &str) -> Result<Self, Mismatch> {
+    fn read(action: String, item: &str) -> Result<Self, DecodeError> {
         #[derive(Deserialize)]
         struct OfUser {
             user: Box<User>,

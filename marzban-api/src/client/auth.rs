@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::observe::observed;
+use super::telemetry::instrumented;
 use super::transport::{Transport, wall_clock};
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
@@ -22,7 +22,7 @@ use crate::request::Request;
 const TOKEN_PATH: &str = "/api/admin/token";
 
 /// A token is replaced this long before its end, or a tenth of its life before it if that is shorter.
-const MARGIN: Duration = Duration::from_mins(1);
+const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_mins(1);
 
 /// The panel counts the birth of a token in whole seconds and refuses tokens that are older than the last change of
 /// the password, so a login in the same second as the change gives a dead token.
@@ -109,7 +109,7 @@ impl Auth {
             access_token: String,
         }
         let request = Request::login(TOKEN_PATH, &self.username, self.password.expose_secret());
-        let answer = observed(&transport.panel_name, &request, transport.send(&request, None)).await?;
+        let answer = instrumented(&transport.panel_name, &request, transport.send(&request, None)).await?;
         let granted: Granted = answer.decode(&request)?;
         Token::new(&granted.access_token, login, Instant::now(), wall_clock()).ok_or_else(|| {
             answer
@@ -123,8 +123,8 @@ impl Token {
     fn new(token: &str, login: u64, made: Instant, now: DateTime<Utc>) -> Option<Self> {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         bearer.set_sensitive(true);
-        let replace_at =
-            life(token, now).and_then(|life| made.checked_add(life.saturating_sub(MARGIN.min(life / 10))));
+        let replace_at = life(token, now)
+            .and_then(|life| made.checked_add(life.saturating_sub(REFRESH_BEFORE_EXPIRY.min(life / 10))));
         Some(Self {
             bearer,
             login,

@@ -6,17 +6,17 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::answer::LastDate;
 use super::auth::Auth;
-use super::pacing::{Pacer, Pacing};
+use super::response::LastDate;
 use super::retry::RetryPolicy;
+use super::throttle::{Throttle, Throttler};
 use super::transport::Transport;
 use super::{Client, Inner};
 use crate::error::Error;
 use crate::paging::Batching;
 
 /// The panel closes a connection after 5 idle seconds, so it is not kept as long as that.
-const IDLE: Duration = Duration::from_secs(4);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 const MIB: usize = 1024 * 1024;
 
@@ -27,7 +27,7 @@ const MIB: usize = 1024 * 1024;
 /// ```
 /// use std::time::Duration;
 ///
-/// let impatient = marzban_api::Timeouts { total: Duration::from_secs(10), ..Default::default() };
+/// let impatient = marzban_api::Timeouts { request: Duration::from_secs(10), ..Default::default() };
 /// assert_eq!(impatient.connect, Duration::from_secs(5));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Timeouts {
     /// For the next part of an answer.
     pub read: Duration,
     /// For one request from its start to the end of its answer; every try has it anew.
-    pub total: Duration,
+    pub request: Duration,
 }
 
 impl Default for Timeouts {
@@ -46,7 +46,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             read: Duration::from_secs(30),
-            total: Duration::from_mins(1),
+            request: Duration::from_mins(1),
         }
     }
 }
@@ -60,13 +60,13 @@ impl Default for Timeouts {
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::{Client, ErrorKind, Pacing, RetryPolicy, SecretString, Timeouts};
+/// use marzban_api::{Client, ErrorKind, Throttle, RetryPolicy, SecretString, Timeouts};
 ///
 /// let client = Client::builder("http://127.0.0.1:8000/prefix")
 ///     .credentials("admin", SecretString::from("secret"))
-///     .timeouts(Timeouts { total: Duration::from_secs(20), ..Default::default() })
+///     .timeouts(Timeouts { request: Duration::from_secs(20), ..Default::default() })
 ///     .retry(RetryPolicy::none())
-///     .pacing(Pacing::none())
+///     .throttle(Throttle::none())
 ///     .subscription_path("/my-subscriptions/")
 ///     .danger_accept_invalid_certs(false)
 ///     .proxy("socks5://127.0.0.1:1080")
@@ -87,7 +87,7 @@ pub struct ClientBuilder {
     credentials: Option<(String, SecretString)>,
     timeouts: Timeouts,
     retry: RetryPolicy,
-    pacing: Pacing,
+    throttle: Throttle,
     subscription_path: String,
     root_certificates: Vec<Vec<u8>>,
     accept_invalid_certs: bool,
@@ -104,7 +104,7 @@ impl ClientBuilder {
             credentials: None,
             timeouts: Timeouts::default(),
             retry: RetryPolicy::default(),
-            pacing: Pacing::default(),
+            throttle: Throttle::default(),
             subscription_path: "sub".to_owned(),
             root_certificates: Vec::new(),
             accept_invalid_certs: false,
@@ -133,9 +133,9 @@ impl ClientBuilder {
         Self { retry, ..self }
     }
 
-    /// How long to pause between requests; by default [`Pacing::default`].
-    pub fn pacing(self, pacing: Pacing) -> Self {
-        Self { pacing, ..self }
+    /// How long to pause between requests; by default [`Throttle::default`].
+    pub fn throttle(self, throttle: Throttle) -> Self {
+        Self { throttle, ..self }
     }
 
     /// The path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default `sub`.
@@ -231,9 +231,9 @@ impl ClientBuilder {
         let transport = Transport {
             base: url.as_str().trim_end_matches('/').to_owned(),
             prefix_len: url.path().trim_end_matches('/').len(),
-            keeping: self.http(&url, usize::MAX)?,
-            fresh: self.http(&url, 0)?,
-            pacer: Pacer::new(self.pacing),
+            pooled: self.http(&url, usize::MAX)?,
+            unpooled: self.http(&url, 0)?,
+            throttler: Throttler::new(self.throttle),
             retry: self.retry,
             max_body: self.max_body_bytes,
             panel_name: self.panel_name.into(),
@@ -266,8 +266,8 @@ impl ClientBuilder {
             .user_agent(&self.user_agent)
             .connect_timeout(self.timeouts.connect)
             .read_timeout(self.timeouts.read)
-            .timeout(self.timeouts.total)
-            .pool_idle_timeout(IDLE)
+            .timeout(self.timeouts.request)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(kept_connections)
             // The panel redirects to absolute `http://` addresses, which would carry the token in clear text.
             .redirect(reqwest::redirect::Policy::none())

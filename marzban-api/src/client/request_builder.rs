@@ -116,7 +116,7 @@ impl<'a> RequestBuilder<'a> {
     }
 }
 
-async fn execute(client: &Client, request: &Request) -> Result<super::Answer, Error> {
+async fn execute(client: &Client, request: &Request) -> Result<super::Response, Error> {
     match request.retry_class() {
         RetryClass::Safe | RetryClass::SplittableRead => client.execute(request).await,
         RetryClass::Login | RetryClass::Mutation => client.change(request).await,

@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::answer::Answer;
 use super::auth::Token;
+use super::response::Response;
 use super::retry::RetryPolicy;
 use super::transport::{Transport, wall_clock};
 use super::{Client, Inner};
@@ -57,7 +57,7 @@ async fn try_socket(transport: &Transport, request: &Request, token: &Token) -> 
     let started = Instant::now();
     let key = generate_key();
     let outgoing = transport
-        .fresh
+        .unpooled
         .request(
             request.method().clone(),
             format!("{}{}", transport.base, request.target()),
@@ -67,7 +67,7 @@ async fn try_socket(transport: &Transport, request: &Request, token: &Token) -> 
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, &key);
-    let _turn = transport.pacer.turn().await;
+    let _permit = transport.throttler.acquire().await;
     let outcome = match outgoing.send().await {
         Ok(response) => accept(response, &key, transport).await,
         Err(error) => Err(Error::transport(error)),
@@ -87,7 +87,7 @@ async fn accept(mut response: reqwest::Response, key: &str, transport: &Transpor
         .is_some_and(|given| given.as_bytes() == proof.as_bytes());
     let refused = |status: StatusCode| Error::new(ErrorKind::UnexpectedResponse).with_status(status.as_u16());
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        let answer = Answer {
+        let answer = Response {
             status,
             headers,
             body: transport.read(response).await.unwrap_or_default(),

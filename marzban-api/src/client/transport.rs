@@ -8,15 +8,15 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
-use super::answer::{Answer, LastDate};
 use super::auth::Token;
-use super::pacing::Pacer;
+use super::response::{LastDate, Response};
 use super::retry::{Retries, RetryPolicy};
+use super::throttle::Throttler;
 use crate::error::{Error, ErrorKind};
 use crate::request::{Request, RetryClass};
 
 /// How much room is made at once for a body that announces so much; a page of users takes a fifth of it.
-const ROOM: usize = 1 << 20;
+const INITIAL_BODY_CAPACITY: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -24,10 +24,10 @@ pub(crate) struct Transport {
     pub(super) base: String,
     pub(super) prefix_len: usize,
     /// Keeps connections, for requests that may be repeated when a kept one turns out to be dead.
-    pub(super) keeping: reqwest::Client,
+    pub(super) pooled: reqwest::Client,
     /// Makes a connection for each request: a change cannot be repeated, so it must not meet a dead one.
-    pub(super) fresh: reqwest::Client,
-    pub(super) pacer: Pacer,
+    pub(super) unpooled: reqwest::Client,
+    pub(super) throttler: Throttler,
     pub(super) retry: RetryPolicy,
     pub(super) max_body: usize,
     /// What the panel is called in spans and figures.
@@ -46,7 +46,7 @@ impl Transport {
     }
 
     /// Sends the request until it succeeds, fails for good or the policy is used up.
-    pub(crate) async fn send(&self, request: &Request, token: Option<&Token>) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, request: &Request, token: Option<&Token>) -> Result<Response, Error> {
         let started = Instant::now();
         let mut retries = Retries::new(self.retry);
         loop {
@@ -57,7 +57,7 @@ impl Transport {
                 Ok(answer) => {
                     let (status, took) = (answer.status.as_u16(), answer.took.as_millis());
                     tracing::debug!(operation, path, attempt, status, took_ms = took, "panel answered");
-                    return Ok(Answer {
+                    return Ok(Response {
                         attempts: attempt,
                         elapsed: started.elapsed(),
                         ..answer
@@ -85,10 +85,10 @@ impl Transport {
     }
 
     /// One request and its whole answer.
-    async fn exchange(&self, request: &Request, token: Option<&Token>) -> Result<Answer, Error> {
+    async fn exchange(&self, request: &Request, token: Option<&Token>) -> Result<Response, Error> {
         let http = match request.retry_class() {
-            RetryClass::Safe | RetryClass::SplittableRead => &self.keeping,
-            RetryClass::Login | RetryClass::Mutation => &self.fresh,
+            RetryClass::Safe | RetryClass::SplittableRead => &self.pooled,
+            RetryClass::Login | RetryClass::Mutation => &self.unpooled,
         };
         let url = format!("{}{}", self.base, request.target());
         let mut outgoing = http
@@ -102,7 +102,7 @@ impl Transport {
                 .header(CONTENT_TYPE, content.media_type)
                 .body(content.text.expose_secret().to_owned());
         }
-        let _turn = self.pacer.turn().await;
+        let _permit = self.throttler.acquire().await;
         let started = Instant::now();
         let mut response = outgoing.send().await.map_err(Error::transport)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
@@ -112,7 +112,7 @@ impl Transport {
             body => body.map_err(|error| error.with_status(status.as_u16()))?,
         };
         let took = started.elapsed();
-        let answer = Answer {
+        let answer = Response {
             status,
             headers,
             body,
@@ -127,8 +127,9 @@ impl Transport {
     /// Reads a body up to the limit, counted after decompression.
     pub(super) async fn read(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
         let announced = response.content_length().unwrap_or_default();
-        let mut body =
-            BytesMut::with_capacity(usize::try_from(announced).map_or(ROOM, |room| room.min(ROOM)));
+        let mut body = BytesMut::with_capacity(
+            usize::try_from(announced).map_or(INITIAL_BODY_CAPACITY, |room| room.min(INITIAL_BODY_CAPACITY)),
+        );
         while let Some(chunk) = response.chunk().await.map_err(Error::transport)? {
             if body.len() + chunk.len() > self.max_body {
                 return Err(Error::new(ErrorKind::TooLarge));

@@ -6,7 +6,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
 use crate::model::{ClientType, SubscriptionContent, SubscriptionInfo, UsageRange, User, UserUsage};
 use crate::request::{Request, UnusableSegment};
@@ -189,7 +189,7 @@ fn refusal(request: &Request) -> impl FnOnce(UnusableSegment) -> Error + use<> {
     |error| refused.with_source(error)
 }
 
-fn media_type(answer: &Answer) -> Option<String> {
+fn media_type(answer: &Response) -> Option<String> {
     let value = answer.headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let (essence, _) = value.split_once(';').unwrap_or((value, ""));
     Some(essence.trim().to_ascii_lowercase())

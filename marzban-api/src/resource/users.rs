@@ -18,7 +18,7 @@ pub use self::named::BatchGet;
 pub(crate) use self::page::read_whole;
 use self::page::{Entry, read_page};
 pub use self::query::{ListUsers, UserSort, UserSortField};
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserSummary};
 use crate::paging::{Bisection, Refusal, Walk, take_batch};
@@ -432,7 +432,7 @@ impl<'a> Users<'a> {
     }
 
     /// Performs a batch when it is its turn, and learns from the time that it takes.
-    async fn execute_batch(&self, request: &Request, names: usize) -> Result<Answer, Error> {
+    async fn execute_batch(&self, request: &Request, names: usize) -> Result<Response, Error> {
         let batching = self.client.batching();
         let _turn = batching.turn().await;
         let outcome = self.client.execute(request).await;

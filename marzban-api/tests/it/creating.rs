@@ -230,7 +230,7 @@ async fn a_500_though_the_user_was_made_is_a_creation() {
 async fn a_creation_that_takes_too_long_is_looked_into() {
     let silent = || Reply::Hang(Vec::new());
     let timeouts = Timeouts {
-        total: Duration::from_millis(80),
+        request: Duration::from_millis(80),
         ..Timeouts::default()
     };
     for (replies, expected) in [

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use marzban_api::{Detail, Error, ErrorKind, Pacing, RetryPolicy, Timeouts};
+use marzban_api::{Detail, Error, ErrorKind, RetryPolicy, Throttle, Timeouts};
 
 use crate::wire::{Reply, Wire, builder, html, internal_error, json, one, raw, system, user_not_found};
 
@@ -207,7 +207,7 @@ async fn a_slow_body_is_cut_by_time() {
         ..Timeouts::default()
     };
     let total = Timeouts {
-        total: Duration::from_millis(80),
+        request: Duration::from_millis(80),
         ..Timeouts::default()
     };
     for timeouts in [read, total] {
@@ -260,7 +260,7 @@ async fn there_is_a_pause_between_requests_across_clones() {
     let pause = Duration::from_millis(40);
     let client = wire
         .builder()
-        .pacing(Pacing::between(pause, pause))
+        .throttle(Throttle::between(pause, pause))
         .build()
         .unwrap();
     let started = Instant::now();

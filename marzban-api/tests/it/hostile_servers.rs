@@ -120,7 +120,7 @@ async fn outcome(habit: Habit, timeouts: Timeouts) -> (Error, u64) {
 fn short() -> Timeouts {
     Timeouts {
         read: Duration::from_millis(300),
-        total: Duration::from_millis(600),
+        request: Duration::from_millis(600),
         ..Timeouts::default()
     }
 }

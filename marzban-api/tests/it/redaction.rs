@@ -6,7 +6,7 @@ use marzban_api::model::{
     AdminUpdate, NewAdmin, NewUser, Proxies, SystemStats, User, UserUpdate, Username, Vless,
 };
 use marzban_api::resource::{DeleteOutcome, ListUsers, UserSort, UserSortField};
-use marzban_api::{Error, Pacing, RetryPolicy, SecretString, Timeouts};
+use marzban_api::{Error, RetryPolicy, SecretString, Throttle, Timeouts};
 
 use crate::wire::{Reply, Wire, builder, granted, json, system};
 
@@ -80,7 +80,7 @@ async fn the_public_types_show_no_secret() {
         "ListUsers",
         ListUsers::new().sort([UserSort::ascending(UserSortField::Expire)]),
     );
-    clean("Pacing", Pacing::default());
+    clean("Throttle", Throttle::default());
     clean("RetryPolicy", RetryPolicy::default());
     clean("Timeouts", Timeouts::default());
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use marzban_api::testing::{FakeAdmin, FakeNextPlan, FakePanel, FakeStatus, FakeUser, Fault as FakeFault};
-use marzban_api::{Client, Method, Pacing, RetryPolicy, SecretString};
+use marzban_api::{Client, Method, RetryPolicy, SecretString, Throttle};
 use marzban_sync_core::observation::{PanelStatus, PanelUser};
 use marzban_sync_core::panel::{MarzbanPanel, Panel};
 use marzban_sync_core::testing::conformance::panel::{Ability, Fault, Fixture};
@@ -37,7 +37,7 @@ impl Fake {
         };
         Client::builder(&self.panel.url())
             .credentials(name, SecretString::from(password))
-            .pacing(Pacing::none())
+            .throttle(Throttle::none())
             .retry(RetryPolicy {
                 initial_delay: Duration::from_millis(1),
                 max_delay: Duration::from_millis(5),

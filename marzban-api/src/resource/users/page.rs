@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::client::{Answer, Mismatch, decode};
+use crate::client::{DecodeError, Response, decode};
 use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserSummary};
 use crate::request::Request;
@@ -43,7 +43,7 @@ struct Page<L> {
 }
 
 /// Reads a page.
-pub(super) fn read_page<T: Entry>(answer: &Answer, request: &Request) -> Result<Entries<T>, Error> {
+pub(super) fn read_page<T: Entry>(answer: &Response, request: &Request) -> Result<Entries<T>, Error> {
     // Nearly every page can be read as a whole, which is one pass over its text; else its users are taken one by one.
     if let Ok((users, total)) = read_whole(&answer.body) {
         return Ok((users.into_iter().map(Ok).collect(), total));
@@ -69,7 +69,7 @@ struct OneByOne<T>(Vec<Result<T, Broken>>);
 /// One that cannot be read.
 struct Broken {
     username: Option<String>,
-    reason: Mismatch,
+    reason: DecodeError,
 }
 
 impl<'de, T: Entry> Deserialize<'de> for OneByOne<T> {

@@ -15,7 +15,7 @@ use crate::request::Request;
 
 /// A whole answer with a status of success.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -31,12 +31,12 @@ pub(crate) struct LastDate(AtomicI64);
 
 /// The place and the kind of a mismatch, without the value that was found there.
 #[derive(Clone, Debug)]
-pub(crate) struct Mismatch {
+pub(crate) struct DecodeError {
     path: String,
     reason: String,
 }
 
-impl Answer {
+impl Response {
     /// Passes a success on and turns every other answer into the error that it means.
     pub(crate) fn into_result(self, now: DateTime<Utc>) -> Result<Self, Error> {
         if self.status.is_success() {
@@ -106,13 +106,13 @@ impl Answer {
 }
 
 /// Decodes JSON; the error names the place in it and repeats no text of it.
-pub(crate) fn decode<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Mismatch> {
+pub(crate) fn decode<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, DecodeError> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| Mismatch::new(error.path().to_string(), error.inner()))?;
+        .map_err(|error| DecodeError::new(error.path().to_string(), error.inner()))?;
     reader
         .end()
-        .map_err(|error| Mismatch::new(".".to_owned(), &error))?;
+        .map_err(|error| DecodeError::new(".".to_owned(), &error))?;
     Ok(value)
 }
 
@@ -176,7 +176,7 @@ impl LastDate {
     const NEVER: i64 = i64::MIN;
 
     /// Keeps the date of an answer that is the panel's and has one.
-    pub(crate) fn note(&self, answer: &Answer) {
+    pub(crate) fn note(&self, answer: &Response) {
         if answer.is_the_panels()
             && let Some(date) = answer.date()
         {
@@ -195,7 +195,7 @@ impl Default for LastDate {
     }
 }
 
-impl Mismatch {
+impl DecodeError {
     fn new(path: String, error: &serde_json::Error) -> Self {
         Self {
             path,
@@ -204,13 +204,13 @@ impl Mismatch {
     }
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at `{}`: {}", self.path, self.reason)
     }
 }
 
-impl std::error::Error for Mismatch {}
+impl std::error::Error for DecodeError {}
 
 #[cfg(test)]
 mod tests {

@@ -15,16 +15,16 @@ use tokio::time::{Instant, sleep_until};
 /// ```
 /// use std::time::Duration;
 ///
-/// let pacing = marzban_api::Pacing::between(Duration::from_millis(50), Duration::from_millis(100));
-/// assert_ne!(pacing, marzban_api::Pacing::none());
+/// let throttle = marzban_api::Throttle::between(Duration::from_millis(50), Duration::from_millis(100));
+/// assert_ne!(throttle, marzban_api::Throttle::none());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pacing {
+pub struct Throttle {
     shortest: Duration,
     longest: Duration,
 }
 
-impl Pacing {
+impl Throttle {
     /// A pause of at least `shortest` and at most `longest`; the order of the two does not matter.
     #[must_use]
     pub fn between(shortest: Duration, longest: Duration) -> Self {
@@ -48,7 +48,7 @@ impl Pacing {
     }
 }
 
-impl Default for Pacing {
+impl Default for Throttle {
     /// 50 to 100 ms.
     fn default() -> Self {
         Self::between(Duration::from_millis(50), Duration::from_millis(100))
@@ -56,8 +56,8 @@ impl Default for Pacing {
 }
 
 #[derive(Debug)]
-pub(crate) struct Pacer {
-    pacing: Pacing,
+pub(crate) struct Throttler {
+    throttle: Throttle,
     /// Whoever holds it waits for the next start; the others queue behind, first come, first served.
     queue: tokio::sync::Mutex<()>,
     next_start: Mutex<Option<Instant>>,
@@ -65,25 +65,25 @@ pub(crate) struct Pacer {
 
 /// One request under way; when it is dropped, the pause begins.
 #[derive(Debug)]
-pub(crate) struct Turn<'a>(&'a Pacer);
+pub(crate) struct Permit<'a>(&'a Throttler);
 
-impl Pacer {
-    pub(crate) fn new(pacing: Pacing) -> Self {
+impl Throttler {
+    pub(crate) fn new(throttle: Throttle) -> Self {
         Self {
-            pacing,
+            throttle,
             queue: tokio::sync::Mutex::default(),
             next_start: Mutex::default(),
         }
     }
 
     /// Waits until a request may start. Starts are as far apart as ends from starts, also when requests overlap.
-    pub(crate) async fn turn(&self) -> Turn<'_> {
+    pub(crate) async fn acquire(&self) -> Permit<'_> {
         let _first_in_queue = self.queue.lock().await;
         while let Some(start) = self.start_later_than(Instant::now()) {
             sleep_until(start).await;
         }
         self.pause();
-        Turn(self)
+        Permit(self)
     }
 
     /// The next start, if it is still ahead; it moves when another request ends meanwhile.
@@ -92,8 +92,8 @@ impl Pacer {
     }
 
     fn pause(&self) {
-        if self.pacing != Pacing::none() {
-            *self.next_start() = Some(Instant::now() + self.pacing.draw(fastrand::f64()));
+        if self.throttle != Throttle::none() {
+            *self.next_start() = Some(Instant::now() + self.throttle.draw(fastrand::f64()));
         }
     }
 
@@ -102,7 +102,7 @@ impl Pacer {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.pause();
     }
@@ -116,29 +116,29 @@ mod tests {
 
     #[test]
     fn a_pause_lies_between_its_bounds() {
-        let pacing = Pacing::between(Duration::from_millis(100), Duration::from_millis(50));
-        let drawn = [0.0, 0.5, 1.0].map(|share| pacing.draw(share).as_millis());
+        let throttle = Throttle::between(Duration::from_millis(100), Duration::from_millis(50));
+        let drawn = [0.0, 0.5, 1.0].map(|share| throttle.draw(share).as_millis());
         assert_eq!(drawn, [50, 75, 100]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_pause_begins_when_the_request_ends() {
-        let pacer = Pacer::new(Pacing::between(PAUSE, PAUSE));
+        let throttler = Throttler::new(Throttle::between(PAUSE, PAUSE));
         let begin = Instant::now();
-        let turn = pacer.turn().await;
+        let permit = throttler.acquire().await;
         assert_eq!(begin.elapsed(), Duration::ZERO);
         tokio::time::advance(Duration::from_secs(1)).await;
-        drop(turn);
-        drop(pacer.turn().await);
+        drop(permit);
+        drop(throttler.acquire().await);
         assert_eq!(begin.elapsed().as_millis(), 1070);
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_begin_together_are_spread() {
-        let pacer = Pacer::new(Pacing::between(PAUSE, PAUSE));
+        let throttler = Throttler::new(Throttle::between(PAUSE, PAUSE));
         let begin = Instant::now();
         let turns = futures_util::future::join_all((0..3).map(|_| async {
-            drop(pacer.turn().await);
+            drop(throttler.acquire().await);
             begin.elapsed().as_millis()
         }));
         assert_eq!(turns.await, [0, 70, 140]);
@@ -146,10 +146,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_pacing_nothing_waits() {
-        let pacer = Pacer::new(Pacing::none());
+        let throttler = Throttler::new(Throttle::none());
         let begin = Instant::now();
         for _ in 0..100 {
-            drop(pacer.turn().await);
+            drop(throttler.acquire().await);
         }
         assert_eq!(begin.elapsed(), Duration::ZERO);
     }
