@@ -9,19 +9,19 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::request::pair_len;
 
 /// The most names in one request.
-const MOST: usize = 100;
+const MAX_BATCH: usize = 100;
 /// The fewest names in one request of a panel of ordinary speed.
-const FEW: usize = 50;
+const MIN_BATCH: usize = 50;
 /// The fewest names in one request of a panel however slow.
-const FEWEST: usize = 10;
+const MIN_BATCH_SLOW_PANEL: usize = 10;
 
 /// The time that one request should take.
 const TARGET: Duration = Duration::from_secs(1);
-/// The time that [`FEW`] names may take before even they are too many.
+/// The time that [`MIN_BATCH`] names may take before even they are too many.
 const TOO_LONG: Duration = Duration::from_secs(2);
 
 /// After so many failures without one success it is not a user that is broken, but the panel.
-const HOPELESS: u32 = 16;
+const MAX_FAILURES_WITHOUT_SUCCESS: u32 = 16;
 
 /// The batches of a client and all its clones: one at a time, of a size that they learn together.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Default for Batching {
     fn default() -> Self {
         Self {
             turn: Mutex::new(()),
-            size: AtomicUsize::new(MOST),
+            size: AtomicUsize::new(MAX_BATCH),
         }
     }
 }
@@ -53,15 +53,17 @@ impl Batching {
     /// Learns from a request with `asked` names that took so long.
     pub(crate) fn learn(&self, asked: usize, took: Duration) {
         // The fixed cost of a request drowns what a handful of names costs.
-        if asked >= FEWEST {
+        if asked >= MIN_BATCH_SLOW_PANEL {
             self.size.store(size_for(asked, took), Ordering::Relaxed);
         }
     }
 
     /// Learns that a request with `asked` names took too long to be answered at all.
     pub(crate) fn learn_timeout(&self, asked: usize) {
-        self.size
-            .store((asked / 2).clamp(FEWEST, MOST), Ordering::Relaxed);
+        self.size.store(
+            (asked / 2).clamp(MIN_BATCH_SLOW_PANEL, MAX_BATCH),
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -74,10 +76,10 @@ fn size_for(asked: usize, took: Duration) -> usize {
         usize::try_from(names / took.as_micros().max(1)).unwrap_or(usize::MAX)
     };
     let ideal = fitting(TARGET);
-    if fitting(TOO_LONG) < FEW {
-        ideal.max(FEWEST)
+    if fitting(TOO_LONG) < MIN_BATCH {
+        ideal.max(MIN_BATCH_SLOW_PANEL)
     } else {
-        ideal.clamp(FEW, MOST)
+        ideal.clamp(MIN_BATCH, MAX_BATCH)
     }
 }
 
@@ -117,7 +119,7 @@ impl Bisection {
     /// Counts a failure and says whether to give up, because nothing has succeeded after many.
     pub(crate) fn failed_for_good(&mut self) -> bool {
         self.failures += 1;
-        !self.succeeded && self.failures >= HOPELESS
+        !self.succeeded && self.failures >= MAX_FAILURES_WITHOUT_SUCCESS
     }
 }
 

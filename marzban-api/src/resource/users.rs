@@ -21,14 +21,14 @@ pub use self::query::{ListUsers, UserSort, UserSortField};
 use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserSummary};
-use crate::paging::{Bisection, Refusal, Walk, take_batch};
+use crate::paging::{Bisection, PageFailure, Paginator, take_batch};
 use crate::request::{Request, RetryClass};
 use crate::resource::{delete, named};
 
 const USER: &str = "/api/user/{username}";
 
 /// The longest path and query of a batch, in bytes; the proxies in front of panels refuse twice of it.
-const LONGEST_TARGET: usize = 4096;
+const MAX_URI_LEN: usize = 4096;
 
 const PAGE_SIZE: u64 = 100;
 
@@ -225,19 +225,19 @@ impl<'a> Users<'a> {
     ///
     /// It changes nothing and may be dropped at any time, also between two users.
     pub fn stream(&self, query: ListUsers) -> impl Stream<Item = Result<UserEntry, Error>> + Send + use<> {
-        let walk = Walk::new(query.first(), query.page_size().unwrap_or(PAGE_SIZE));
+        let paginator = Paginator::new(query.first(), query.page_size().unwrap_or(PAGE_SIZE));
         let query = query.sort([
             UserSort::ascending(UserSortField::CreatedAt),
             UserSort::ascending(UserSortField::Username),
         ]);
-        let state = (self.client.clone(), query, walk, VecDeque::new());
-        try_unfold(state, |(client, query, mut walk, mut ready)| async move {
-            while ready.is_empty() && walk.window().is_some() {
-                ready.extend(client.users().next_page(&query, &mut walk).await?);
+        let state = (self.client.clone(), query, paginator, VecDeque::new());
+        try_unfold(state, |(client, query, mut paginator, mut ready)| async move {
+            while ready.is_empty() && paginator.window().is_some() {
+                ready.extend(client.users().next_page(&query, &mut paginator).await?);
             }
             Ok(ready
                 .pop_front()
-                .map(|listed| (listed, (client, query, walk, ready))))
+                .map(|listed| (listed, (client, query, paginator, ready))))
         })
     }
 
@@ -336,7 +336,7 @@ impl<'a> Users<'a> {
     ) -> Result<BatchGet<T>, Error> {
         let names: BTreeSet<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         let mut names = names.into_iter().peekable();
-        let room = LONGEST_TARGET.saturating_sub(self.client.prefix_len() + "/api/users?".len());
+        let room = MAX_URI_LEN.saturating_sub(self.client.prefix_len() + "/api/users?".len());
         let mut result = BatchGet::default();
         loop {
             let batch = take_batch(&mut names, self.client.batching().size(), room);
@@ -347,8 +347,8 @@ impl<'a> Users<'a> {
         }
     }
 
-    async fn next_page(&self, query: &ListUsers, walk: &mut Walk) -> Result<Vec<UserEntry>, Error> {
-        let Some(window) = walk.window() else {
+    async fn next_page(&self, query: &ListUsers, paginator: &mut Paginator) -> Result<Vec<UserEntry>, Error> {
+        let Some(window) = paginator.window() else {
             return Ok(Vec::new());
         };
         let query = query.clone().offset(window.offset).limit(window.limit);
@@ -362,20 +362,20 @@ impl<'a> Users<'a> {
             Ok(answer) => {
                 let (page, total) = read_page(&answer, &request)?;
                 let page = page.into_iter().map(UserEntry::from).collect();
-                return walk
-                    .accept(page, total, UserEntry::username)
+                return paginator
+                    .on_page(page, total, UserEntry::username)
                     .map_err(|error| answer.error(ErrorKind::Decode, &request).with_source(error));
             }
-            Err(error) if cannot_show(&error, &request) => error,
+            Err(error) if is_render_failure(&error, &request) => error,
             Err(error) => return Err(error),
         };
-        match walk.refuse() {
-            Refusal::Narrowed => Ok(Vec::new()),
-            Refusal::Poison => Ok(vec![UserEntry::Unreadable(UnreadableUser {
+        match paginator.on_error() {
+            PageFailure::Narrowed => Ok(Vec::new()),
+            PageFailure::UnreadableUser => Ok(vec![UserEntry::Unreadable(UnreadableUser {
                 username: None,
                 error,
             })]),
-            Refusal::Hopeless => Err(error),
+            PageFailure::GiveUp => Err(error),
         }
     }
 
@@ -407,7 +407,7 @@ impl<'a> Users<'a> {
                     let ambiguous = |reason| answer.error(ErrorKind::Decode, &request).with_message(reason);
                     result.assign(batch, listed, ambiguous);
                 }
-                Err(error) if cannot_show(&error, &request) => {
+                Err(error) if is_render_failure(&error, &request) => {
                     if bisection.failed_for_good() {
                         return Err(error);
                     }
@@ -484,7 +484,7 @@ impl From<Result<User, UnreadableUser>> for UserEntry {
 
 /// Whether this is the panel's failure over a record, which other records need not share. A login that failed on the
 /// way is another operation's failure.
-fn cannot_show(error: &Error, request: &Request) -> bool {
+fn is_render_failure(error: &Error, request: &Request) -> bool {
     let internal = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
     error.status() == Some(internal) && !error.is_by_proxy() && error.operation() == request.operation()
 }
