@@ -30,7 +30,7 @@ use crate::request::Request;
 
 /// A change is done when the panel says so, in whatever words or by a bare `null`: a proxy's friendly page with
 /// status 200 is no word of the panel.
-fn confirmed(answer: &Response, request: &Request) -> Result<(), Error> {
+fn expect_ack(answer: &Response, request: &Request) -> Result<(), Error> {
     #[derive(serde::Deserialize)]
     struct Confirmation {}
     if answer.status == StatusCode::NO_CONTENT {
@@ -41,10 +41,10 @@ fn confirmed(answer: &Response, request: &Request) -> Result<(), Error> {
 }
 
 /// Performs a change that the panel answers with words only.
-async fn confirm(client: &Client, request: &Request) -> Result<(), Error> {
+async fn execute_ack(client: &Client, request: &Request) -> Result<(), Error> {
     let confirmation = client.execute(request).await;
     confirmation
-        .and_then(|answer| confirmed(&answer, request))
+        .and_then(|answer| expect_ack(&answer, request))
         .map_err(|error| error.into_indeterminate(request))
 }
 
@@ -60,7 +60,7 @@ where
     Look: Future<Output = Result<T, Error>> + Send,
 {
     let answer = client.execute(request).await;
-    let error = match answer.and_then(|answer| confirmed(&answer, request)) {
+    let error = match answer.and_then(|answer| expect_ack(&answer, request)) {
         Ok(()) => return Ok(DeleteOutcome::Deleted),
         Err(error) if is_gone(&error) => return Ok(DeleteOutcome::NotFound),
         Err(error) if error.is_ambiguous(request) => error,
@@ -68,7 +68,7 @@ where
     };
     match look().await {
         Err(gone) if is_gone(&gone) => Ok(DeleteOutcome::Deleted),
-        Ok(_) if is_final(&error) => {
+        Ok(_) if is_settled(&error) => {
             Err(error.with_kind(ErrorKind::Server, "the deletion failed and nothing is deleted"))
         }
         Ok(_) => Err(error.with_kind(ErrorKind::Indeterminate, "nothing is deleted, but it may yet be")),
@@ -81,7 +81,7 @@ where
 
 /// Whether the panel is done with the request: it has answered itself. After a time-out, or a failure of a proxy
 /// before it, it may still be at work.
-fn is_final(error: &Error) -> bool {
+fn is_settled(error: &Error) -> bool {
     let by_panel = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND];
     !error.is_by_proxy()
         && by_panel
@@ -90,12 +90,12 @@ fn is_final(error: &Error) -> bool {
 }
 
 /// Puts a number into the path.
-fn numbered(request: Request, id: i64) -> Result<Request, Error> {
-    named(request, &id.to_string())
+fn path_id(request: Request, id: i64) -> Result<Request, Error> {
+    path_name(request, &id.to_string())
 }
 
 /// Puts a name into the path.
-fn named(request: Request, name: &str) -> Result<Request, Error> {
+fn path_name(request: Request, name: &str) -> Result<Request, Error> {
     let refused = Error::new(ErrorKind::InvalidInput).with_operation(&request);
     request.segment(name).map_err(|error| refused.with_source(error))
 }

@@ -28,7 +28,7 @@
 //! let [deleted, broken] = &webhook::parse(body)?[..] else { unreachable!() };
 //! assert!(matches!(deleted, Ok(note) if note.username == "alice" && matches!(note.event, Event::UserDeleted { .. })));
 //! assert!(broken.is_err());
-//! # Ok::<_, webhook::Refusal>(())
+//! # Ok::<_, webhook::WebhookError>(())
 //! ```
 
 #[cfg(feature = "axum")]
@@ -63,7 +63,7 @@ const MOST_UNREADABLE: u32 = 10_000;
 /// let batch = webhook::parse(body)?;
 /// let note = batch[0].as_ref().expect("a notification");
 /// assert_eq!((note.username.as_str(), note.tries), ("alice", 1));
-/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// # Ok::<(), marzban_api::webhook::WebhookError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -95,7 +95,7 @@ pub struct Notification {
 /// assert!(matches!(event, Event::UserLimited { .. }));
 /// assert_eq!(event.action(), "user_limited");
 /// assert_eq!(event.user().map(|user| user.used_traffic), Some(9));
-/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// # Ok::<(), marzban_api::webhook::WebhookError>(())
 /// ```
 #[derive(Clone)]
 #[non_exhaustive]
@@ -198,7 +198,7 @@ pub enum Event {
 /// let broken = batch[0].as_ref().expect_err("the user is missing");
 /// assert_eq!(broken.username.as_deref(), Some("alice"));
 /// assert_eq!(broken.to_string(), "a notification cannot be read");
-/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// # Ok::<(), marzban_api::webhook::WebhookError>(())
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("a notification cannot be read")]
@@ -216,13 +216,13 @@ pub struct UnreadableNotification {
 /// # Examples
 ///
 /// ```
-/// use marzban_api::webhook::{self, Refusal};
+/// use marzban_api::webhook::{self, WebhookError};
 ///
-/// assert!(matches!(webhook::parse(b"{}"), Err(Refusal::NotABatch(_))));
+/// assert!(matches!(webhook::parse(b"{}"), Err(WebhookError::NotABatch(_))));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum WebhookError {
     /// The secret is missing or another one; answer with status 401.
     #[error("the webhook's secret is missing or wrong")]
     WrongSecret,
@@ -244,9 +244,9 @@ pub enum Refusal {
 ///
 /// # Errors
 ///
-/// [`Refusal::NotABatch`] when the body is no JSON array, or one of more than 10,000 items that cannot be read.
-pub fn parse(body: &[u8]) -> Result<Vec<Result<Notification, UnreadableNotification>>, Refusal> {
-    let Batch(items) = decode(body).map_err(|error| Refusal::NotABatch(Box::new(error)))?;
+/// [`WebhookError::NotABatch`] when the body is no JSON array, or one of more than 10,000 items that cannot be read.
+pub fn parse(body: &[u8]) -> Result<Vec<Result<Notification, UnreadableNotification>>, WebhookError> {
+    let Batch(items) = decode(body).map_err(|error| WebhookError::NotABatch(Box::new(error)))?;
     Ok(items)
 }
 

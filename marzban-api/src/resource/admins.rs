@@ -2,7 +2,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::model::{Admin, AdminUpdate, NewAdmin};
 use crate::request::Request;
-use crate::resource::{DeleteOutcome, confirm, delete, named};
+use crate::resource::{DeleteOutcome, delete, execute_ack, path_name};
 
 const ADMINS: &str = "/api/admin";
 const ADMIN: &str = "/api/admin/{username}";
@@ -205,7 +205,8 @@ impl<'a> Admins<'a> {
     ///
     /// When it is dropped, the administrator may have been changed or not. Doing it again is safe.
     pub async fn update(&self, change: &AdminUpdate) -> Result<Admin, Error> {
-        let request = named(Request::put("admins.update", ADMIN), change.username())?.json(&change.body())?;
+        let request =
+            path_name(Request::put("admins.update", ADMIN), change.username())?.json(&change.body())?;
         self.client.changed(&request).await
     }
 
@@ -233,7 +234,7 @@ impl<'a> Admins<'a> {
     ///
     /// When it is dropped, the administrator may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
-        let request = named(Request::delete("admins.delete", ADMIN), username)?;
+        let request = path_name(Request::delete("admins.delete", ADMIN), username)?;
         let is_gone = |error: &Error| error.is_not_found_with(ADMIN_NOT_FOUND);
         delete(self.client, &request, is_gone, || self.usage(username)).await
     }
@@ -261,7 +262,7 @@ impl<'a> Admins<'a> {
     /// When it is dropped, it may have happened or not. Doing it again is safe.
     pub async fn disable_users(&self, username: &str) -> Result<(), Error> {
         let request = Request::post("admins.disable_users", "/api/admin/{username}/users/disable");
-        self.about(request, username).await
+        self.post_for_admin(request, username).await
     }
 
     /// Switches on all disabled users of an administrator, also those that were disabled one by one, and restarts the
@@ -289,7 +290,7 @@ impl<'a> Admins<'a> {
     /// When it is dropped, it may have happened or not. Doing it again is safe.
     pub async fn activate_users(&self, username: &str) -> Result<(), Error> {
         let request = Request::post("admins.activate_users", "/api/admin/{username}/users/activate");
-        self.about(request, username).await
+        self.post_for_admin(request, username).await
     }
 
     /// Sets the traffic of all users of an administrator, as it is counted for the administrator, to 0. The traffic of
@@ -315,7 +316,7 @@ impl<'a> Admins<'a> {
     /// When it is dropped, it may have happened or not. Doing it again takes the traffic used in between.
     pub async fn reset_usage(&self, username: &str) -> Result<Admin, Error> {
         let request = Request::post("admins.reset_usage", "/api/admin/usage/reset/{username}");
-        let request = named(request, username)?;
+        let request = path_name(request, username)?;
         self.client.changed(&request).await
     }
 
@@ -341,11 +342,11 @@ impl<'a> Admins<'a> {
     /// It changes nothing and may be dropped at any time.
     pub async fn usage(&self, username: &str) -> Result<u64, Error> {
         let request = Request::get("admins.usage", "/api/admin/usage/{username}");
-        self.client.fetch(&named(request, username)?).await
+        self.client.fetch(&path_name(request, username)?).await
     }
 
-    async fn about(&self, request: Request, username: &str) -> Result<(), Error> {
-        let request = named(request, username)?;
-        confirm(self.client, &request).await
+    async fn post_for_admin(&self, request: Request, username: &str) -> Result<(), Error> {
+        let request = path_name(request, username)?;
+        execute_ack(self.client, &request).await
     }
 }

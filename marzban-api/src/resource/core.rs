@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::confirm;
+use super::execute_ack;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::CoreStats;
@@ -77,7 +77,7 @@ impl<'a> Core<'a> {
     /// When it is dropped, the core may restart or not.
     pub async fn restart(&self) -> Result<(), Error> {
         let request = Request::post("core.restart", "/api/core/restart");
-        confirm(self.client, &request).await
+        execute_ack(self.client, &request).await
     }
 
     /// Reads the configuration of the core, as Xray defines it. It contains private keys.

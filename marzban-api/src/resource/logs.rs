@@ -19,10 +19,10 @@ use crate::request::{Request, RetryClass};
 const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// After this silence the other side is asked for a sign of life, and after as much again it counts as lost.
-const SILENCE: Duration = Duration::from_secs(30);
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A connection that lived this long was no failed try.
-const STEADY: Duration = Duration::from_mins(1);
+const STABLE_AFTER: Duration = Duration::from_mins(1);
 
 /// How a log is read.
 ///
@@ -151,7 +151,7 @@ impl Nodes<'_> {
         id: i64,
         options: LogOptions,
     ) -> impl Stream<Item = Result<String, Error>> + Send + use<> {
-        let request = super::numbered(Request::get("nodes.logs", "/api/node/{node_id}/logs"), id);
+        let request = super::path_id(Request::get("nodes.logs", "/api/node/{node_id}/logs"), id);
         follow(self.client.clone(), request, options)
     }
 }
@@ -211,7 +211,7 @@ impl Follower {
             if self
                 .open
                 .take()
-                .is_some_and(|open| open.since.elapsed() >= STEADY)
+                .is_some_and(|open| open.since.elapsed() >= STABLE_AFTER)
             {
                 self.retries = Retries::new(self.policy);
             }
@@ -253,7 +253,7 @@ where
 {
     let mut asked = false;
     loop {
-        match timeout(SILENCE, socket.next()).await {
+        match timeout(PING_INTERVAL, socket.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => return Ok(text.as_str().to_owned()),
             Ok(Some(Ok(Message::Close(_))) | None) => return Err(broke_off()),
             Ok(Some(Ok(_))) => asked = false,
@@ -319,7 +319,7 @@ mod tests {
         };
         let (text, ()) = tokio::join!(next_text(&mut socket), answering);
         assert_eq!(text.unwrap(), "late");
-        assert_eq!(begin.elapsed(), SILENCE * 3);
+        assert_eq!(begin.elapsed(), PING_INTERVAL * 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -328,6 +328,6 @@ mod tests {
         let begin = Instant::now();
         let (text, ()) = tokio::join!(next_text(&mut socket), expect_ping(&mut panel));
         assert_eq!(text.unwrap_err().kind(), ErrorKind::Connect);
-        assert_eq!(begin.elapsed(), SILENCE * 2);
+        assert_eq!(begin.elapsed(), PING_INTERVAL * 2);
     }
 }

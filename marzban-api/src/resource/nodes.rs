@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{DeleteOutcome, confirm, delete, numbered};
+use super::{DeleteOutcome, delete, execute_ack, path_id};
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::{NewNode, Node, NodeSettings, NodeUpdate, NodeUsage, UsageRange};
@@ -111,7 +111,7 @@ impl<'a> Nodes<'a> {
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn get(&self, id: i64) -> Result<Node, Error> {
-        let request = numbered(Request::get("nodes.get", NODE), id)?;
+        let request = path_id(Request::get("nodes.get", NODE), id)?;
         self.client.fetch(&request).await
     }
 
@@ -163,7 +163,7 @@ impl<'a> Nodes<'a> {
     ///
     /// When it is dropped, the node may have been changed or not. Doing it again is safe.
     pub async fn update(&self, id: i64, change: &NodeUpdate) -> Result<Node, Error> {
-        let request = numbered(Request::put("nodes.update", NODE), id)?.json(change)?;
+        let request = path_id(Request::put("nodes.update", NODE), id)?.json(change)?;
         self.client.changed(&request).await
     }
 
@@ -187,11 +187,11 @@ impl<'a> Nodes<'a> {
     ///
     /// When it is dropped, the panel may have been asked or not. Doing it again is safe.
     pub async fn reconnect(&self, id: i64) -> Result<(), Error> {
-        let request = numbered(
+        let request = path_id(
             Request::post("nodes.reconnect", "/api/node/{node_id}/reconnect"),
             id,
         )?;
-        confirm(self.client, &request).await
+        execute_ack(self.client, &request).await
     }
 
     /// Deletes a node. When the answer is unclear, the node is read again before anything is said.
@@ -215,7 +215,7 @@ impl<'a> Nodes<'a> {
     ///
     /// When it is dropped, the node may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, id: i64) -> Result<DeleteOutcome, Error> {
-        let request = numbered(Request::delete("nodes.delete", NODE), id)?;
+        let request = path_id(Request::delete("nodes.delete", NODE), id)?;
         delete(self.client, &request, is_absent, || self.get(id)).await
     }
 

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::model::{NewUserTemplate, UserTemplate, UserTemplateUpdate};
 use crate::request::Request;
-use crate::resource::{DeleteOutcome, delete, numbered};
+use crate::resource::{DeleteOutcome, delete, path_id};
 
 const TEMPLATES: &str = "/api/user_template";
 const TEMPLATE: &str = "/api/user_template/{template_id}";
@@ -112,7 +112,7 @@ impl<'a> Templates<'a> {
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn get(&self, id: i64) -> Result<UserTemplate, Error> {
-        let request = numbered(Request::get("templates.get", TEMPLATE), id)?;
+        let request = path_id(Request::get("templates.get", TEMPLATE), id)?;
         self.client.fetch(&request).await
     }
 
@@ -168,7 +168,7 @@ impl<'a> Templates<'a> {
     ///
     /// When it is dropped, the template may have been changed or not. Doing it again is safe.
     pub async fn update(&self, id: i64, change: &UserTemplateUpdate) -> Result<UserTemplate, Error> {
-        let request = numbered(Request::put("templates.update", TEMPLATE), id)?.json(change)?;
+        let request = path_id(Request::put("templates.update", TEMPLATE), id)?.json(change)?;
         self.client.changed(&request).await
     }
 
@@ -193,7 +193,7 @@ impl<'a> Templates<'a> {
     ///
     /// When it is dropped, the template may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, id: i64) -> Result<DeleteOutcome, Error> {
-        let request = numbered(Request::delete("templates.delete", TEMPLATE), id)?;
+        let request = path_id(Request::delete("templates.delete", TEMPLATE), id)?;
         delete(
             self.client,
             &request,

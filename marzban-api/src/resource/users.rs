@@ -1,11 +1,11 @@
 //! Operations on users.
 
+mod batch_get;
 mod change;
-mod named;
-mod outcome;
 mod page;
 mod query;
 mod usage;
+mod verify;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,7 +13,7 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use http::StatusCode;
 
-pub use self::named::BatchGet;
+pub use self::batch_get::BatchGet;
 #[cfg(feature = "test-util")]
 pub(crate) use self::page::read_whole;
 use self::page::{Entry, read_page};
@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserSummary};
 use crate::paging::{Bisection, PageFailure, Paginator, take_batch};
 use crate::request::{Request, RetryClass};
-use crate::resource::{delete, named};
+use crate::resource::{delete, path_name};
 
 const USER: &str = "/api/user/{username}";
 
@@ -153,7 +153,7 @@ impl<'a> Users<'a> {
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn get(&self, username: &str) -> Result<User, Error> {
-        let request = named(Request::get("users.get", USER), username)?;
+        let request = path_name(Request::get("users.get", USER), username)?;
         self.client.fetch(&request).await
     }
 
@@ -252,7 +252,7 @@ impl<'a> Users<'a> {
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let answer = client.users().get_many(&["alice", "bob"]).await?;
-    /// println!("{} found, absent: {:?}", answer.found.len(), answer.absent);
+    /// println!("{} found, missing: {:?}", answer.found.len(), answer.missing);
     /// # Ok(())
     /// # }
     /// ```
@@ -324,7 +324,7 @@ impl<'a> Users<'a> {
     ///
     /// When it is dropped, the user may be deleted or not. Doing it again is safe.
     pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
-        let request = named(Request::delete("users.delete", USER), username)?;
+        let request = path_name(Request::delete("users.delete", USER), username)?;
         let is_gone = Error::is_user_not_found;
         delete(self.client, &request, is_gone, || self.get(username)).await
     }
@@ -414,7 +414,7 @@ impl<'a> Users<'a> {
                     let second = batch.split_off(batch.len().div_ceil(2));
                     if second.is_empty() {
                         result
-                            .unreadable
+                            .failed
                             .extend(batch.into_iter().map(|name| (name, error.clone())));
                     } else {
                         pending.extend([second, batch]);

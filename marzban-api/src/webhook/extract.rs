@@ -5,7 +5,7 @@ use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{Notification, Refusal, UnreadableNotification, WebhookSecret, parse};
+use super::{Notification, UnreadableNotification, WebhookError, WebhookSecret, parse};
 
 /// The size in bytes up to which [`Webhook`] reads a batch: room for some 8,000 notifications.
 ///
@@ -15,7 +15,7 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// An axum extractor of a batch of notifications from a POST with the right secret.
 ///
 /// The router's state gives the secret: it implements `FromRef` for [`WebhookSecret`] or is one. The secret is looked
-/// at before the body is read. A [`Refusal`] is answered with its status.
+/// at before the body is read. A [`WebhookError`] is answered with its status.
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -41,13 +41,13 @@ where
     S: Send + Sync,
     WebhookSecret: FromRef<S>,
 {
-    type Rejection = Refusal;
+    type Rejection = WebhookError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, WebhookError> {
         let secret = WebhookSecret::from_ref(state);
         secret.check(request.headers())?;
         let body = request.into_body();
-        let too_large = || Refusal::TooLarge {
+        let too_large = || WebhookError::TooLarge {
             limit: MAX_BODY_BYTES,
         };
         // What says that it will be too large is not waited for.
@@ -59,14 +59,14 @@ where
             if error.is::<LengthLimitError>() {
                 too_large()
             } else {
-                Refusal::BrokeOff(error)
+                WebhookError::BrokeOff(error)
             }
         })?;
         parse(&body.to_bytes()).map(Self)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for WebhookError {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::WrongSecret => StatusCode::UNAUTHORIZED,

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::Refusal;
+use super::WebhookError;
 
 const HEADER: &str = "x-webhook-secret";
 
@@ -42,18 +42,18 @@ impl WebhookSecret {
     ///
     /// # Errors
     ///
-    /// [`Refusal::WrongSecret`] when the header `x-webhook-secret` is missing, comes twice or is another one.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// [`WebhookError::WrongSecret`] when the header `x-webhook-secret` is missing, comes twice or is another one.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), WebhookError> {
         let Some(secret) = &self.0 else {
             return Ok(());
         };
         let mut given = headers.get_all(HEADER).iter();
         let (Some(given), None) = (given.next(), given.next()) else {
-            return Err(Refusal::WrongSecret);
+            return Err(WebhookError::WrongSecret);
         };
         let secret = secret.expose_secret().as_bytes();
         if secret.is_empty() || !bool::from(secret.ct_eq(given.as_bytes())) {
-            return Err(Refusal::WrongSecret);
+            return Err(WebhookError::WrongSecret);
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ mod tests {
             &["wrong", "s3cr3t-hook"],
         ] {
             let refusal = secret.check(&headers(given)).unwrap_err();
-            assert!(matches!(refusal, Refusal::WrongSecret), "{given:?}");
+            assert!(matches!(refusal, WebhookError::WrongSecret), "{given:?}");
         }
     }
 

@@ -12,8 +12,8 @@ use crate::wire::{Reply, Wire, builder, granted, html, internal_error, json, use
 fn names_of(result: &BatchGet) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
     (
         result.found.keys().map(String::as_str).collect(),
-        result.unreadable.keys().map(String::as_str).collect(),
-        result.absent.iter().map(String::as_str).collect(),
+        result.failed.keys().map(String::as_str).collect(),
+        result.missing.iter().map(String::as_str).collect(),
     )
 }
 
@@ -42,7 +42,7 @@ async fn a_proxys_500_is_no_broken_user() {
     for names in [&["alice"][..], &["alice", "boris"]] {
         let wire = Wire::script([html(500), alice()]).await;
         let result = wire.client().users().get_many(names).await.unwrap();
-        assert_eq!((result.found.len(), result.unreadable.len()), (1, 0));
+        assert_eq!((result.found.len(), result.failed.len()), (1, 0));
         let wire = Wire::script([html(500), html(500), html(500), alice()]).await;
         let error = wire.client().users().get_many(names).await.unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Server, 3));
@@ -65,7 +65,7 @@ async fn every_name_is_found_unreadable_or_absent() {
         (vec!["alice"], vec!["broken", "double"], vec!["missing"])
     );
     assert!(
-        result.unreadable["double"]
+        result.failed["double"]
             .to_string()
             .contains("the answer has this user twice")
     );
@@ -87,7 +87,7 @@ async fn a_user_that_differs_in_case_is_the_only_such_one_that_was_asked_for() {
             .iter()
             .map(|(name, user)| (name.as_str(), user.username.as_str()));
         assert_eq!(spelled.collect::<Vec<_>>(), found, "{asked:?}");
-        assert_eq!(result.absent.iter().collect::<Vec<_>>(), absent, "{asked:?}");
+        assert_eq!(result.missing.iter().collect::<Vec<_>>(), absent, "{asked:?}");
     }
     let twice = r#"{"users":[
         {"username":"casey","status":"active","used_traffic":1},
@@ -114,7 +114,7 @@ async fn a_batch_has_at_most_100_names_and_4_kib() {
     let names = numbered(250);
     let wire = panel(names.clone(), &[]).await;
     let result = wire.client().users().get_many(&names).await.unwrap();
-    assert_eq!((result.found.len(), result.absent.len()), (250, 0));
+    assert_eq!((result.found.len(), result.missing.len()), (250, 0));
     assert_eq!(
         wire.requests()
             .iter()
@@ -131,7 +131,7 @@ async fn a_batch_has_at_most_100_names_and_4_kib() {
         .build()
         .unwrap();
     let result = client.users().get_many(&long).await.unwrap();
-    assert_eq!(result.absent.len(), 60);
+    assert_eq!(result.missing.len(), 60);
     for line in wire.lines() {
         assert!(line.len() - "GET ".len() <= 4096, "{} bytes", line.len());
     }
@@ -148,7 +148,7 @@ async fn a_poison_user_is_searched_out_and_everybody_else_is_found() {
         (found.len(), unreadable, absent.len()),
         (98, vec!["user_0041", "user_0077"], 0)
     );
-    let error = &result.unreadable["user_0041"];
+    let error = &result.failed["user_0041"];
     assert_eq!(
         (error.kind(), error.status(), error.attempts()),
         (ErrorKind::Server, Some(500), 3)
@@ -182,7 +182,7 @@ async fn a_small_batch_of_which_nothing_can_be_read_is_a_panel_that_is_down() {
     }
     let wire = panel(numbered(1), &["user_0000"]).await;
     let result = wire.client().users().get_many(&numbered(1)).await.unwrap();
-    assert_eq!(result.unreadable.len(), 1, "a single user may well be broken");
+    assert_eq!(result.failed.len(), 1, "a single user may well be broken");
 }
 
 #[tokio::test]

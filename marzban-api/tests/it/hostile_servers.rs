@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use marzban_api::resource::ListUsers;
-use marzban_api::webhook::Refusal;
+use marzban_api::webhook::WebhookError;
 use marzban_api::{Client, Error, ErrorKind, RetryPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -231,7 +231,7 @@ async fn a_list_of_nobody_does_not_fill_the_memory() {
 
     let zeros = format!("[{}0]", "0,".repeat(100_000));
     let refusal = marzban_api::webhook::parse(zeros.as_bytes()).unwrap_err();
-    assert!(matches!(refusal, Refusal::NotABatch(_)));
+    assert!(matches!(refusal, WebhookError::NotABatch(_)));
     let few = format!("[{}0]", "0,".repeat(9_999));
     assert_eq!(marzban_api::webhook::parse(few.as_bytes()).unwrap().len(), 10_000);
 }

@@ -213,7 +213,7 @@ async fn an_unknown_user_is_not_found(client: &Client, name: &str) {
         );
     }
     let named = users.get_many(&[name]).await.unwrap();
-    assert!(named.found.is_empty() && named.absent.contains(name));
+    assert!(named.found.is_empty() && named.missing.contains(name));
 }
 
 async fn a_user_is_made_with_all_its_settings(client: &Client, name: &str, proxies: &Proxies) -> User {
@@ -284,8 +284,8 @@ async fn users_are_found_by_their_names(client: &Client, names: &Names) {
     let [limited, held, unlimited] = names.users();
     let answer = users.get_many(&[limited, &ghost, held, unlimited]).await.unwrap();
     assert!(answer.found.keys().eq([held, limited, unlimited]));
-    assert!(answer.absent.iter().eq([&ghost]));
-    assert!(answer.unreadable.is_empty());
+    assert!(answer.missing.iter().eq([&ghost]));
+    assert!(answer.failed.is_empty());
 
     let page = users
         .list(&ListUsers::new().usernames([limited, held]).limit(1))

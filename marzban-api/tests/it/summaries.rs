@@ -72,10 +72,10 @@ async fn one_state_that_cannot_be_read_spoils_nobody() {
         ["escaped", "plain", "text"]
     );
     assert_eq!(
-        answer.unreadable.keys().collect::<Vec<_>>(),
+        answer.failed.keys().collect::<Vec<_>>(),
         ["double", "milliseconds", "negative"]
     );
-    assert_eq!(answer.absent.iter().collect::<Vec<_>>(), ["Plain"]);
+    assert_eq!(answer.missing.iter().collect::<Vec<_>>(), ["Plain"]);
     assert_eq!(
         answer.found["text"].status,
         UserStatus::Unknown("frozen".to_owned())
@@ -89,8 +89,8 @@ async fn a_state_that_nobody_can_name_leaves_those_open_that_were_not_answered()
     let asked = ["plain", "other"];
     let answer = wire.client().users().get_many_summaries(&asked).await.unwrap();
     assert_eq!(answer.found.keys().collect::<Vec<_>>(), ["plain"]);
-    assert_eq!(answer.unreadable.keys().collect::<Vec<_>>(), ["other"]);
-    assert!(answer.absent.is_empty());
+    assert_eq!(answer.failed.keys().collect::<Vec<_>>(), ["other"]);
+    assert!(answer.missing.is_empty());
 }
 
 #[tokio::test]
@@ -102,6 +102,6 @@ async fn states_are_searched_out_around_a_user_that_the_panel_cannot_show() {
         .get_many_summaries(&numbered(30))
         .await
         .unwrap();
-    assert_eq!((answer.found.len(), answer.absent.len()), (29, 0));
-    assert_eq!(answer.unreadable.keys().collect::<Vec<_>>(), ["user_0017"]);
+    assert_eq!((answer.found.len(), answer.missing.len()), (29, 0));
+    assert_eq!(answer.failed.keys().collect::<Vec<_>>(), ["user_0017"]);
 }

@@ -39,7 +39,7 @@ async fn a_thousand_users_by_name_are_ten_requests() {
     panel.clear_requests();
     let result = client.users().get_many(&all).await.unwrap();
     assert_eq!(
-        (result.found.len(), result.unreadable.len(), result.absent.len()),
+        (result.found.len(), result.failed.len(), result.missing.len()),
         (1000, 0, 0)
     );
     assert_eq!(panel.count("GET", "/api/users"), 10);
@@ -55,8 +55,8 @@ async fn a_poison_user_is_found_by_name_and_by_stream() {
     let client = client(&panel);
     let asked: Vec<_> = (0..41).map(|number| format!("user_{number:02}")).collect();
     let result = client.users().get_many(&asked).await.unwrap();
-    assert_eq!((result.found.len(), result.absent.len()), (40, 0));
-    assert_eq!(result.unreadable.keys().collect::<Vec<_>>(), ["user_40"]);
+    assert_eq!((result.found.len(), result.missing.len()), (40, 0));
+    assert_eq!(result.failed.keys().collect::<Vec<_>>(), ["user_40"]);
     let streamed = names(&client, ListUsers::new().limit(16)).await;
     assert_eq!((streamed.len(), streamed.iter().flatten().count()), (41, 40));
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use marzban_api::webhook::{self, Event, MAX_BODY_BYTES, Refusal, Webhook, WebhookSecret};
+use marzban_api::webhook::{self, Event, MAX_BODY_BYTES, Webhook, WebhookError, WebhookSecret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -161,7 +161,7 @@ fn times_that_are_none_count_as_absent() {
 fn what_is_no_array_is_no_batch() {
     for body in ["", "{}", "null", "[", "[1]x", "<html>"] {
         let refusal = webhook::parse(body.as_bytes()).unwrap_err();
-        assert!(matches!(refusal, Refusal::NotABatch(_)), "{body}");
+        assert!(matches!(refusal, WebhookError::NotABatch(_)), "{body}");
     }
     assert!(read("[]").is_empty());
 }

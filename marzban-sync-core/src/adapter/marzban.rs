@@ -74,7 +74,7 @@ impl Panel for MarzbanPanel {
             .get_many_summaries(names)
             .await
             .map_err(|error| failed("cannot list users", error))?;
-        let observe = |name: &String| match (answer.found.get(name), answer.unreadable.get(name)) {
+        let observe = |name: &String| match (answer.found.get(name), answer.failed.get(name)) {
             (Some(user), _) => observe(name, user),
             (None, Some(error)) => Observation::Unreadable(chain(error)),
             (None, None) => Observation::NotListed,

@@ -8,13 +8,13 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::outcome::{Creation, began, creation};
+use super::verify::{CreatedBy, created_by, next_plan_applied};
 use super::{USER, Users};
 use crate::client::wall_clock;
 use crate::error::{Error, ErrorKind};
 use crate::model::{NewUser, User, UserUpdate};
 use crate::request::Request;
-use crate::resource::{confirm, is_final, named};
+use crate::resource::{execute_ack, is_settled, path_name};
 
 const SECOND: TimeDelta = TimeDelta::seconds(1);
 
@@ -65,9 +65,9 @@ impl Users<'_> {
             Err(error) => error,
         };
         if error.kind() == ErrorKind::Conflict {
-            Err(self.explain_conflict(user, error).await)
+            Err(self.refine_conflict(user, error).await)
         } else if error.is_ambiguous(&request) {
-            self.look_after_creation(user, started, error).await
+            self.verify_create(user, started, error).await
         } else {
             Err(error)
         }
@@ -103,10 +103,10 @@ impl Users<'_> {
     /// When it is dropped, the user may have been changed or not. Read the user again before another change.
     pub async fn update(&self, change: &UserUpdate) -> Result<User, Error> {
         let username = change.username();
-        let request = named(Request::put("users.update", USER), username)?.json(&change.body())?;
+        let request = path_name(Request::put("users.update", USER), username)?.json(&change.body())?;
         match self.client.fetch(&request).await {
             Err(error) if error.is_ambiguous(&request) => {
-                self.look_after_change(username, error, |user| change.is_done_in(user))
+                self.verify_update(username, error, |user| change.is_done_in(user))
                     .await
             }
             outcome => outcome,
@@ -138,7 +138,7 @@ impl Users<'_> {
     ///
     /// When it is dropped, it may have happened or not. Doing it again takes the traffic used in between.
     pub async fn reset_usage(&self, username: &str) -> Result<User, Error> {
-        let request = named(
+        let request = path_name(
             Request::post("users.reset_usage", "/api/user/{username}/reset"),
             username,
         )?;
@@ -167,7 +167,7 @@ impl Users<'_> {
     ///
     /// When it is dropped, it may have happened or not. Doing it again is safe, and ends what was given out before.
     pub async fn revoke_subscription(&self, username: &str) -> Result<User, Error> {
-        let request = named(
+        let request = path_name(
             Request::post("users.revoke_subscription", "/api/user/{username}/revoke_sub"),
             username,
         )?;
@@ -200,7 +200,7 @@ impl Users<'_> {
     /// When it is dropped, the plan may have begun or not. Doing it again is safe, unless there is another plan.
     pub async fn activate_next_plan(&self, username: &str) -> Result<User, Error> {
         let template = "/api/user/{username}/active-next";
-        let request = named(Request::post("users.activate_next_plan", template), username)?;
+        let request = path_name(Request::post("users.activate_next_plan", template), username)?;
         let before = self.get(username).await?;
         if before.next_plan.is_none() {
             return Err(Error::new(ErrorKind::NotFound)
@@ -209,7 +209,7 @@ impl Users<'_> {
         }
         match self.client.fetch(&request).await {
             Err(error) if error.is_not_found_with(NO_NEXT_PLAN) || error.is_ambiguous(&request) => {
-                self.look_after_change(username, error, |after| began(&before, after))
+                self.verify_update(username, error, |after| next_plan_applied(&before, after))
                     .await
             }
             outcome => outcome,
@@ -243,11 +243,11 @@ impl Users<'_> {
     pub async fn set_owner(&self, username: &str, admin: &str) -> Result<User, Error> {
         let template = "/api/user/{username}/set-owner";
         let request =
-            named(Request::put("users.set_owner", template), username)?.query("admin_username", admin);
+            path_name(Request::put("users.set_owner", template), username)?.query("admin_username", admin);
         match self.client.fetch(&request).await {
             Err(error) if error.is_ambiguous(&request) => {
                 let owned = |user: &User| user.admin.as_ref().is_some_and(|owner| owner.username == admin);
-                self.look_after_change(username, error, owned).await
+                self.verify_update(username, error, owned).await
             }
             outcome => outcome,
         }
@@ -340,11 +340,11 @@ impl Users<'_> {
     /// When it is dropped, it may have happened or not.
     pub async fn reset_usage_of_all(&self) -> Result<(), Error> {
         let request = Request::post("users.reset_usage_of_all", "/api/users/reset");
-        confirm(self.client, &request).await
+        execute_ack(self.client, &request).await
     }
 
     /// Finds out whether the panel means what it says: it answers 409 whenever its database refuses a new user.
-    async fn explain_conflict(&self, user: &NewUser, error: Error) -> Error {
+    async fn refine_conflict(&self, user: &NewUser, error: Error) -> Error {
         match self.get(user.username().as_str()).await {
             Err(absent) if absent.is_user_not_found() => error.with_kind(
                 ErrorKind::Rejected,
@@ -355,25 +355,20 @@ impl Users<'_> {
     }
 
     /// Finds out what a creation did that ended with `error`.
-    async fn look_after_creation(
-        &self,
-        user: &NewUser,
-        started: Instant,
-        error: Error,
-    ) -> Result<User, Error> {
+    async fn verify_create(&self, user: &NewUser, started: Instant, error: Error) -> Result<User, Error> {
         match self.get_dated(user.username().as_str()).await {
-            Ok((read, now)) => match creation(user, &read, now, started.elapsed()) {
-                Creation::Done => Ok(read),
-                Creation::Earlier => Err(error.with_kind(
+            Ok((read, now)) => match created_by(user, &read, now, started.elapsed()) {
+                CreatedBy::ThisCall => Ok(read),
+                CreatedBy::EarlierCall => Err(error.with_kind(
                     ErrorKind::Conflict,
                     "the creation failed, and a user of this name was there before",
                 )),
-                Creation::Unknown => Err(error.with_kind(
+                CreatedBy::Unknown => Err(error.with_kind(
                     ErrorKind::Indeterminate,
                     "there is a user of this name now, who may be another one",
                 )),
             },
-            Err(absent) if absent.is_user_not_found() && is_final(&error) => {
+            Err(absent) if absent.is_user_not_found() && is_settled(&error) => {
                 Err(error.with_kind(ErrorKind::Server, "the creation failed and there is no such user"))
             }
             Err(unknown) => Err(unclear(error, &unknown)),
@@ -382,13 +377,13 @@ impl Users<'_> {
 
     /// Reads a user and when that was, by the panel's clock as far as it tells.
     async fn get_dated(&self, username: &str) -> Result<(User, DateTime<Utc>), Error> {
-        let request = named(Request::get("users.get", USER), username)?;
+        let request = path_name(Request::get("users.get", USER), username)?;
         let answer = self.client.execute(&request).await?;
         Ok((answer.decode(&request)?, answer.date().unwrap_or_else(wall_clock)))
     }
 
     /// Finds out what a change did that ended with `error`, by what the user is now.
-    async fn look_after_change(
+    async fn verify_update(
         &self,
         username: &str,
         error: Error,
@@ -396,7 +391,7 @@ impl Users<'_> {
     ) -> Result<User, Error> {
         match self.get(username).await {
             Ok(user) if done(&user) => Ok(user),
-            Ok(_) if is_final(&error) => Err(error.with_kind(
+            Ok(_) if is_settled(&error) => Err(error.with_kind(
                 ErrorKind::Server,
                 "the panel failed and the user is not as it was wanted",
             )),

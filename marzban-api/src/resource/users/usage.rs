@@ -6,7 +6,7 @@ use super::Users;
 use crate::error::Error;
 use crate::model::{UsageRange, UserUsage};
 use crate::request::Request;
-use crate::resource::named;
+use crate::resource::path_name;
 
 /// What the panel answers with, for one user and for all.
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ impl Users<'_> {
     ///
     /// It changes nothing and may be dropped at any time.
     pub async fn usage(&self, username: &str, range: UsageRange) -> Result<Vec<UserUsage>, Error> {
-        let request = named(
+        let request = path_name(
             Request::get("users.usage", "/api/user/{username}/usage"),
             username,
         )?;

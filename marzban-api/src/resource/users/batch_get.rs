@@ -12,7 +12,7 @@ use crate::model::{UnreadableUser, User};
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
 /// let users = client.users().get_many(&["alice", "bob"]).await?;
-/// println!("found {:?}, not answered {:?}", users.found.keys(), users.absent);
+/// println!("found {:?}, not answered {:?}", users.found.keys(), users.missing);
 /// # Ok(())
 /// # }
 /// ```
@@ -24,17 +24,17 @@ pub struct BatchGet<T = User> {
     pub found: BTreeMap<String, T>,
     /// The names about which nothing can be said: the panel fails to show the user, shows it twice, or shows what this
     /// crate cannot read.
-    pub unreadable: BTreeMap<String, Error>,
+    pub failed: BTreeMap<String, Error>,
     /// The names that the panel did not answer with. A claim, not a proof: ask for the user alone before acting on it.
-    pub absent: BTreeSet<String>,
+    pub missing: BTreeSet<String>,
 }
 
 impl<T> Default for BatchGet<T> {
     fn default() -> Self {
         Self {
             found: BTreeMap::new(),
-            unreadable: BTreeMap::new(),
-            absent: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            missing: BTreeSet::new(),
         }
     }
 }
@@ -73,13 +73,12 @@ impl<T> BatchGet<T> {
             };
             if std::mem::replace(is_answered, true) {
                 self.found.remove(&name);
-                self.unreadable
-                    .insert(name, error("the answer has this user twice"));
+                self.failed.insert(name, error("the answer has this user twice"));
                 continue;
             }
             match entry {
                 Ok(user) => drop(self.found.insert(name, user)),
-                Err(user) => drop(self.unreadable.insert(name, user.error)),
+                Err(user) => drop(self.failed.insert(name, user.error)),
             }
         }
         let open = asked
@@ -87,8 +86,8 @@ impl<T> BatchGet<T> {
             .filter_map(|(name, is_answered)| (!is_answered).then_some(name));
         match nameless {
             // Somebody who cannot be recognised may be any of those who are left.
-            Some(error) => self.unreadable.extend(open.map(|name| (name, error.clone()))),
-            None => self.absent.extend(open),
+            Some(error) => self.failed.extend(open.map(|name| (name, error.clone()))),
+            None => self.missing.extend(open),
         }
     }
 }
