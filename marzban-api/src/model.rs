@@ -55,7 +55,7 @@ macro_rules! open_enum {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(crate::model::Word(std::marker::PhantomData))
+                deserializer.deserialize_str(crate::model::StrVisitor(std::marker::PhantomData))
             }
         }
 
@@ -68,9 +68,9 @@ macro_rules! open_enum {
 }
 
 /// Reads a word as the value that it stands for, without a copy of a word that is known.
-struct Word<T>(PhantomData<T>);
+struct StrVisitor<T>(PhantomData<T>);
 
-impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for Word<T> {
+impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for StrVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,10 +86,10 @@ mod admin;
 mod admin_update;
 mod core;
 mod inbound;
+mod input;
 mod new_user;
 mod node;
 mod proxy;
-mod quantity;
 mod subscription;
 mod system;
 mod template;
@@ -104,10 +104,10 @@ pub use self::core::CoreStats;
 pub use admin::Admin;
 pub use admin_update::{AdminUpdate, NewAdmin};
 pub use inbound::{Host, HostAlpn, HostFingerprint, HostSecurity, Inbound, InboundPort};
+pub use input::{DataLimit, Expiry, Note, NoteError, OnHold, OnHoldError, Timestamp, TimestampError};
 pub use new_user::{InitialStatus, NewNextPlan, NewUser};
 pub use node::{NewNode, Node, NodeSettings, NodeStatus, NodeUpdate};
 pub use proxy::{Flow, Proxies, Proxy, Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, Vless, Vmess};
-pub use quantity::{DataLimit, Expiry, Note, NoteError, OnHold, OnHoldError, Timestamp, TimestampError};
 pub use subscription::{ClientType, SubscriptionContent, SubscriptionInfo};
 pub use system::SystemStats;
 pub use template::{NewUserTemplate, UserTemplate, UserTemplateUpdate};

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
+use super::input::{DataLimit, Expiry, Note, OnHold};
 use super::proxy::Proxies;
-use super::quantity::{DataLimit, Expiry, Note, OnHold};
 use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 use super::username::Username;
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::quantity::DataLimit;
+use super::input::DataLimit;
 use super::{limit, null_as_default};
 
 /// A template for new users. The panel only keeps it: whoever makes users from it has to apply it.

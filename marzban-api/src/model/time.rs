@@ -14,7 +14,7 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799
 
 /// Reads an instant or none.
 pub(super) fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    deserializer.deserialize_any(Instant)
+    deserializer.deserialize_any(InstantVisitor)
 }
 
 /// Reads the end of a user's time, where 0 means that there is none.
@@ -27,9 +27,9 @@ fn is_end(instant: &DateTime<Utc>) -> bool {
     *instant != DateTime::UNIX_EPOCH
 }
 
-struct Instant;
+struct InstantVisitor;
 
-impl Visitor<'_> for Instant {
+impl Visitor<'_> for InstantVisitor {
     type Value = Option<DateTime<Utc>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

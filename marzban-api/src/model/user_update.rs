@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
+use super::input::{DataLimit, Expiry, Note, OnHold, Timestamp};
 use super::new_user::{AtLeastOne, NewNextPlan, PlanBody, inbounds_agree};
 use super::proxy::{Proxies, Proxy};
-use super::quantity::{DataLimit, Expiry, Note, OnHold, Timestamp};
 use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 
 /// What becomes of one field of what exists already.
