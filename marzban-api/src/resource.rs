@@ -1,4 +1,28 @@
-//! The operations, grouped as the panel groups them: `client.users().get("alice")`.
+//! Operations, grouped as the panel groups them: `client.users().get("alice")`.
+//!
+//! # Errors
+//!
+//! Every operation can fail with:
+//! - [`Connect`](ErrorKind::Connect) or [`Timeout`](ErrorKind::Timeout) when the panel cannot be reached.
+//! - [`Server`](ErrorKind::Server) or [`RateLimited`](ErrorKind::RateLimited) when the panel, or a proxy in front of
+//!   it, fails or asks to wait.
+//! - [`Unauthorized`](ErrorKind::Unauthorized) when the panel rejects the credentials, and
+//!   [`Forbidden`](ErrorKind::Forbidden) when the admin lacks the rights.
+//! - [`UnexpectedResponse`](ErrorKind::UnexpectedResponse), [`TooLarge`](ErrorKind::TooLarge) or
+//!   [`Decode`](ErrorKind::Decode) when the response is not one that the operation can have.
+//! - [`InvalidInput`](ErrorKind::InvalidInput) when the arguments cannot be sent, such as an empty username. Nothing
+//!   has been sent then.
+//!
+//! An operation that changes the panel fails with [`Indeterminate`](ErrorKind::Indeterminate) when the change may
+//! have been made anyway. Read the panel before acting on it.
+//!
+//! The section "Errors" of a method lists what is specific to it.
+//!
+//! # Cancel safety
+//!
+//! The future of every operation may be dropped at any time. Dropping a read has no effect on the panel. A change
+//! that has already been sent may still be made: read the panel to find out, or repeat the call where the method
+//! documents that this is safe.
 
 mod admins;
 mod core;
@@ -28,8 +52,8 @@ use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
 
-/// A change is done when the panel says so, in whatever words or by a bare `null`: a proxy's friendly page with
-/// status 200 is no word of the panel.
+/// Checks that the panel confirmed a change: with 204, a message or a bare `null`. A proxy's HTML page with status
+/// 200 confirms nothing.
 fn expect_ack(answer: &Response, request: &Request) -> Result<(), Error> {
     #[derive(serde::Deserialize)]
     struct Confirmation {}
@@ -40,7 +64,7 @@ fn expect_ack(answer: &Response, request: &Request) -> Result<(), Error> {
     Ok(())
 }
 
-/// Performs a change that the panel answers with words only.
+/// Performs a change that the panel only acknowledges.
 async fn execute_ack(client: &Client, request: &Request) -> Result<(), Error> {
     let confirmation = client.execute(request).await;
     confirmation
@@ -48,8 +72,8 @@ async fn execute_ack(client: &Client, request: &Request) -> Result<(), Error> {
         .map_err(|error| error.into_indeterminate(request))
 }
 
-/// Performs a deletion. When its answer leaves open whether it happened, `look` reads what was to be deleted, which
-/// is gone when the panel says so by `is_gone`.
+/// Performs a deletion. If the response does not settle the outcome, `look` reads the resource again; it counts as
+/// deleted if that read fails with an error for which `is_gone` holds.
 async fn delete<T, Look>(
     client: &Client,
     request: &Request,
@@ -79,8 +103,8 @@ where
     }
 }
 
-/// Whether the panel is done with the request: it has answered itself. After a time-out, or a failure of a proxy
-/// before it, it may still be at work.
+/// Returns whether the panel has finished with the request, i.e. has answered it itself. After a time-out or a
+/// proxy's error it may still be working on it.
 fn is_settled(error: &Error) -> bool {
     let by_panel = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND];
     !error.is_by_proxy()
@@ -89,12 +113,12 @@ fn is_settled(error: &Error) -> bool {
             .any(|status| error.status() == Some(status.as_u16()))
 }
 
-/// Puts a number into the path.
+/// Inserts a numeric id into the path.
 fn path_id(request: Request, id: i64) -> Result<Request, Error> {
     path_name(request, &id.to_string())
 }
 
-/// Puts a name into the path.
+/// Inserts a name into the path, percent-encoded.
 fn path_name(request: Request, name: &str) -> Result<Request, Error> {
     let refused = Error::new(ErrorKind::InvalidInput).with_operation(&request);
     request.segment(name).map_err(|error| refused.with_source(error))

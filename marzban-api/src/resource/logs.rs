@@ -15,16 +15,17 @@ use crate::client::{Client, Retries, RetryPolicy, Socket};
 use crate::error::{Error, ErrorKind};
 use crate::request::{Request, RetryClass};
 
-/// The panel refuses to collect lines for longer than this.
+/// The longest time for which the panel collects lines.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// After this silence the other side is asked for a sign of life, and after as much again it counts as lost.
+/// How long the connection may be silent before a ping is sent. After another such interval without an answer it
+/// counts as lost.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A connection that lived this long was no failed try.
+/// A connection that lasted this long resets the counter of attempts.
 const STABLE_AFTER: Duration = Duration::from_mins(1);
 
-/// How a log is read.
+/// Options for following a log.
 ///
 /// # Examples
 ///
@@ -43,7 +44,7 @@ pub struct LogOptions {
 }
 
 impl Default for LogOptions {
-    /// Line by line, with 10 tries in a row.
+    /// Sends lines one by one and allows 10 consecutive attempts.
     fn default() -> Self {
         Self {
             interval: None,
@@ -53,7 +54,7 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
-    /// Lets the panel collect lines for this long, up to 10 s, which costs it less when the log is busy.
+    /// Lets the panel collect lines for this long, at most 10 s. A busy log then costs the panel less.
     pub fn interval(self, interval: Duration) -> Self {
         Self {
             interval: Some(interval),
@@ -61,8 +62,8 @@ impl LogOptions {
         }
     }
 
-    /// How often in a row the log is opened before the stream gives up; a connection that lived for a minute ends a
-    /// row. The delays are those of the client's [`RetryPolicy`].
+    /// Sets the maximum number of consecutive connection attempts. The counter resets once a connection has stayed up
+    /// for a minute. The delays are those of the client's [`RetryPolicy`].
     pub fn max_tries(self, tries: u32) -> Self {
         Self {
             max_tries: tries,
@@ -86,9 +87,8 @@ impl LogOptions {
 impl Core<'_> {
     /// Follows the log of the panel's own core, line by line, for as long as the stream is read.
     ///
-    /// It begins with up to 100 lines that were written before. A lost connection is opened again, which gives these
-    /// lines again and leaves out those that were written meanwhile. The lines contain the names and addresses of
-    /// users.
+    /// The stream starts with up to 100 lines that were written before. A lost connection is reopened, which repeats
+    /// these lines and misses lines written in between. Lines contain usernames and IP addresses of users.
     ///
     /// # Examples
     ///
@@ -106,15 +106,18 @@ impl Core<'_> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights; a token that the panel has forgotten is replaced.
-    /// [`TooLarge`](ErrorKind::TooLarge) for a batch of lines beyond
-    /// [`max_body_bytes`](crate::ClientBuilder::max_body_bytes). [`InvalidInput`](ErrorKind::InvalidInput) for an interval of 0
-    /// or more than 10 s. [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout) and
-    /// [`Server`](ErrorKind::Server) when the tries are used up. Each ends the stream.
+    /// Any error ends the stream:
+    /// - [`Forbidden`](ErrorKind::Forbidden): the client's admin has no sudo rights. A token that the panel has
+    ///   forgotten is replaced.
+    /// - [`TooLarge`](ErrorKind::TooLarge): a batch of lines exceeds
+    ///   [`max_body_bytes`](crate::ClientBuilder::max_body_bytes).
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the interval is 0 or more than 10 s.
+    /// - [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout) or [`Server`](ErrorKind::Server): all
+    ///   attempts failed.
     ///
     /// # Cancel safety
     ///
-    /// It changes nothing and may be dropped at any time, also between two lines.
+    /// The stream may be dropped at any time.
     pub fn logs(&self, options: LogOptions) -> impl Stream<Item = Result<String, Error>> + Send + use<> {
         let request = Request::get("core.logs", "/api/core/logs");
         follow(self.client.clone(), Ok(request), options)
@@ -122,7 +125,7 @@ impl Core<'_> {
 }
 
 impl Nodes<'_> {
-    /// Follows the log of a node's core, as [`Core::logs`] does that of the panel's own.
+    /// Follows the log of a node's core, as [`Core::logs`] follows that of the panel's own.
     ///
     /// # Examples
     ///
@@ -140,12 +143,12 @@ impl Nodes<'_> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) also for a node that does not exist or is not connected: the panel says
-    /// no more. Otherwise as [`Core::logs`].
+    /// See [`Core::logs`]. [`Forbidden`](ErrorKind::Forbidden) is also the kind for a node that does not exist or is
+    /// not connected, because the panel does not tell these cases apart.
     ///
     /// # Cancel safety
     ///
-    /// It changes nothing and may be dropped at any time, also between two lines.
+    /// The stream may be dropped at any time.
     pub fn logs(
         &self,
         id: i64,
@@ -228,7 +231,7 @@ impl Follower {
         }
     }
 
-    /// The next text, of whatever many lines.
+    /// Receives the next text, which may hold any number of lines.
     async fn receive(&mut self) -> Result<String, Error> {
         let open = match &mut self.open {
             Some(open) => open,
@@ -246,7 +249,7 @@ impl Follower {
     }
 }
 
-/// Waits for the next text, however long it takes, as long as the other side shows that it lives.
+/// Waits for the next text, for as long as the panel answers pings.
 async fn next_text<S>(socket: &mut WebSocketStream<S>) -> Result<String, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -268,7 +271,7 @@ where
     }
 }
 
-/// A connection that was there: whatever ended it, something was sent before.
+/// The error for an established connection that ended: the request was sent, whatever ended it.
 fn broke_off() -> Error {
     Error::new(ErrorKind::Connect).with_status(101)
 }

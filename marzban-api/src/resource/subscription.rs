@@ -1,4 +1,4 @@
-//! What the holder of a subscription's token sees, without an administrator.
+//! Operations for the holder of a subscription token, without an admin.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{ClientType, SubscriptionContent, SubscriptionInfo, UsageRange, User, UserUsage};
 use crate::request::{Request, UnusableSegment};
 
-/// The operations of a subscription; made by [`Client::subscription`].
+/// Operations on a subscription; see [`Client::subscription`].
 ///
-/// They are public: nothing of the administrator is sent with them, neither token nor name.
-/// A token that the panel does not know, also one that was revoked, is [`NotFound`](ErrorKind::NotFound), and so is
-/// every token when [`subscription_path`](crate::ClientBuilder::subscription_path) is not that of the panel.
+/// They are public: neither the admin's token nor its username is sent. A token that is unknown or revoked gives
+/// [`NotFound`](ErrorKind::NotFound), and so does any token if
+/// [`subscription_path`](crate::ClientBuilder::subscription_path) is not the panel's.
 ///
 /// # Examples
 ///
@@ -41,9 +41,9 @@ impl<'a> Subscription<'a> {
         Self { client, token }
     }
 
-    /// Fetches the subscription as the program of this `User-Agent` would: the panel chooses the format by it.
+    /// Fetches the subscription with this `User-Agent`, by which the panel chooses the format.
     ///
-    /// The panel notes time and program in the user's `sub_updated_at` and `sub_last_user_agent`.
+    /// The panel stores the time and the user agent in the user's `sub_updated_at` and `sub_last_user_agent`.
     ///
     /// # Examples
     ///
@@ -57,12 +57,10 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`InvalidInput`](ErrorKind::InvalidInput) for a token that no
-    /// path and a `User-Agent` that no header can carry, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing that matters and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): the token is unknown.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the token cannot be part of a path, or the user agent not of a
+    ///   header.
     pub async fn fetch_as_user_agent(&self, user_agent: &str) -> Result<SubscriptionContent, Error> {
         let request = self.request("subscription.fetch_as_user_agent", "/{subscription_path}/{token}")?;
         let user_agent = HeaderValue::from_str(user_agent).map_err(|error| {
@@ -74,7 +72,7 @@ impl<'a> Subscription<'a> {
         self.fetch_content(request.header(USER_AGENT, user_agent)).await
     }
 
-    /// Fetches the subscription in the format of a program.
+    /// Fetches the subscription in the format of a client app.
     ///
     /// # Examples
     ///
@@ -89,12 +87,9 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Rejected`](ErrorKind::Rejected) for a program that
-    /// the panel does not know, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): the token is unknown.
+    /// - [`Rejected`](ErrorKind::Rejected): the panel does not support the client type.
     pub async fn fetch(&self, client_type: &ClientType) -> Result<SubscriptionContent, Error> {
         let template = "/{subscription_path}/{token}/{client_type}";
         let request = self.request("subscription.fetch", template)?;
@@ -103,7 +98,7 @@ impl<'a> Subscription<'a> {
         self.fetch_content(request).await
     }
 
-    /// Reads the user whose subscription it is, without owner, note and inbounds.
+    /// Fetches the subscription's user, without owner, note and inbounds.
     ///
     /// # Examples
     ///
@@ -118,17 +113,14 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown token.
     pub async fn info(&self) -> Result<User, Error> {
         let request = self.request("subscription.info", "/{subscription_path}/{token}/info")?;
         self.client.execute_public(&request).await?.decode(&request)
     }
 
-    /// Reads what the user used through each node in a time.
+    /// Fetches how much traffic the user used within a range, per node.
     ///
     /// # Examples
     ///
@@ -143,11 +135,8 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown token.
     pub async fn usage(&self, range: UsageRange) -> Result<Vec<UserUsage>, Error> {
         #[derive(Deserialize)]
         struct Usages {

@@ -27,12 +27,12 @@ use crate::resource::{delete, path_name};
 
 const USER: &str = "/api/user/{username}";
 
-/// The longest path and query of a batch, in bytes; the proxies in front of panels refuse twice of it.
+/// The longest path and query of a batch, in bytes. Proxies in front of panels reject twice this length.
 const MAX_URI_LEN: usize = 4096;
 
 const PAGE_SIZE: u64 = 100;
 
-/// Operations on users; made by [`Client::users`].
+/// Operations on users; see [`Client::users`].
 ///
 /// # Examples
 ///
@@ -71,11 +71,11 @@ pub struct Users<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UsersPage {
-    /// The users, in the order that was asked for.
+    /// The users, in the requested order.
     pub users: Vec<User>,
-    /// Those that could not be read.
+    /// The users that could not be decoded.
     pub unreadable: Vec<UnreadableUser>,
-    /// How many users meet the conditions, whatever offset and limit.
+    /// The number of users that match the query, regardless of offset and limit.
     pub total: u64,
 }
 
@@ -98,11 +98,11 @@ pub struct UsersPage {
 pub enum UserEntry {
     /// A user.
     User(Box<User>),
-    /// A user that the panel could not show or that could not be read.
+    /// A user that the panel cannot render, or that cannot be decoded.
     Unreadable(UnreadableUser),
 }
 
-/// What became of a deletion.
+/// The outcome of a deletion.
 ///
 /// # Examples
 ///
@@ -116,9 +116,10 @@ pub enum UserEntry {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeleteOutcome {
-    /// What was to be deleted is gone: the panel says so, or its answer was lost and it was looked for in vain.
+    /// The resource is gone: the panel confirmed the deletion, or its response was lost and a read no longer finds
+    /// the resource.
     Deleted,
-    /// The panel knew nothing of this name or number.
+    /// The panel has no resource with this name or id.
     NotFound,
 }
 
@@ -127,9 +128,9 @@ impl<'a> Users<'a> {
         Self { client }
     }
 
-    /// Reads one user.
+    /// Fetches one user.
     ///
-    /// On some databases the panel finds a user whatever its upper and lower case: look at the name in the answer.
+    /// On some databases the panel ignores case when it looks up a user; compare the username in the result.
     ///
     /// # Examples
     ///
@@ -143,21 +144,19 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
-    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Server`](ErrorKind::Server) with status 500 for a user that the panel cannot show, for example one whose
-    /// `expire` was set in milliseconds. [`InvalidInput`](ErrorKind::InvalidInput) for an empty name, `.` and `..`.
-    /// And the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such user. Check [`Error::is_user_not_found`] before drawing
+    ///   conclusions.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`Server`](ErrorKind::Server) with status 500: the panel cannot render the user, for example because its
+    ///   `expire` was set in milliseconds.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the username is empty, `.` or `..`.
     pub async fn get(&self, username: &str) -> Result<User, Error> {
         let request = path_name(Request::get("users.get", USER), username)?;
         self.client.fetch(&request).await
     }
 
-    /// Reads one page of users.
+    /// Fetches one page of users.
     ///
     /// # Examples
     ///
@@ -171,13 +170,10 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) with status 500 when the panel cannot show one of the users of the page.
-    /// [`Rejected`](ErrorKind::Rejected) for a status that the panel does not know. [`Decode`](ErrorKind::Decode) when
-    /// more than 10,000 users of the page cannot be read. And the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Server`](ErrorKind::Server) with status 500: the panel cannot render one of the users of the page.
+    /// - [`Rejected`](ErrorKind::Rejected): the panel does not support the status that was asked for.
+    /// - [`Decode`](ErrorKind::Decode): more than 10,000 users of the page cannot be decoded.
     pub async fn list(&self, query: &ListUsers) -> Result<UsersPage, Error> {
         let request = query.request("users.list");
         let answer = self.client.execute(&request).await?;
@@ -196,11 +192,11 @@ impl<'a> Users<'a> {
         Ok(page)
     }
 
-    /// Reads all users that meet the conditions, page by page, each of them once.
+    /// Streams all users that match the query, page by page, each of them once.
     ///
-    /// The order is by creation and then by name, whatever the query's own order: in it, users that come and go while
-    /// the list is read shift nobody out of sight. A user that is there from the first request to the last is not
-    /// missed. One that the panel cannot show is searched out and passed over as unreadable.
+    /// Sorts by `created_at`, then `username`, overriding the query's own order; this keeps pagination complete while
+    /// users are added or removed. A user that exists from the first request to the last is never missed. A user that
+    /// the panel cannot render is isolated and returned as [`UserEntry::Unreadable`].
     ///
     /// # Examples
     ///
@@ -218,12 +214,8 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// The first failure ends the stream: [`Decode`](ErrorKind::Decode) when the pages contradict their total, and the
-    /// failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time, also between two users.
+    /// The first error ends the stream. Besides the [errors of every operation](crate::resource#errors), it is
+    /// [`Decode`](ErrorKind::Decode) when the pages contradict their total.
     pub fn stream(&self, query: ListUsers) -> impl Stream<Item = Result<UserEntry, Error>> + Send + use<> {
         let paginator = Paginator::new(query.first(), query.page_size().unwrap_or(PAGE_SIZE));
         let query = query.sort([
@@ -241,11 +233,11 @@ impl<'a> Users<'a> {
         })
     }
 
-    /// Reads the users of these names, in batches.
+    /// Fetches the users with these usernames, in batches.
     ///
-    /// A batch has at most 100 names and is sized by the speed of the panel, so that a request takes about a second;
-    /// a client and its clones have one batch under way at a time. When the panel fails on a batch, it is halved until
-    /// the user is found that it cannot show. Names are compared exactly, upper and lower case included.
+    /// A batch has at most 100 usernames. Its size adapts to the panel's speed, so that a request takes about a
+    /// second. A client and its clones send one batch at a time. If the panel fails on a batch, the batch is halved
+    /// until the user that cannot be rendered is isolated. Usernames are case-sensitive.
     ///
     /// # Examples
     ///
@@ -259,20 +251,17 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) when nothing of a batch could be read, or 16 requests have failed and none
-    /// succeeded: that is no single user.
-    /// And the failures of every operation, which are no failure of a single user either.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Server`](ErrorKind::Server) when no user of
+    /// a batch can be read, or when 16 requests fail before one succeeds: the panel is then broken rather than a
+    /// user.
     pub async fn get_many<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<BatchGet, Error> {
         self.read_many("users.get_many", names).await
     }
 
-    /// Reads the states of the users of these names, in batches, and passes over all else that the panel says of them.
+    /// Fetches summaries of the users with these usernames, in batches, and skips all other fields.
     ///
-    /// It asks as [`get_many`](Self::get_many) does and is as tolerant.
+    /// It sends the same requests as [`get_many`](Self::get_many). A user is readable here even if a skipped field of
+    /// it cannot be decoded.
     ///
     /// # Examples
     ///
@@ -286,11 +275,7 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// As [`get_many`](Self::get_many).
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// See [`get_many`](Self::get_many).
     pub async fn get_many_summaries<S: AsRef<str> + Sync>(
         &self,
         names: &[S],
@@ -300,8 +285,8 @@ impl<'a> Users<'a> {
 
     /// Deletes a user.
     ///
-    /// The panel answers 500 to the deletion of a user without an owner although it deletes it, so after a 5xx, a
-    /// time-out and a broken connection the user is read again before anything is said.
+    /// Marzban answers 500 to the deletion of a user without an owner, although it deletes the user. So after a 5xx,
+    /// a time-out or a broken connection the user is read again to find out.
     ///
     /// # Examples
     ///
@@ -314,15 +299,16 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) when the deletion failed and the user is still there.
-    /// [`Indeterminate`](ErrorKind::Indeterminate) when it may or may not be, or may yet be deleted: read before acting.
-    /// [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`NotFound`](ErrorKind::NotFound) when the address is unknown, which proves nothing about the user.
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for an empty name, `.` and `..`. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Server`](ErrorKind::Server): the deletion failed and the user still exists.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the user may be deleted now or later. Read it before acting.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`NotFound`](ErrorKind::NotFound): the URL is not the panel's, which proves nothing about the user.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the username is empty, `.` or `..`.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the user may be deleted or not. Doing it again is safe.
+    /// If dropped, the user may or may not be deleted. Calling again is safe.
     pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
         let request = path_name(Request::delete("users.delete", USER), username)?;
         let is_gone = Error::is_user_not_found;
@@ -379,7 +365,7 @@ impl<'a> Users<'a> {
         }
     }
 
-    /// Reads one batch, halving it around users that the panel cannot show.
+    /// Reads one batch, halving it around users that the panel cannot render.
     async fn read_batch<T: Entry>(
         &self,
         operation: &'static str,
@@ -431,7 +417,7 @@ impl<'a> Users<'a> {
         }
     }
 
-    /// Performs a batch when it is its turn, and learns from the time that it takes.
+    /// Sends a batch when no other one is under way, and adapts the batch size to the time it takes.
     async fn execute_batch(&self, request: &Request, names: usize) -> Result<Response, Error> {
         let batching = self.client.batching();
         let _turn = batching.turn().await;
@@ -446,7 +432,7 @@ impl<'a> Users<'a> {
 }
 
 impl UserEntry {
-    /// The name, if it is known.
+    /// Returns the username, if it is known.
     ///
     /// # Examples
     ///
@@ -482,8 +468,8 @@ impl From<Result<User, UnreadableUser>> for UserEntry {
     }
 }
 
-/// Whether this is the panel's failure over a record, which other records need not share. A login that failed on the
-/// way is another operation's failure.
+/// Returns whether the panel failed on one record, which need not affect other records. A failed login does not
+/// count: it belongs to another operation.
 fn is_render_failure(error: &Error, request: &Request) -> bool {
     let internal = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
     error.status() == Some(internal) && !error.is_by_proxy() && error.operation() == request.operation()

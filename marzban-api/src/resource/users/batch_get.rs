@@ -4,8 +4,8 @@ use super::page::Entry;
 use crate::error::Error;
 use crate::model::{UnreadableUser, User};
 
-/// The users that [`get_many`](super::Users::get_many) was asked for, or the states of those that
-/// [`get_many_summaries`](super::Users::get_many_summaries) was. Every name is in exactly one of the three.
+/// The result of [`get_many`](super::Users::get_many) or [`get_many_summaries`](super::Users::get_many_summaries).
+/// Every requested username is in exactly one of the three collections.
 ///
 /// # Examples
 ///
@@ -19,13 +19,14 @@ use crate::model::{UnreadableUser, User};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BatchGet<T = User> {
-    /// The users that the panel showed, by the names that were asked for. `username` is as the panel spells it: a
-    /// database that does not tell upper from lower case answers with its own spelling.
+    /// The users that were found, by the requested username. [`User::username`] has the panel's spelling, which may
+    /// differ in case on a case-insensitive database.
     pub found: BTreeMap<String, T>,
-    /// The names about which nothing can be said: the panel fails to show the user, shows it twice, or shows what this
-    /// crate cannot read.
+    /// The usernames whose state is unknown: the panel cannot render the user, returned it twice, or returned
+    /// something that cannot be decoded.
     pub failed: BTreeMap<String, Error>,
-    /// The names that the panel did not answer with. A claim, not a proof: ask for the user alone before acting on it.
+    /// The usernames that the panel's list did not contain. This is not proof that the user does not exist: call
+    /// [`Users::get`](super::Users::get) before acting on it.
     pub missing: BTreeSet<String>,
 }
 
@@ -40,12 +41,10 @@ impl<T> Default for BatchGet<T> {
 }
 
 impl<T> BatchGet<T> {
-    /// Assigns each of the `asked` names by the `answer` to them. Users that were not asked for are passed over.
+    /// Assigns each `asked` username its entry of the `answer`. Other users in it are ignored.
     ///
-    /// A user whose name differs only in case is the one asked for, if it is the only such one and nobody asked for its
-    /// own spelling: some databases behind the panel do not tell upper from lower case.
-    ///
-    /// `error` makes an error about this answer.
+    /// A username that differs only in case counts as the requested one if no other requested name is like it,
+    /// because some databases behind the panel ignore case. `error` makes an error about this response.
     pub(super) fn assign(
         &mut self,
         asked: Vec<String>,
@@ -92,7 +91,7 @@ impl<T> BatchGet<T> {
     }
 }
 
-/// The name that this answer is to: the same, or the only one that differs in nothing but case.
+/// Returns the requested username that an entry belongs to: the same one, or the only one that differs just in case.
 fn asked_as(asked: &BTreeMap<String, bool>, name: &str) -> Option<String> {
     if asked.contains_key(name) {
         return Some(name.to_owned());

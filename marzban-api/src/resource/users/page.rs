@@ -1,4 +1,4 @@
-//! Reading a page of users, so that one that cannot be read spoils nobody but itself.
+//! Decoding a page of users, so that a user that cannot be decoded fails only its own entry.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,11 +12,10 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{UnreadableUser, User, UserSummary};
 use crate::request::Request;
 
-/// How many users of one page may be unreadable. The account of one takes a hundred times the room of a zero in a
-/// list, and a page with more of them is none of users.
+/// Bounds memory: an error record is about 100 times larger than the element that caused it.
 const MOST_UNREADABLE: usize = 10_000;
 
-/// What a page of users has for each of them.
+/// What a page of users is decoded into.
 pub(crate) trait Entry: DeserializeOwned {
     fn username(&self) -> &str;
 }
@@ -33,7 +32,7 @@ impl Entry for UserSummary {
     }
 }
 
-/// The users of a page, or what is known of one that cannot be read, and the total.
+/// The users of a page, with an error in the place of each that cannot be decoded, and the total.
 pub(super) type Entries<T> = (Vec<Result<T, UnreadableUser>>, u64);
 
 #[derive(Deserialize)]
@@ -42,7 +41,7 @@ struct Page<L> {
     total: u64,
 }
 
-/// Reads a page.
+/// Decodes a page.
 pub(super) fn read_page<T: Entry>(answer: &Response, request: &Request) -> Result<Entries<T>, Error> {
     // Nearly every page can be read as a whole, which is one pass over its text; else its users are taken one by one.
     if let Ok((users, total)) = read_whole(&answer.body) {
@@ -58,15 +57,15 @@ pub(super) fn read_page<T: Entry>(answer: &Response, request: &Request) -> Resul
     Ok((page.users.0.into_iter().map(read).collect(), page.total))
 }
 
-/// Reads a page all of whose users can be read.
+/// Decodes a page as a whole; fails if one of its users cannot be decoded.
 pub(crate) fn read_whole<T: Entry>(page: &[u8]) -> Result<(Vec<T>, u64), serde_json::Error> {
     serde_json::from_slice(page).map(|Page { users, total }| (users, total))
 }
 
-/// The users of a page, each read by itself.
+/// The users of a page, each decoded by itself.
 struct OneByOne<T>(Vec<Result<T, Broken>>);
 
-/// One that cannot be read.
+/// A user that cannot be decoded.
 struct Broken {
     username: Option<String>,
     reason: DecodeError,

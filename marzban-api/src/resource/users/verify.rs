@@ -1,4 +1,4 @@
-//! What a look at a user says about a change that ended unclearly. Pure.
+//! Decides, from a user that was read again, how an ambiguous change ended. Pure.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::{NewUser, User};
 
-/// By how much a user may seem older than the request that made it: some databases cut off the fraction of a second,
-/// and so does the date of an answer.
+/// How much older than the request a user may seem: some databases drop fractions of a second, and so does the `Date`
+/// header.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 
-/// Who made the user that is there.
+/// Which call created the user that exists now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CreatedBy {
     /// This call.
     ThisCall,
-    /// Somebody before this call.
+    /// An earlier call, of this client or of someone else.
     EarlierCall,
-    /// It cannot be told.
+    /// Cannot be decided.
     Unknown,
 }
 
-/// Decides who made `user`, by its data and by its age. It was read at `now`, by the panel's clock, and the call that
-/// may have made it began this long before.
+/// Decides which call created `user`, by its fields and its age. `now` is the panel's time at which it was read;
+/// `elapsed` is how long ago the call in question started.
 pub(super) fn created_by(wanted: &NewUser, user: &User, now: DateTime<Utc>, elapsed: Duration) -> CreatedBy {
     let age = user.created_at.map(|created_at| now - created_at - TOLERANCE);
     match age.map(|age| age.to_std().unwrap_or_default()) {
@@ -32,7 +32,7 @@ pub(super) fn created_by(wanted: &NewUser, user: &User, now: DateTime<Utc>, elap
     }
 }
 
-/// Whether the next plan of `before` is the present one of `after`, who is the same user.
+/// Returns whether the next plan of `before` has become the current one of `after`, and both are the same user.
 pub(super) fn next_plan_applied(before: &User, after: &User) -> bool {
     let planned = before.next_plan.as_ref();
     after.created_at == before.created_at
