@@ -1,4 +1,4 @@
-//! The settings of a client, checked when it is built.
+//! The settings of a client, validated when it is built.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::{Client, Inner};
 use crate::error::Error;
 use crate::paging::Batching;
 
-/// The panel closes a connection after 5 idle seconds, so it is not kept as long as that.
+/// Shorter than the 5 s after which the panel closes an idle connection.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 const MIB: usize = 1024 * 1024;
 
-/// How long the client waits.
+/// Time limits of the client.
 ///
 /// # Examples
 ///
@@ -32,11 +32,11 @@ const MIB: usize = 1024 * 1024;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection, TLS included.
+    /// Time to connect, TLS included.
     pub connect: Duration,
-    /// For the next part of an answer.
+    /// Time to wait for the next part of a response.
     pub read: Duration,
-    /// For one request from its start to the end of its answer; every try has it anew.
+    /// Time for one attempt, from its start to the end of its response. Each retry has this long again.
     pub request: Duration,
 }
 
@@ -51,9 +51,9 @@ impl Default for Timeouts {
     }
 }
 
-/// Collects the settings of a [`Client`]; made by [`Client::builder`].
+/// The settings of a [`Client`]; see [`Client::builder`].
 ///
-/// Nothing is checked before [`build`](Self::build).
+/// They are validated by [`build`](Self::build).
 ///
 /// # Examples
 ///
@@ -115,7 +115,7 @@ impl ClientBuilder {
         }
     }
 
-    /// The administrator to sign in as. Required.
+    /// Sets the admin to log in as. Required.
     pub fn credentials(self, username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             credentials: Some((username.into(), password.into())),
@@ -123,22 +123,23 @@ impl ClientBuilder {
         }
     }
 
-    /// How long to wait; by default [`Timeouts::default`].
+    /// Sets the time limits; by default [`Timeouts::default`].
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
 
-    /// How to repeat what failed; by default [`RetryPolicy::default`].
+    /// Sets how failed requests are retried; by default [`RetryPolicy::default`].
     pub fn retry(self, retry: RetryPolicy) -> Self {
         Self { retry, ..self }
     }
 
-    /// How long to pause between requests; by default [`Throttle::default`].
+    /// Sets the pause between requests; by default [`Throttle::default`].
     pub fn throttle(self, throttle: Throttle) -> Self {
         Self { throttle, ..self }
     }
 
-    /// The path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default `sub`.
+    /// Sets the path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default
+    /// `sub`.
     pub fn subscription_path(self, path: impl AsRef<str>) -> Self {
         Self {
             subscription_path: path.as_ref().trim_matches('/').to_owned(),
@@ -146,7 +147,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Trusts the certificates of this PEM text too, beside those of the system. May be called several times.
+    /// Trusts the certificates in this PEM text in addition to the system's. May be called several times.
     ///
     /// # Examples
     ///
@@ -162,7 +163,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Accepts every certificate, which lets anyone on the way read the password. For trials only.
+    /// Accepts any certificate, which lets anyone between client and panel read the password. For experiments only.
     pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
         Self {
             accept_invalid_certs: accept,
@@ -170,9 +171,10 @@ impl ClientBuilder {
         }
     }
 
-    /// Sends everything through this proxy: `http://`, `https://` or `socks5://`, with credentials if it needs some.
+    /// Sends all requests through this proxy: `http://`, `https://` or `socks5://`, with credentials if it needs
+    /// them.
     ///
-    /// Without it the system's proxy settings hold, except for a panel on a loopback address.
+    /// Without it the system's proxy settings apply, except for a panel on a loopback address.
     pub fn proxy(self, url: impl Into<SecretString>) -> Self {
         Self {
             proxy: Some(url.into()),
@@ -180,7 +182,7 @@ impl ClientBuilder {
         }
     }
 
-    /// The `User-Agent` header; by default the name and version of this crate.
+    /// Sets the `User-Agent` header; by default the name and version of this crate.
     pub fn user_agent(self, user_agent: impl Into<String>) -> Self {
         Self {
             user_agent: user_agent.into(),
@@ -188,7 +190,7 @@ impl ClientBuilder {
         }
     }
 
-    /// The size in bytes, after decompression, up to which an answer is read; by default 64 MiB.
+    /// Sets the maximum size of a response in bytes, after decompression; by default 64 MiB.
     ///
     /// A user takes about 2 KiB in a list.
     pub fn max_body_bytes(self, bytes: usize) -> Self {
@@ -198,8 +200,8 @@ impl ClientBuilder {
         }
     }
 
-    /// What the panel is called in spans (`panel.name`) and in figures (label `panel`), so that several can be told
-    /// apart; by default `default`.
+    /// Sets the panel's name in spans (`panel.name`) and metrics (label `panel`), to tell several panels apart; by
+    /// default `default`.
     pub fn panel_name(self, name: impl Into<String>) -> Self {
         Self {
             panel_name: name.into(),
@@ -207,13 +209,16 @@ impl ClientBuilder {
         }
     }
 
-    /// Builds the client. Nothing is sent: a wrong password is noticed by the first operation.
+    /// Builds the client. Nothing is sent, so a wrong password is only noticed by the first operation.
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) when there are no credentials; when the URL is none, has another scheme
-    /// than `http` or `https`, no host, a user name or password, a query or a fragment; when a certificate or the
-    /// proxy is unusable; and, for `https`, when the system has no root certificates.
+    /// [`Config`](crate::ErrorKind::Config) in any of these cases:
+    /// - There are no credentials.
+    /// - The URL cannot be parsed, is neither `http` nor `https`, has no host, or contains credentials, a query or a
+    ///   fragment.
+    /// - A certificate or the proxy is unusable.
+    /// - The system has no root certificates, for `https`.
     pub fn build(self) -> Result<Client, Error> {
         if self
             .subscription_path
@@ -291,7 +296,7 @@ impl ClientBuilder {
     }
 }
 
-/// Checks the panel's address. The messages repeat no part of it.
+/// Validates the panel's URL. The messages repeat no part of it.
 fn panel_url(text: &str) -> Result<Url, Error> {
     let url = Url::parse(text)
         .map_err(|error| Error::build("the panel's URL cannot be parsed").with_source(error))?;

@@ -1,4 +1,4 @@
-//! A request that this crate has no method for.
+//! Requests to endpoints without a typed method.
 
 use std::fmt;
 
@@ -12,11 +12,13 @@ use super::Client;
 use crate::error::{Error, ErrorKind};
 use crate::request::{Request, RetryClass};
 
-/// A request that this crate has no method for; made by [`Client::request`].
+/// A request to an endpoint without a typed method; see [`Client::request`].
 ///
-/// It is sent as every other one: as the signed-in administrator, in its turn, `GET` and `HEAD` repeated after every
-/// passing failure and all others only where nothing can have happened. Logs and errors show neither its path nor
-/// its query, because they may name users.
+/// It is sent like any other request: as the logged-in admin, and throttled. `GET` and `HEAD` are retried after every
+/// transient failure, other methods only if nothing can have happened. Logs and errors contain neither path nor
+/// query, because these may name users.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -40,7 +42,7 @@ pub struct RequestBuilder<'a> {
     request: Result<Request, Error>,
 }
 
-/// Why a path is no path of the panel.
+/// Why a path is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnusablePath {
     #[error("the path does not begin with a slash")]
@@ -68,7 +70,7 @@ impl<'a> RequestBuilder<'a> {
         Self { client, request }
     }
 
-    /// Appends `key=value` to the query; a key may come several times.
+    /// Appends `key=value` to the query. A key may occur several times.
     pub fn query(self, key: &str, value: &str) -> Self {
         Self {
             request: self.request.map(|request| request.query(key, value)),
@@ -76,7 +78,7 @@ impl<'a> RequestBuilder<'a> {
         }
     }
 
-    /// Carries `value` as JSON. What cannot be written as JSON fails when the request is sent.
+    /// Sets the body to `value` as JSON. If it cannot be serialized, sending fails.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         Self {
             request: self.request.and_then(|request| request.json(value)),
@@ -84,31 +86,31 @@ impl<'a> RequestBuilder<'a> {
         }
     }
 
-    /// Sends the request and reads the answer as JSON.
+    /// Sends the request and decodes the response as JSON.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a path that does not begin with a slash, has an empty segment, `.`, `..`,
-    /// a query, or a character that has to be percent-encoded. [`Indeterminate`](ErrorKind::Indeterminate) when a change may
-    /// have happened although it failed. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors), [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// a path that does not start with a slash, has a query, or has an empty segment, `.`, `..` or a character that
+    /// must be percent-encoded.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the request may have been sent or not.
+    /// If dropped, the request may or may not have been sent.
     pub async fn send_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let request = self.request?;
         execute(self.client, &request).await?.decode(&request)
     }
 
-    /// Sends the request and answers with the status and the body as it came.
+    /// Sends the request and returns the status and the body as received.
     ///
     /// # Errors
     ///
-    /// As [`send_json`](Self::send_json), but for a body that is no JSON.
+    /// See [`send_json`](Self::send_json); the body may have any form.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the request may have been sent or not.
+    /// If dropped, the request may or may not have been sent.
     pub async fn send(self) -> Result<(StatusCode, Bytes), Error> {
         let request = self.request?;
         let answer = execute(self.client, &request).await?;
@@ -123,8 +125,8 @@ async fn execute(client: &Client, request: &Request) -> Result<super::Response, 
     }
 }
 
-/// Only what stays below the panel's own address may be asked for: URL parsers resolve dots, backslashes and a host
-/// after two slashes, also in disguise.
+/// Rejects paths that could leave the base URL: URL parsers resolve dots, backslashes and a host after two slashes,
+/// also if they are encoded.
 fn check(path: &str) -> Result<(), UnusablePath> {
     let segments = path.strip_prefix('/').ok_or(UnusablePath::Relative)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);

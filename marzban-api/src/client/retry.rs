@@ -1,7 +1,7 @@
-//! Whether a failed request is sent again, and when. The only file that names `backoff`.
+//! Decides whether and when a failed request is sent again. The only file that names `backoff`.
 //!
-//! `backoff` does the arithmetic of the delays. The tries are counted here: its own loop has no limit of tries, and a
-//! server that always answers with `Retry-After` would keep it going for ever.
+//! `backoff` computes the delays. Attempts are counted here, because its own loop has no limit of attempts: a server
+//! that always answers with `Retry-After` would keep it going forever.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use crate::error::{Error, ErrorKind};
 use crate::request::RetryClass;
 
-/// How often and how patiently the client repeats a request that failed for a passing reason.
+/// How often and after which delays a request that failed for a transient reason is sent again.
 ///
-/// What is repeated at all depends on the request: see [`ErrorKind`](crate::ErrorKind).
-/// The delay doubles from try to try and is spread at random by half of itself in both directions.
+/// Which failures are retried depends on the request; see [`ErrorKind`](crate::ErrorKind). The delay doubles with
+/// each attempt and varies randomly by half of itself in both directions.
 ///
 /// # Examples
 ///
@@ -26,18 +26,18 @@ use crate::request::RetryClass;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often one request is sent at most, the first time included; 0 counts as 1.
+    /// The maximum number of attempts, including the first; 0 counts as 1.
     pub max_tries: u32,
-    /// The mean delay before the second try.
+    /// The mean delay before the second attempt.
     pub initial_delay: Duration,
     /// The longest delay, unless the server asks for a longer one by `Retry-After`.
     pub max_delay: Duration,
-    /// The longest time that a server may ask to wait by `Retry-After`; a longer one is cut to this.
+    /// The longest delay that a server may ask for by `Retry-After`; longer ones are cut to this.
     pub max_retry_after: Duration,
 }
 
 impl RetryPolicy {
-    /// Every request is sent once, but for the one that follows the replacement of a refused token.
+    /// Sends each request once. A request whose token was rejected is still sent again with a new one.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -50,7 +50,7 @@ impl RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// 3 tries, delays from 500 ms to 5 s, `Retry-After` up to 30 s.
+    /// 3 attempts, delays from 500 ms to 5 s, `Retry-After` up to 30 s.
     fn default() -> Self {
         Self {
             max_tries: 3,
@@ -61,7 +61,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The tries of one request.
+/// The attempts of one request.
 #[derive(Debug)]
 pub(crate) struct Retries {
     policy: RetryPolicy,
@@ -87,12 +87,12 @@ impl Retries {
         }
     }
 
-    /// How many tries have failed so far.
+    /// How many attempts have failed so far.
     pub(crate) fn tried(&self) -> u32 {
         self.tried
     }
 
-    /// Counts a failed try and says after which delay the request is to be sent again, if it is.
+    /// Counts a failed attempt and returns the delay after which to send the request again, if at all.
     pub(crate) fn after(&mut self, error: &Error, class: RetryClass) -> Option<Duration> {
         self.tried += 1;
         if self.tried >= self.policy.max_tries || !may_retry(error, class) {
@@ -114,7 +114,7 @@ impl Retries {
     }
 }
 
-/// Whether the failure may pass and the request may be sent again in spite of what it does.
+/// Returns whether the failure is transient and the request can be sent again without harm.
 fn may_retry(error: &Error, class: RetryClass) -> bool {
     match (error.kind(), class) {
         (ErrorKind::RateLimited, _) => true,

@@ -1,4 +1,5 @@
-//! A websocket of the panel, opened through the client's own connections: their TLS, proxies and time-outs hold.
+//! A websocket of the panel, opened through the client's own connections, so that their TLS, proxies and time-outs
+//! apply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +30,11 @@ impl Client {
         self.0.transport.retry()
     }
 
-    /// Opens a websocket as the signed-in administrator. The token travels in the header: a URL ends up in logs.
+    /// Opens a websocket as the logged-in admin. The token is sent in a header, because URLs end up in logs.
     ///
-    /// The panel answers 403 to a token that it has forgotten, as it does to one without rights. So a refused token is
-    /// shown to an ordinary operation, which replaces it if it is refused there too, and only a new one tries again.
+    /// The panel answers 403 both to a token that it has forgotten and to one without sudo rights. So a rejected
+    /// token is tried on an ordinary operation, which replaces it if it is rejected there too; only with a new token
+    /// is the websocket tried again.
     pub(crate) async fn open_socket(&self, request: &Request) -> Result<Socket, Error> {
         let Inner { transport, auth, .. } = &*self.0;
         let token = auth.token(transport, None).await?;

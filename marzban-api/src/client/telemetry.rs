@@ -1,4 +1,4 @@
-//! What others may see of an operation: a span, and figures behind the feature `metrics`.
+//! Spans of operations, and their metrics behind the feature `metrics`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct Outcome {
     attempts: u32,
 }
 
-/// Performs an operation inside its span and counts it. One that is dropped on the way is not counted.
+/// Performs an operation within its span and counts it. An operation that is dropped is not counted.
 pub(super) async fn instrumented(
     panel: &Arc<str>,
     request: &Request,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How long the client pauses between the end of one request and the start of the next.
+/// The pause between the end of one request and the start of the next.
 ///
-/// The pause is drawn anew each time, so that several bots do not fall into step.
-/// It holds across all clones of a client and counts logins and repeated requests too.
+/// Each pause is random, so that several bots do not fall into step. All clones of a client share it, and it applies
+/// to logins and retries too.
 ///
 /// # Examples
 ///
@@ -25,7 +25,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A pause of at least `shortest` and at most `longest`; the order of the two does not matter.
+    /// Pauses for at least `shortest` and at most `longest`. The two may be given in either order.
     #[must_use]
     pub fn between(shortest: Duration, longest: Duration) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Throttle {
         }
     }
 
-    /// No pause at all.
+    /// Disables the pause.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -58,12 +58,12 @@ impl Default for Throttle {
 #[derive(Debug)]
 pub(crate) struct Throttler {
     throttle: Throttle,
-    /// Whoever holds it waits for the next start; the others queue behind, first come, first served.
+    /// Held by the request that waits for the next start; others queue in the order in which they arrive.
     queue: tokio::sync::Mutex<()>,
     next_start: Mutex<Option<Instant>>,
 }
 
-/// One request under way; when it is dropped, the pause begins.
+/// Held during a request; the pause starts when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<'a>(&'a Throttler);
 
@@ -76,7 +76,8 @@ impl Throttler {
         }
     }
 
-    /// Waits until a request may start. Starts are as far apart as ends from starts, also when requests overlap.
+    /// Waits until a request may start. Starts are as far apart from each other as from the end of a request, even if
+    /// requests overlap.
     pub(crate) async fn acquire(&self) -> Permit<'_> {
         let _first_in_queue = self.queue.lock().await;
         while let Some(start) = self.start_later_than(Instant::now()) {
@@ -86,7 +87,7 @@ impl Throttler {
         Permit(self)
     }
 
-    /// The next start, if it is still ahead; it moves when another request ends meanwhile.
+    /// The next start, if it lies ahead. It moves when another request ends in the meantime.
     fn start_later_than(&self, now: Instant) -> Option<Instant> {
         self.next_start().filter(|start| *start > now)
     }

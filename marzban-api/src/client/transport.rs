@@ -1,4 +1,4 @@
-//! The one path by which a request leaves: its turn, the exchange, the repetitions.
+//! The one path by which requests leave: throttle, exchange, retries.
 
 use std::sync::Arc;
 
@@ -15,22 +15,22 @@ use super::throttle::Throttler;
 use crate::error::{Error, ErrorKind};
 use crate::request::{Request, RetryClass};
 
-/// How much room is made at once for a body that announces so much; a page of users takes a fifth of it.
+/// How much is allocated at once for a body that announces this much or more; a page of users takes a fifth of it.
 const INITIAL_BODY_CAPACITY: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Transport {
-    /// Scheme, host, port and path prefix, without a slash at the end.
+    /// Scheme, host, port and path prefix, without a trailing slash.
     pub(super) base: String,
     pub(super) prefix_len: usize,
-    /// Keeps connections, for requests that may be repeated when a kept one turns out to be dead.
+    /// Keeps connections alive, for requests that can be retried when such a connection turns out to be dead.
     pub(super) pooled: reqwest::Client,
-    /// Makes a connection for each request: a change cannot be repeated, so it must not meet a dead one.
+    /// Opens a connection for each request: a change cannot be retried, so it must not meet a dead connection.
     pub(super) unpooled: reqwest::Client,
     pub(super) throttler: Throttler,
     pub(super) retry: RetryPolicy,
     pub(super) max_body: usize,
-    /// What the panel is called in spans and figures.
+    /// The panel's name in spans and metrics.
     pub(super) panel_name: Arc<str>,
     pub(super) last_date: LastDate,
 }
@@ -40,12 +40,12 @@ impl Transport {
         self.retry
     }
 
-    /// How many bytes the panel's own path prefix adds to the target of every request.
+    /// The length of the base URL's path prefix in bytes.
     pub(crate) fn prefix_len(&self) -> usize {
         self.prefix_len
     }
 
-    /// Sends the request until it succeeds, fails for good or the policy is used up.
+    /// Sends the request until it succeeds, fails permanently, or the policy allows no further attempt.
     pub(crate) async fn send(&self, request: &Request, token: Option<&Token>) -> Result<Response, Error> {
         let started = Instant::now();
         let mut retries = Retries::new(self.retry);
@@ -84,7 +84,7 @@ impl Transport {
         }
     }
 
-    /// One request and its whole answer.
+    /// Sends one request and reads its whole response.
     async fn exchange(&self, request: &Request, token: Option<&Token>) -> Result<Response, Error> {
         let http = match request.retry_class() {
             RetryClass::Safe | RetryClass::SplittableRead => &self.pooled,
@@ -124,7 +124,7 @@ impl Transport {
         answer.into_result(wall_clock())
     }
 
-    /// Reads a body up to the limit, counted after decompression.
+    /// Reads a body up to the limit, which applies after decompression.
     pub(super) async fn read(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
         let announced = response.content_length().unwrap_or_default();
         let mut body = BytesMut::with_capacity(
@@ -145,6 +145,7 @@ impl Transport {
     clippy::disallowed_methods,
     reason = "the meaning of an HTTP date, not a decision about an account"
 )]
+/// The host's time, to interpret absolute times of a server that does not send its own.
 pub(crate) fn wall_clock() -> DateTime<Utc> {
     Utc::now()
 }

@@ -1,29 +1,29 @@
-//! A paginator over a list that changes under one's feet.
+//! Pagination over a list that changes while it is read.
 //!
-//! The panel pages by position. When a user of an earlier page disappears, the rest moves up, and the next page by
-//! position skips somebody; when another user appears meanwhile, not even the total tells. So each page begins with the
-//! last user of the page before, in an order in which nobody overtakes anybody. If somebody else stands there, the paginator
-//! steps back until it meets a user whom it has seen: then it has seen everybody before that one too.
+//! The panel pages by position. When a user of an earlier page is deleted, the others move up and the next page skips
+//! one; if another user is created in the meantime, not even the total shows it. So each page starts with the last
+//! user of the page before, in an order in which users never overtake each other. If another user is found there, the
+//! paginator steps back until it meets a user it has seen; it has then seen all users before that one too.
 
 use std::collections::HashSet;
 
 use super::batch::Bisection;
 
-/// Pages that bring nothing new although the total promises more, before the list is given up as inconsistent.
+/// Consecutive pages without a new user, although the total promises more, after which the list is given up.
 const MAX_EMPTY_PAGES: u32 = 3;
 
-/// The page to ask for.
+/// The page to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) offset: u64,
     pub(crate) limit: u64,
 }
 
-/// Pages in a row without anybody new, beyond those that were read before, until the list is given up: a list that is
-/// another one at every look would be walked for ever.
+/// Consecutive pages without a new user, beyond those needed to read all seen users again, after which the list is
+/// given up. Otherwise a list that differs at every request would be read forever.
 const MAX_PAGES_WITHOUT_PROGRESS: u64 = 256;
 
-/// Why pages make no list.
+/// Why the pages do not form a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PaginationError {
     #[error("the list has a total of {total} users but ends after {end}")]
@@ -32,7 +32,7 @@ pub(crate) enum PaginationError {
     Unstable { pages: u64 },
 }
 
-/// Where a paginator over a list of users is.
+/// The state of reading a list of users.
 #[derive(Debug)]
 pub(crate) struct Paginator {
     start: u64,
@@ -42,28 +42,28 @@ pub(crate) struct Paginator {
     total: Option<u64>,
     jump: u64,
     empty_pages: u32,
-    /// Pages since the last user who was new.
+    /// Pages since the last new user.
     pages_without_progress: u64,
     bisection: Bisection,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// The window follows unread territory: whoever stands first is taken as it comes.
+    /// The page before it is unknown, so its first user is taken as it comes.
     Open(Window),
-    /// The window begins with a user that was seen, unless the list has moved.
+    /// The page starts with a user that was seen, unless the list has moved.
     Anchored(Window),
     Done,
 }
 
-/// What a failing window means.
+/// What a failed page means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageFailure {
-    /// A smaller window is to be tried.
+    /// A smaller page is to be tried.
     Narrowed,
-    /// The window held a single user, which cannot be shown; the paginator goes on behind it.
+    /// The page was a single user, which cannot be rendered. Pagination continues after it.
     UnreadableUser,
-    /// Nothing succeeds: it is not a user that is broken.
+    /// No page succeeds: the panel is broken rather than a user.
     GiveUp,
 }
 
@@ -87,7 +87,7 @@ impl Paginator {
         }
     }
 
-    /// The next page to ask for, or none at the end.
+    /// The next page to request, or `None` at the end.
     pub(crate) fn window(&self) -> Option<Window> {
         match self.state {
             State::Open(window) | State::Anchored(window) => Some(window),
@@ -95,9 +95,9 @@ impl Paginator {
         }
     }
 
-    /// Takes the page of the present window and returns those of its users that are new.
+    /// Takes the current page and returns its new users.
     ///
-    /// `name` gives a user's name, or none for a user that cannot be recognised.
+    /// `name` returns a user's username, or `None` if it is unknown.
     pub(crate) fn on_page<T>(
         &mut self,
         page: Vec<T>,
@@ -132,7 +132,7 @@ impl Paginator {
         self.unless_unstable(new)
     }
 
-    /// Passes what is new on, unless there was nothing new for longer than a paginator over all that was seen takes.
+    /// Returns the new users, unless there were none for longer than it takes to read all seen users again.
     fn unless_unstable<T>(&mut self, new: Vec<T>) -> Result<Vec<T>, PaginationError> {
         if !new.is_empty() {
             self.pages_without_progress = 0;
@@ -150,7 +150,7 @@ impl Paginator {
         Ok(new)
     }
 
-    /// Takes the failure of the present window, of the kind that one user's record can cause.
+    /// Takes a failure of the current page of the kind that a single record can cause.
     pub(crate) fn on_error(&mut self) -> PageFailure {
         if self.bisection.failed_for_good() {
             return PageFailure::GiveUp;
@@ -208,7 +208,7 @@ impl Paginator {
         Ok(())
     }
 
-    /// Moves towards the start, further each time, and at least by as many as are known to be gone.
+    /// Moves towards the start: further each time, and at least by the number of users known to be deleted.
     fn step_back(&mut self, window: Window, lost: u64) {
         self.jump = self.jump.saturating_mul(2).max(lost).max(1);
         let offset = window.offset.saturating_sub(self.jump).max(self.start);
