@@ -1,7 +1,9 @@
-//! What the panel answers with, as types. Only data: nothing here knows where it came from.
+//! Types of the panel's API. Plain data, without requests.
 //!
-//! Every type is tolerant where panels differ: what an older or newer panel omits is optional, unknown fields are
+//! The types tolerate differences between panels: what an older or newer panel omits is optional, unknown fields are
 //! ignored, and unknown words are kept.
+//!
+//! [`NewUser`] and [`UserUpdate`] have examples of writing.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,12 +19,12 @@ macro_rules! open_enum {
         #[non_exhaustive]
         pub enum $name {
             $( $(#[$variant_meta])* $variant, )+
-            /// A word that this version does not know, as the panel wrote it.
+            /// A word that this version does not know, as the panel sent it.
             Unknown(String),
         }
 
         impl $name {
-            /// The word that the panel uses.
+            /// Returns the panel's word.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -67,7 +69,7 @@ macro_rules! open_enum {
     };
 }
 
-/// Reads a word as the value that it stands for, without a copy of a word that is known.
+/// Converts a string to a value, without copying a word that is known.
 struct StrVisitor<T>(PhantomData<T>);
 
 impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for StrVisitor<T> {
@@ -117,7 +119,7 @@ pub use user_summary::UserSummary;
 pub use user_update::{Patch, SetStatus, UserUpdate};
 pub use username::{Username, UsernameError};
 
-/// Reads `null` as the default, like a missing field.
+/// Deserializes `null` as the default, like a missing field.
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -126,7 +128,7 @@ where
     Ok(<Option<T> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a limit, where 0 means that there is none.
+/// Deserializes a limit, for which 0 means none.
 fn limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(<Option<u64> as serde::Deserialize>::deserialize(deserializer)?.filter(|limit| *limit != 0))
 }

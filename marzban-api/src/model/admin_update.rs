@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::admin::Admin;
 
-/// An administrator that is to be made.
+/// The settings of a new admin.
 ///
 /// # Examples
 ///
@@ -33,9 +33,10 @@ pub struct NewAdmin {
     discord_webhook: Option<SecretString>,
 }
 
-/// A change of an administrator, made from the administrator as it was read.
+/// An update of an admin, based on the admin as it was read.
 ///
-/// What is not set stays as it is. The panel takes nothing away: neither sudo rights nor the addresses of reports.
+/// Fields that are not set keep their values. The panel cannot remove anything: neither sudo rights nor the addresses
+/// of reports.
 ///
 /// # Examples
 ///
@@ -69,7 +70,7 @@ pub struct AdminUpdate {
 }
 
 impl NewAdmin {
-    /// An administrator without sudo rights. Any name will do; upper and lower case count.
+    /// Creates an admin without sudo rights. Any username is accepted; it is case-sensitive.
     pub fn new(username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             username: username.into(),
@@ -80,8 +81,8 @@ impl NewAdmin {
         }
     }
 
-    /// With sudo rights, which cannot be taken away by this interface, nor can such an administrator be changed or
-    /// deleted by another one.
+    /// Grants sudo. The API can neither revoke sudo nor let another admin update or delete a sudo admin; use
+    /// `marzban-cli`.
     pub fn sudo(self) -> Self {
         Self {
             is_sudo: true,
@@ -89,7 +90,7 @@ impl NewAdmin {
         }
     }
 
-    /// The Telegram id that the panel reports to.
+    /// Sets the Telegram id that the panel reports to.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -97,7 +98,7 @@ impl NewAdmin {
         }
     }
 
-    /// The Discord webhook that the panel reports to: a secret.
+    /// Sets the Discord webhook that the panel reports to: a secret.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),
@@ -105,7 +106,7 @@ impl NewAdmin {
         }
     }
 
-    /// What is written to the panel.
+    /// The body of the request.
     pub(crate) fn body(&self) -> impl Serialize {
         Body {
             username: Some(&self.username),
@@ -118,7 +119,7 @@ impl NewAdmin {
 }
 
 impl AdminUpdate {
-    /// No change of this administrator.
+    /// Starts an update that changes nothing yet.
     pub fn for_admin(admin: &Admin) -> Self {
         Self {
             username: admin.username.clone(),
@@ -129,13 +130,13 @@ impl AdminUpdate {
         }
     }
 
-    /// The name of the administrator, which cannot be changed.
+    /// Returns the admin's username, which cannot be changed.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
     }
 
-    /// Gives sudo rights.
+    /// Grants sudo, which the API cannot revoke.
     pub fn promote(self) -> Self {
         Self {
             is_sudo: true,
@@ -143,7 +144,7 @@ impl AdminUpdate {
         }
     }
 
-    /// Another password. All tokens of the administrator end, those of this second included.
+    /// Sets a new password. All tokens of the admin become invalid, including those issued in this second.
     pub fn password(self, password: impl Into<SecretString>) -> Self {
         Self {
             password: Some(password.into()),
@@ -151,7 +152,7 @@ impl AdminUpdate {
         }
     }
 
-    /// Another Telegram id; 0 changes nothing.
+    /// Sets a new Telegram id; 0 changes nothing.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -159,7 +160,7 @@ impl AdminUpdate {
         }
     }
 
-    /// Another Discord webhook: a secret.
+    /// Sets a new Discord webhook: a secret.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),
@@ -167,7 +168,7 @@ impl AdminUpdate {
         }
     }
 
-    /// What is written to the panel.
+    /// The body of the request.
     pub(crate) fn body(&self) -> impl Serialize {
         Body {
             username: None,
@@ -185,7 +186,7 @@ struct Body<'a> {
     username: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
-    /// Always there: the panel requires it even of a change that cannot take it away.
+    /// Always present: the panel requires it even though an update cannot revoke it.
     is_sudo: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     telegram_id: Option<i64>,

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Node {
-    /// The id, which the panel gives out.
+    /// The id, assigned by the panel.
     pub id: i64,
-    /// The name. Two names may differ in upper and lower case alone.
+    /// The name. It is case-sensitive.
     pub name: String,
-    /// The host name or IP address under which the panel reaches the node.
+    /// The host name or IP address at which the panel reaches the node.
     pub address: String,
     /// The port of the node's service.
     #[serde(default)]
@@ -29,21 +29,21 @@ pub struct Node {
     /// The port of the node's Xray API.
     #[serde(default)]
     pub api_port: Option<u16>,
-    /// The factor by which traffic through the node counts against its users' limits. Absent before 0.4.
+    /// The factor by which the node's traffic counts towards its users' limits. `None` before 0.4.
     #[serde(default)]
     pub usage_coefficient: Option<f64>,
-    /// The version of the node's core, once it was connected.
+    /// The version of the node's core, once it has connected.
     #[serde(default)]
     pub xray_version: Option<String>,
     /// Whether the panel is connected to it.
     pub status: NodeStatus,
-    /// What went wrong last; it may outlive the trouble while the node is connecting.
+    /// The last error. It may be outdated while the node is connecting.
     #[serde(default)]
     pub message: Option<String>,
 }
 
 open_enum! {
-    /// The state of a node.
+    /// The status of a node.
     ///
     /// # Examples
     ///
@@ -56,11 +56,11 @@ open_enum! {
     pub enum NodeStatus {
         /// The panel is connected to it.
         Connected = "connected",
-        /// The panel tries to connect.
+        /// The panel is trying to connect.
         Connecting = "connecting",
-        /// The panel could not connect; the node's message says why.
+        /// The panel could not connect; see the node's message.
         Error = "error",
-        /// An administrator switched the node off.
+        /// An admin disabled the node.
         Disabled = "disabled",
     }
 }
@@ -82,7 +82,7 @@ open_enum! {
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NodeSettings {
-    /// The certificate, in PEM, by which nodes know the panel.
+    /// The certificate, in PEM, by which nodes recognize the panel.
     pub certificate: String,
     /// The oldest version of a node's service that this panel works with.
     #[serde(default)]
@@ -97,7 +97,7 @@ impl fmt::Debug for NodeSettings {
     }
 }
 
-/// A node to be made.
+/// The settings of a new node.
 ///
 /// # Examples
 ///
@@ -121,9 +121,9 @@ pub struct NewNode {
 }
 
 impl NewNode {
-    /// A node of this name at this host name or IP address, with the panel's usual ports 62050 and 62051.
+    /// Creates a node with this name at this host name or IP address, with the panel's default ports 62050 and 62051.
     ///
-    /// Its traffic counts once, whatever is sent: another factor is for [`NodeUpdate`].
+    /// Its traffic counts once, regardless of what is sent; use [`NodeUpdate`] for another factor.
     pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -134,7 +134,7 @@ impl NewNode {
         }
     }
 
-    /// The port of the node's service.
+    /// Sets the port of the node's service.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -142,7 +142,7 @@ impl NewNode {
         }
     }
 
-    /// The port of the node's Xray API.
+    /// Sets the port of the node's Xray API.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -150,7 +150,7 @@ impl NewNode {
         }
     }
 
-    /// Adds the node's address as a host to every inbound, so that it appears in everybody's subscription.
+    /// Adds the node's address as a host to every inbound, so that it appears in all subscriptions.
     pub fn add_as_new_host(self) -> Self {
         Self {
             add_as_new_host: true,
@@ -159,7 +159,7 @@ impl NewNode {
     }
 }
 
-/// A change of a node. What is not set stays as it is.
+/// An update of a node. Fields that are not set keep their values.
 ///
 /// # Examples
 ///
@@ -196,12 +196,12 @@ pub struct NodeUpdate {
 }
 
 impl NodeUpdate {
-    /// No change.
+    /// Starts an update that changes nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another name.
+    /// Sets a new name.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self {
             name: Some(name.into()),
@@ -209,7 +209,7 @@ impl NodeUpdate {
         }
     }
 
-    /// Another host name or IP address.
+    /// Sets a new host name or IP address.
     pub fn address(self, address: impl Into<String>) -> Self {
         Self {
             address: Some(address.into()),
@@ -217,7 +217,7 @@ impl NodeUpdate {
         }
     }
 
-    /// Another port of the node's service.
+    /// Sets a new port of the node's service.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -225,7 +225,7 @@ impl NodeUpdate {
         }
     }
 
-    /// Another port of the node's Xray API.
+    /// Sets a new port of the node's Xray API.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -233,7 +233,7 @@ impl NodeUpdate {
         }
     }
 
-    /// Another factor by which the node's traffic counts; more than 0.
+    /// Sets a new factor by which the node's traffic counts; more than 0.
     pub fn usage_coefficient(self, factor: f64) -> Self {
         Self {
             usage_coefficient: Some(factor),
@@ -241,7 +241,7 @@ impl NodeUpdate {
         }
     }
 
-    /// Switches the node off.
+    /// Disables the node.
     pub fn disable(self) -> Self {
         Self {
             status: Some(NodeStatus::Disabled),
@@ -249,7 +249,7 @@ impl NodeUpdate {
         }
     }
 
-    /// Switches the node on: the panel connects to it.
+    /// Enables the node: the panel connects to it.
     pub fn enable(self) -> Self {
         Self {
             status: Some(NodeStatus::Connecting),

@@ -1,7 +1,7 @@
-//! The panel's many ways to write an instant, read into one.
+//! Deserializing the panel's several notations of an instant.
 //!
-//! Marzban writes `expire` as epoch seconds and every other instant as ISO 8601 without a zone, meaning UTC, with six
-//! digits of fraction or none. Its successors write RFC 3339. One reader takes them all.
+//! Marzban sends `expire` in epoch seconds and all other instants in ISO 8601 without an offset, meaning UTC, with
+//! six fractional digits or none. Its successors send RFC 3339. One visitor accepts them all.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::Deserializer;
 use serde::de::{Error, Visitor};
 
-/// The first second of the year 1 and the last one of the year 9999, which is what the panel itself can show.
+/// From the first second of the year 1 to the last one of the year 9999, the range that the panel itself can render.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// Reads an instant or none.
+/// Deserializes an optional instant.
 pub(super) fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     deserializer.deserialize_any(InstantVisitor)
 }
 
-/// Reads the end of a user's time, where 0 means that there is none.
+/// Deserializes an expiry, for which 0 means never.
 pub(super) fn expire<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     Ok(instant(deserializer)?.filter(is_end))
 }
 
-/// Whether a user's time ends there, and not never.
+/// Returns whether an expiry is an instant rather than "never".
 fn is_end(instant: &DateTime<Utc>) -> bool {
     *instant != DateTime::UNIX_EPOCH
 }

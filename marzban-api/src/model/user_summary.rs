@@ -4,10 +4,10 @@ use serde::Deserialize;
 use super::time;
 use super::user::{User, UserStatus};
 
-/// The part of a [`User`](super::User) that says whether its access works, and how it is used.
+/// The fields of a [`User`](super::User) that show whether it has access and how it uses it.
 ///
-/// The panel cannot be asked for less than whole users, but most of their bytes are links and settings; reading a state
-/// passes over them, so that it takes a fraction of the time and the memory, and holds no secret.
+/// The panel always sends whole users, most of whose bytes are links and settings. Decoding a summary skips these,
+/// takes a fraction of the time and memory, and leaves no secret in memory.
 ///
 /// # Examples
 ///
@@ -22,19 +22,19 @@ use super::user::{User, UserStatus};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserSummary {
-    /// As [`User::username`](super::User::username).
+    /// See [`User::username`](super::User::username).
     pub username: String,
-    /// As [`User::status`](super::User::status).
+    /// See [`User::status`](super::User::status).
     pub status: UserStatus,
-    /// As [`User::used_traffic`](super::User::used_traffic).
+    /// See [`User::used_traffic`](super::User::used_traffic).
     pub used_traffic: u64,
-    /// As [`User::expire`](super::User::expire).
+    /// See [`User::expire`](super::User::expire).
     #[serde(default, deserialize_with = "time::expire")]
     pub expire: Option<DateTime<Utc>>,
-    /// As [`User::online_at`](super::User::online_at).
+    /// See [`User::online_at`](super::User::online_at).
     #[serde(default, deserialize_with = "time::instant")]
     pub online_at: Option<DateTime<Utc>>,
-    /// As [`User::created_at`](super::User::created_at).
+    /// See [`User::created_at`](super::User::created_at).
     #[serde(default, deserialize_with = "time::instant")]
     pub created_at: Option<DateTime<Utc>>,
 }

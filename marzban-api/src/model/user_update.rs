@@ -10,7 +10,7 @@ use super::new_user::{AtLeastOne, NewNextPlan, PlanBody, inbounds_agree};
 use super::proxy::{Proxies, Proxy};
 use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 
-/// What becomes of one field of what exists already.
+/// How an update treats one optional field: keep it, clear it, or set it.
 ///
 /// # Examples
 ///
@@ -30,20 +30,22 @@ use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Patch<T> {
-    /// It stays as it is.
+    /// Keeps the value.
     #[default]
     Keep,
-    /// It is taken away.
+    /// Removes the value.
     Clear,
-    /// It becomes this.
+    /// Sets a new value.
     Set(T),
 }
 
-/// A change of a user, made from the user as it was read.
+/// An update of a user, based on the user as it was read.
 ///
-/// What is not mentioned stays as it is. For that the panel needs some of it sent back: it deletes a plan that is not
-/// in the request, and gives new passwords and ids to a protocol that comes without them.
-/// So read the user shortly before: a plan that begins in between is brought back by the change.
+/// Fields that are not set keep their values. For this the panel needs some of them sent back: it deletes a next plan
+/// that is not in the request, and generates new credentials for a protocol that comes without them. So read the user
+/// shortly before: if its next plan starts in between, the update brings the plan back.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -96,7 +98,7 @@ pub struct UserUpdate {
     inbounds: BTreeMap<String, Vec<String>>,
 }
 
-/// What an administrator may make of a user's status; the panel finds out the others by itself.
+/// The statuses that can be set through the API. `limited` and `expired` are assigned by the panel.
 ///
 /// # Examples
 ///
@@ -111,16 +113,16 @@ pub struct UserUpdate {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetStatus {
-    /// Switched on. The panel's next review ends it again when time or traffic are used up.
+    /// Activates the user. The panel's next review ends this if the time or the traffic is used up.
     Active,
-    /// Switched off.
+    /// Disables the user.
     Disabled,
-    /// On hold: the time begins anew with the next connection, so the present end is taken away.
+    /// Puts the user on hold: its time starts again with the next connection, and the current expiry is removed.
     OnHold(OnHold),
 }
 
 impl UserUpdate {
-    /// No change of this user.
+    /// Starts an update that changes nothing yet.
     pub fn for_user(user: &User) -> Self {
         Self {
             username: user.username.clone(),
@@ -138,15 +140,15 @@ impl UserUpdate {
         }
     }
 
-    /// The name of the user, which cannot be changed.
+    /// Returns the user's username, which cannot be changed.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
     }
 
-    /// When the access ends; [`Clear`](Patch::Clear) and [`Never`](Expiry::Never) are the same.
+    /// Sets when the access ends. [`Clear`](Patch::Clear) and [`Never`](Expiry::Never) are equivalent.
     ///
-    /// The panel moves the user between active and expired at once, but does not end the limitation of a limited one.
+    /// The panel moves the user between active and expired immediately, but a limited user stays limited.
     pub fn expire(self, expire: impl Into<Patch<Timestamp>>) -> Self {
         Self {
             expire: expire.into(),
@@ -154,9 +156,9 @@ impl UserUpdate {
         }
     }
 
-    /// How much traffic may be used; [`Clear`](Patch::Clear) and [`Unlimited`](DataLimit::Unlimited) are the same.
+    /// Sets the data limit. [`Clear`](Patch::Clear) and [`Unlimited`](DataLimit::Unlimited) are equivalent.
     ///
-    /// The panel moves the user between active and limited at once, unless it is expired or disabled.
+    /// The panel moves the user between active and limited immediately, unless it is expired or disabled.
     pub fn data_limit(self, data_limit: impl Into<Patch<NonZeroU64>>) -> Self {
         Self {
             data_limit: data_limit.into(),
@@ -164,7 +166,7 @@ impl UserUpdate {
         }
     }
 
-    /// When the used traffic begins anew.
+    /// Sets when the used traffic is reset.
     pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
         Self {
             reset_strategy: Some(strategy),
@@ -172,7 +174,7 @@ impl UserUpdate {
         }
     }
 
-    /// Free text of the administrators.
+    /// Sets the note.
     pub fn note(self, note: impl Into<Patch<Note>>) -> Self {
         Self {
             note: note.into(),
@@ -180,7 +182,7 @@ impl UserUpdate {
         }
     }
 
-    /// What follows when limit or time are used up.
+    /// Sets the plan that follows when data limit or time are used up.
     pub fn next_plan(self, plan: impl Into<Patch<NewNextPlan>>) -> Self {
         Self {
             next_plan: plan.into(),
@@ -188,7 +190,7 @@ impl UserUpdate {
         }
     }
 
-    /// Another status.
+    /// Sets the status.
     pub fn status(self, status: SetStatus) -> Self {
         Self {
             status: Some(status),
@@ -196,28 +198,28 @@ impl UserUpdate {
         }
     }
 
-    /// Adds a protocol, or changes what `proxy` says of one that is there: what it leaves out stays as it is.
+    /// Adds a protocol, or updates the fields of an existing one that `proxy` sets.
     pub fn proxy(mut self, proxy: impl Into<Proxy>) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.with(proxy));
         self
     }
 
-    /// Takes a protocol away, with its passwords and ids. One has to stay.
+    /// Removes a protocol and its credentials. At least one protocol must remain.
     pub fn without_proxy(mut self, protocol: &str) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.without(protocol));
         self
     }
 
-    /// Exactly these inbounds of `protocol`, or none at all; those of other protocols stay as they are.
+    /// Sets the inbounds of `protocol` to exactly these, or to none. Other protocols keep theirs.
     pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.inbounds.insert(protocol.to_owned(), tags);
         self
     }
 
-    /// What is written to the panel.
+    /// The body of the request.
     pub(crate) fn body(&self) -> impl Serialize {
         let hold = match self.status {
             Some(SetStatus::OnHold(hold)) => Some(hold),
@@ -252,7 +254,7 @@ impl UserUpdate {
         }
     }
 
-    /// Whether `user` is the one that was read and is now as this change wants it.
+    /// Returns whether `user` is the one that was read and now has the values of this update.
     pub(crate) fn is_done_in(&self, user: &User) -> bool {
         let expire = match (self.status, self.expire) {
             (Some(SetStatus::OnHold(_)), _) | (_, Patch::Clear) => user.expire.is_none(),
@@ -300,7 +302,8 @@ impl UserUpdate {
     }
 }
 
-/// What the panel takes. It refuses or fails on null in most of these fields, so what stays is left out.
+/// The body of the request. The panel rejects or fails on null in most of these fields, so unchanged ones are
+/// omitted.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(skip_serializing_if = "End::stays")]
@@ -311,7 +314,7 @@ struct Body<'a> {
     data_limit_reset_strategy: Option<&'a ResetStrategy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
-    /// Always there: the panel deletes a plan that is left out.
+    /// Always present: the panel deletes a plan that is omitted.
     next_plan: Option<PlanBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<UserStatus>,
@@ -325,7 +328,7 @@ struct Body<'a> {
     inbounds: &'a BTreeMap<String, Vec<String>>,
 }
 
-/// The end of the access. A user that is put on hold loses its end, which would otherwise stay beside the duration.
+/// The expiry. It is removed for a user that is put on hold, since it would otherwise stay beside the duration.
 struct End {
     expire: Patch<Timestamp>,
     hold: Option<OnHold>,
