@@ -1,4 +1,4 @@
-//! The one error of this crate: opaque, small, cloneable, and without a secret in any of its texts.
+//! The error of this crate: opaque, small, cloneable, and without secrets in its texts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use serde::Deserialize;
 
 use crate::request::Request;
 
-/// The longest piece of a panel's `detail` that a message repeats, in characters.
+/// The maximum length of a panel's `detail` in a message, in characters.
 const MAX_DETAIL_CHARS: usize = 200;
 
-/// The panel's text of a 404 about a user; an unknown route says `Not Found` instead.
+/// The panel's message with status 404 for an unknown user; for an unknown route it is `Not Found`.
 const USER_NOT_FOUND: &str = "User not found";
 
-/// Why an operation failed; ask [`Error::kind`] for the reason and the other methods for the circumstances.
+/// An operation failed. [`Error::kind`] is the reason; the other methods describe the circumstances.
 ///
-/// `Display` tells this layer only: operation, method, path template, status, attempts and what the panel said.
-/// The cause, such as the error of the TCP connection, is in [`source`](StdError::source).
-/// Neither text contains a password, a token, a body or a full URL.
+/// `Display` covers this layer only: operation, method, path template, status, attempts and the panel's message. The
+/// cause, such as the error of a TCP connection, is the [`source`](StdError::source). Neither contains a password, a
+/// token, a body or a full URL.
 ///
 /// # Examples
 ///
@@ -77,9 +77,10 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, in the terms that a caller acts upon.
+/// What went wrong, in terms that a caller can act upon.
 ///
-/// "Retried" means by the client itself, as its [`RetryPolicy`](crate::RetryPolicy) allows.
+/// "Retried" means by the client itself, as far as its [`RetryPolicy`](crate::RetryPolicy) permits. "Reads" are
+/// requests that change nothing.
 ///
 /// # Examples
 ///
@@ -102,51 +103,52 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The client could not be built: its URL, certificate or proxy is unusable. Never retried.
+    /// The client could not be built: its URL, a certificate or its proxy is unusable. Never retried.
     Config,
-    /// The arguments make no request, such as an empty user name. Nothing was sent; never retried.
+    /// The arguments cannot be sent, such as an empty username. Nothing has been sent; never retried.
     InvalidInput,
-    /// No connection could be made, or it broke before the whole answer was read.
-    /// Retried for requests that change nothing, and for all others while nothing has been sent.
+    /// No connection could be made, or it broke before the whole response was read. Reads are retried, changes only
+    /// if nothing has been sent.
     Connect,
-    /// The connection, a pause between two parts of the answer, or the whole exchange took too long.
-    /// Retried as [`Connect`](Self::Connect), except for a login that has been sent.
+    /// Connecting, waiting for the next part of the response, or the whole attempt took too long. Retried like
+    /// [`Connect`](Self::Connect), except for a login that has been sent.
     Timeout,
-    /// Status 429. Retried after the time that `Retry-After` names, up to a cap.
+    /// Status 429. Retried after the time in `Retry-After`, up to a maximum.
     RateLimited,
-    /// Status 401 of the panel: the login was refused, or a token was refused that had just been made.
-    /// A refused login is never retried; a refused token is replaced once.
+    /// The panel returned 401: it rejected the login, or a token that it had just issued. A rejected login is never
+    /// retried; a rejected token is replaced once.
     Unauthorized,
-    /// Status 403 of the panel: the administrator may not do this, for example see another one's user. Never retried.
+    /// The panel returned 403: the admin lacks the rights, for example to another admin's user. Never retried.
     Forbidden,
-    /// Status 404 of the panel, of an unknown route too; see [`Error::is_user_not_found`]. Never retried.
+    /// The panel returned 404, also for an unknown route; see [`Error::is_user_not_found`]. Never retried.
     NotFound,
-    /// Status 409: it exists already. Never retried.
+    /// The panel returned 409: the resource exists already. Never retried.
     Conflict,
-    /// Status 400, 422 or another 4xx of the panel: it does not accept the request; [`Error::detail`] says why.
+    /// The panel returned 400, 422 or another 4xx: it does not accept the request. [`Error::detail`] may say why.
     /// Never retried.
     Rejected,
-    /// Status 5xx, of the panel or of a proxy before it. 502, 503 and 504 are retried for requests that change
-    /// nothing, 500 for such requests about a single thing or told by a proxy's page. Of a deletion: it failed and the user is still there.
+    /// The panel or a proxy returned 5xx. Reads are retried on 502–504, and on 500 unless the request covers several
+    /// users and the panel itself has answered. After a `delete`, this means that the deletion failed and the
+    /// resource still exists.
     Server,
-    /// A change was sent and its outcome is unknown, also after looking: it may have failed on the way, or the panel
-    /// reported a success that cannot be read. Never retried: read before acting.
+    /// A change was sent and its outcome is unknown, even after reading the resource again: the request failed on the
+    /// way, or the panel's success cannot be decoded. Never retried; read the panel before acting.
     Indeterminate,
-    /// Something else answered in the panel's place: an HTML page, a redirect, a proxy's own refusal. Never retried.
-    /// Nothing is known of the panel then: a proxy may hide its answer to a change.
+    /// The response is not the panel's: an HTML page, a redirect, or a proxy's own rejection. Never retried. It
+    /// proves nothing about the panel, and may hide its response to a change.
     UnexpectedResponse,
-    /// The answer is larger than [`ClientBuilder::max_body_bytes`](crate::ClientBuilder::max_body_bytes). Never retried.
-    /// The same of a change that succeeded is [`Indeterminate`](Self::Indeterminate).
+    /// The response exceeds [`ClientBuilder::max_body_bytes`](crate::ClientBuilder::max_body_bytes). Never retried.
+    /// For a change that succeeded, the kind is [`Indeterminate`](Self::Indeterminate) instead.
     TooLarge,
-    /// The panel's answer is JSON, but not what this operation answers with; the source names the place.
-    /// Never retried. The same of a change is [`Indeterminate`](Self::Indeterminate).
+    /// The response is JSON, but not of the expected form; the source names the place. Never retried. For a change,
+    /// the kind is [`Indeterminate`](Self::Indeterminate) instead.
     Decode,
 }
 
-/// What the panel said about a refused request.
+/// The panel's explanation of a rejected request.
 ///
-/// The panel answers with a string, and to an invalid request with an object of field names and messages
-/// (its own handler replaces the framework's list form).
+/// It is a string, or for an invalid request an object of field names and messages (the panel replaces the
+/// framework's list of errors).
 ///
 /// # Examples
 ///
@@ -169,9 +171,9 @@ pub enum ErrorKind {
 pub enum Detail {
     /// One message, such as `User already exists`.
     Message(String),
-    /// A message for each field that was not accepted. The name is only the last part of the field's path.
+    /// A message per rejected field. The name is the last part of the field's path only.
     Fields(BTreeMap<String, String>),
-    /// Anything else, as it came.
+    /// Any other value, as received.
     Other(serde_json::Value),
 }
 
@@ -194,12 +196,12 @@ impl Error {
         }))
     }
 
-    /// An error before anything can be sent.
+    /// An error while building a client.
     pub(crate) fn build(reason: &'static str) -> Self {
         Self::new(ErrorKind::Config).with_message(reason)
     }
 
-    /// A failed exchange; `sent` unless it is sure that the panel has seen nothing.
+    /// A failed exchange. It counts as sent unless the panel cannot have seen anything.
     pub(crate) fn transport(error: reqwest::Error) -> Self {
         let (timeout, connect) = (error.is_timeout(), error.is_connect());
         let mut this = Self::new(if timeout {
@@ -234,7 +236,8 @@ impl Error {
         self
     }
 
-    /// A failure that a page told, which the panel never sends: the panel may still be at work.
+    /// Marks a failure that was reported by an HTML page. The panel never sends one, and may still be processing the
+    /// request.
     pub(crate) fn with_proxy_page(mut self, by_proxy: bool) -> Self {
         self.0.by_proxy = by_proxy;
         self
@@ -256,7 +259,7 @@ impl Error {
         self
     }
 
-    /// This failure as the cause of another kind, with the same circumstances.
+    /// Returns an error of another kind in the same circumstances, with this one as its source.
     pub(crate) fn with_kind(self, kind: ErrorKind, reason: &'static str) -> Self {
         let inner = Inner {
             kind,
@@ -267,17 +270,17 @@ impl Error {
         Self(Box::new(inner)).with_source(self)
     }
 
-    /// Whether the answer itself says that it is not the panel's.
+    /// Returns whether the response itself shows that it is not the panel's.
     pub(crate) fn is_by_proxy(&self) -> bool {
         self.0.by_proxy
     }
 
-    /// Whether the panel may have seen the request.
+    /// Returns whether the panel may have seen the request.
     pub(crate) fn was_sent(&self) -> bool {
         self.0.sent
     }
 
-    /// Whether a change may have happened although it failed. A login that failed on the way changed nothing.
+    /// Returns whether a change may have been made although it failed. A failed login changed nothing.
     pub(crate) fn is_ambiguous(&self, request: &Request) -> bool {
         let unclear = match self.0.kind {
             ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout => self.0.sent,
@@ -290,7 +293,8 @@ impl Error {
         unclear && self.0.operation == request.operation()
     }
 
-    /// This failure of a change, or [`Indeterminate`](ErrorKind::Indeterminate) when the change may have happened.
+    /// Turns an ambiguous failure of a change into [`Indeterminate`](ErrorKind::Indeterminate), and returns any other
+    /// failure as it is.
     pub(crate) fn into_indeterminate(self, request: &Request) -> Self {
         if self.is_ambiguous(request) {
             self.with_kind(ErrorKind::Indeterminate, "the change may have happened or not")
@@ -299,24 +303,24 @@ impl Error {
         }
     }
 
-    /// Whether the panel itself answered 404 in these words, which differ from those about an unknown route.
+    /// Returns whether the panel itself answered 404 with this message, which differs from that for an unknown route.
     pub(crate) fn is_not_found_with(&self, message: &str) -> bool {
         self.0.kind == ErrorKind::NotFound
             && self.0.status == Some(404)
             && matches!(&self.0.detail, Some(Detail::Message(said)) if said == message)
     }
 
-    /// What went wrong.
+    /// Returns what went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same call may succeed later without anything being changed.
+    /// Returns whether the same call may succeed later without any change.
     ///
-    /// True for [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout),
-    /// [`RateLimited`](ErrorKind::RateLimited) and [`Server`](ErrorKind::Server).
-    /// The client has then already used up the tries of its policy.
+    /// This is the case for [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout),
+    /// [`RateLimited`](ErrorKind::RateLimited) and [`Server`](ErrorKind::Server), whether or not the client has
+    /// retried the request.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -325,46 +329,46 @@ impl Error {
         )
     }
 
-    /// Whether the panel itself said that this user does not exist.
+    /// Returns whether the panel itself reported that this user does not exist.
     ///
-    /// True only for status 404 with the panel's own body `{"detail":"User not found"}`.
-    /// A proxy's 404 page and the `{"detail":"Not Found"}` of a route that this panel lacks prove nothing about a user.
+    /// This requires status 404 with the panel's own body `{"detail":"User not found"}`. A proxy's 404 page and the
+    /// `{"detail":"Not Found"}` of a route that this panel lacks prove nothing about a user.
     #[must_use]
     pub fn is_user_not_found(&self) -> bool {
         self.is_not_found_with(USER_NOT_FOUND)
     }
 
-    /// The status code of the last answer, if one came.
+    /// Returns the status code of the last response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// How long the panel or its proxy asked to wait, uncapped.
+    /// Returns how long the panel or its proxy asked to wait, uncapped.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// How often the request was sent or tried to be sent; 0 if it never came to that.
+    /// Returns how often the client tried to send the request; 0 if it never did.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// How long all attempts and the pauses between them took.
+    /// Returns how long all attempts and the pauses between them took.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed
     }
 
-    /// The name of the operation, such as `users.get`; the login that an operation needs is `admins.token`.
+    /// Returns the name of the operation, such as `users.get`. The login that an operation needs is `admins.token`.
     #[must_use]
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
 
-    /// What the panel said, if it said something in its own form.
+    /// Returns the panel's explanation, if it sent one in its own form.
     #[must_use]
     pub fn detail(&self) -> Option<&Detail> {
         self.0.detail.as_ref()
@@ -416,7 +420,7 @@ impl StdError for Error {
 }
 
 impl ErrorKind {
-    /// The kind in one word for logs and metrics, such as `rate_limited`.
+    /// Returns the kind in one word for logs and metrics, such as `rate_limited`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

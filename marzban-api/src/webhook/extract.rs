@@ -7,15 +7,17 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{Notification, UnreadableNotification, WebhookError, WebhookSecret, parse};
 
-/// The size in bytes up to which [`Webhook`] reads a batch: room for some 8,000 notifications.
+/// The maximum size of a batch that [`Webhook`] reads, in bytes: room for some 8,000 notifications.
 ///
-/// The panel sends all that it has in one POST, and what is refused for its size is lost.
+/// The panel sends everything in its queue in one POST, and what is rejected for its size is lost.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// An axum extractor of a batch of notifications from a POST with the right secret.
 ///
-/// The router's state gives the secret: it implements `FromRef` for [`WebhookSecret`] or is one. The secret is looked
-/// at before the body is read. A [`WebhookError`] is answered with its status.
+/// The secret comes from the router's state, which implements `FromRef` for [`WebhookSecret`] or is one. It is
+/// checked before the body is read. A [`WebhookError`] is answered with its status.
+///
+/// # Examples
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};

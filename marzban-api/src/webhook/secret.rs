@@ -8,7 +8,7 @@ use super::WebhookError;
 
 const HEADER: &str = "x-webhook-secret";
 
-/// What a POST must bring to be believed: the panel's setting `WEBHOOK_SECRET`.
+/// The secret that a POST must carry to be accepted: the panel's setting `WEBHOOK_SECRET`.
 ///
 /// # Examples
 ///
@@ -26,23 +26,23 @@ const HEADER: &str = "x-webhook-secret";
 pub struct WebhookSecret(Option<SecretString>);
 
 impl WebhookSecret {
-    /// Believes those who know this secret. Nobody knows an empty one.
+    /// Accepts requests that carry this secret. An empty secret rejects every request.
     #[must_use]
     pub fn new(secret: impl Into<SecretString>) -> Self {
         Self(Some(secret.into()))
     }
 
-    /// Believes everybody, for a panel without a secret. Whoever reaches the receiver can then make things up.
+    /// Disables verification. Anyone who can reach the endpoint can forge notifications.
     #[must_use]
     pub fn danger_accept_anyone() -> Self {
         Self(None)
     }
 
-    /// Compares the secret in a time that depends on its length only.
+    /// Compares the secret, in a time that depends only on its length.
     ///
     /// # Errors
     ///
-    /// [`WebhookError::WrongSecret`] when the header `x-webhook-secret` is missing, comes twice or is another one.
+    /// [`WebhookError::WrongSecret`] if the header `x-webhook-secret` is missing, repeated or wrong.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), WebhookError> {
         let Some(secret) = &self.0 else {
             return Ok(());
