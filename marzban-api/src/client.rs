@@ -224,10 +224,10 @@ impl Client {
         let outcome = transport.send(request, Some(&token)).await;
         let earlier = refusal.attempts();
         match outcome {
-            Ok(answer) => Ok(Response {
-                attempts: earlier + answer.attempts,
+            Ok(response) => Ok(Response {
+                attempts: earlier + response.attempts,
                 elapsed: started.elapsed(),
-                ..answer
+                ..response
             }),
             Err(error) => {
                 let attempts = earlier + error.attempts();

@@ -297,7 +297,10 @@ impl Error {
     /// failure as it is.
     pub(crate) fn into_indeterminate(self, request: &Request) -> Self {
         if self.is_ambiguous(request) {
-            self.with_kind(ErrorKind::Indeterminate, "the change may have happened or not")
+            self.with_kind(
+                ErrorKind::Indeterminate,
+                "the change may or may not have happened",
+            )
         } else {
             self
         }
@@ -445,20 +448,20 @@ impl ErrorKind {
     fn text(self) -> &'static str {
         match self {
             Self::Config => "the client cannot be built",
-            Self::InvalidInput => "the arguments make no request",
-            Self::Connect => "no connection, or it broke off",
+            Self::InvalidInput => "the arguments cannot be sent",
+            Self::Connect => "no connection, or it broke",
             Self::Timeout => "timed out",
             Self::RateLimited => "too many requests",
-            Self::Unauthorized => "not signed in",
+            Self::Unauthorized => "not logged in",
             Self::Forbidden => "not permitted",
             Self::NotFound => "not found",
-            Self::Conflict => "exists already",
+            Self::Conflict => "already exists",
             Self::Rejected => "not accepted",
             Self::Server => "the server failed",
             Self::Indeterminate => "the outcome is unknown",
-            Self::UnexpectedResponse => "the answer is not the panel's",
-            Self::TooLarge => "the answer is too large",
-            Self::Decode => "the answer cannot be read",
+            Self::UnexpectedResponse => "the response is not the panel's",
+            Self::TooLarge => "the response is too large",
+            Self::Decode => "the response cannot be decoded",
         }
     }
 }

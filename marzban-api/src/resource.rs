@@ -54,13 +54,13 @@ use crate::request::Request;
 
 /// Checks that the panel confirmed a change: with 204, a message or a bare `null`. A proxy's HTML page with status
 /// 200 confirms nothing.
-fn expect_ack(answer: &Response, request: &Request) -> Result<(), Error> {
+fn expect_ack(response: &Response, request: &Request) -> Result<(), Error> {
     #[derive(serde::Deserialize)]
     struct Confirmation {}
-    if answer.status == StatusCode::NO_CONTENT {
+    if response.status == StatusCode::NO_CONTENT {
         return Ok(());
     }
-    let _: Option<Confirmation> = answer.decode(request)?;
+    let _: Option<Confirmation> = response.decode(request)?;
     Ok(())
 }
 
@@ -68,7 +68,7 @@ fn expect_ack(answer: &Response, request: &Request) -> Result<(), Error> {
 async fn execute_ack(client: &Client, request: &Request) -> Result<(), Error> {
     let confirmation = client.execute(request).await;
     confirmation
-        .and_then(|answer| expect_ack(&answer, request))
+        .and_then(|response| expect_ack(&response, request))
         .map_err(|error| error.into_indeterminate(request))
 }
 
@@ -83,8 +83,8 @@ async fn delete<T, Look>(
 where
     Look: Future<Output = Result<T, Error>> + Send,
 {
-    let answer = client.execute(request).await;
-    let error = match answer.and_then(|answer| expect_ack(&answer, request)) {
+    let response = client.execute(request).await;
+    let error = match response.and_then(|response| expect_ack(&response, request)) {
         Ok(()) => return Ok(DeleteOutcome::Deleted),
         Err(error) if is_gone(&error) => return Ok(DeleteOutcome::NotFound),
         Err(error) if error.is_ambiguous(request) => error,
@@ -93,12 +93,15 @@ where
     match look().await {
         Err(gone) if is_gone(&gone) => Ok(DeleteOutcome::Deleted),
         Ok(_) if is_settled(&error) => {
-            Err(error.with_kind(ErrorKind::Server, "the deletion failed and nothing is deleted"))
+            Err(error.with_kind(ErrorKind::Server, "the deletion failed and nothing was deleted"))
         }
-        Ok(_) => Err(error.with_kind(ErrorKind::Indeterminate, "nothing is deleted, but it may yet be")),
+        Ok(_) => Err(error.with_kind(ErrorKind::Indeterminate, "nothing was deleted so far")),
         Err(unknown) => {
-            tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
-            Err(error.with_kind(ErrorKind::Indeterminate, "the deletion may have happened or not"))
+            tracing::debug!(error = %unknown, "Cannot verify a deletion");
+            Err(error.with_kind(
+                ErrorKind::Indeterminate,
+                "the deletion may or may not have happened",
+            ))
         }
     }
 }

@@ -198,11 +198,11 @@ pub enum Event {
 /// let batch = webhook::parse(br#"[{"action":"user_created","username":"alice"}]"#)?;
 /// let broken = batch[0].as_ref().expect_err("the user is missing");
 /// assert_eq!(broken.username.as_deref(), Some("alice"));
-/// assert_eq!(broken.to_string(), "a notification cannot be read");
+/// assert_eq!(broken.to_string(), "a notification cannot be decoded");
 /// # Ok::<(), marzban_api::webhook::WebhookError>(())
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("a notification cannot be read")]
+#[error("a notification cannot be decoded")]
 #[non_exhaustive]
 pub struct UnreadableNotification {
     /// The panel's word for the event, unless that too is unreadable.
@@ -225,10 +225,10 @@ pub struct UnreadableNotification {
 #[non_exhaustive]
 pub enum WebhookError {
     /// The secret is missing or wrong; answer with status 401.
-    #[error("the webhook's secret is missing or wrong")]
+    #[error("the webhook secret is missing or wrong")]
     WrongSecret,
     /// The body is not a JSON array; answer with status 400.
-    #[error("the body is no JSON array of notifications")]
+    #[error("the body is not a JSON array of notifications")]
     NotABatch(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The body is larger than the receiver accepts; answer with status 413.
     #[error("the body is larger than {limit} bytes")]
@@ -237,7 +237,7 @@ pub enum WebhookError {
         limit: usize,
     },
     /// The body ended early; there is no one left to answer.
-    #[error("the body broke off")]
+    #[error("the body ended early")]
     BrokeOff(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -278,7 +278,7 @@ impl<'de> Visitor<'de> for ReadBatch {
             let item = read(raw.get());
             broken += u32::from(item.is_err());
             if broken > MOST_UNREADABLE {
-                return Err(A::Error::custom("too many of the items cannot be read"));
+                return Err(A::Error::custom("too many items cannot be decoded"));
             }
             items.push(item);
         }

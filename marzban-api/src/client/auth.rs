@@ -110,10 +110,10 @@ impl Auth {
             access_token: String,
         }
         let request = Request::login(TOKEN_PATH, &self.username, self.password.expose_secret());
-        let answer = instrumented(&transport.panel_name, &request, transport.send(&request, None)).await?;
-        let granted: Granted = answer.decode(&request)?;
+        let response = instrumented(&transport.panel_name, &request, transport.send(&request, None)).await?;
+        let granted: Granted = response.decode(&request)?;
         Token::new(&granted.access_token, login, Instant::now(), wall_clock()).ok_or_else(|| {
-            answer
+            response
                 .error(ErrorKind::Decode, &request)
                 .with_message("the token cannot be part of a header")
         })

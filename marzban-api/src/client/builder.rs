@@ -225,9 +225,7 @@ impl ClientBuilder {
             .split('/')
             .any(|part| matches!(part, "." | ".."))
         {
-            return Err(Error::build(
-                "the path of subscriptions leads elsewhere: it has a part of dots",
-            ));
+            return Err(Error::build("the subscription path contains `.` or `..`"));
         }
         let url = panel_url(self.url.expose_secret())?;
         let Some((username, password)) = self.credentials.clone() else {
@@ -305,10 +303,10 @@ fn panel_url(text: &str) -> Result<Url, Error> {
         return refuse("the panel's URL is neither http nor https");
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return refuse("the panel's URL names no host");
+        return refuse("the panel's URL has no host");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("the panel's URL contains credentials, which belong into `credentials`");
+        return refuse("the panel's URL contains credentials, which belong in `credentials`");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return refuse("the panel's URL has a query or a fragment");

@@ -36,7 +36,7 @@ use crate::request::{Request, RetryClass};
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a request does nothing until its answer is asked for"]
+#[must_use = "a request does nothing until its response is asked for"]
 pub struct RequestBuilder<'a> {
     client: &'a Client,
     request: Result<Request, Error>,
@@ -113,8 +113,8 @@ impl<'a> RequestBuilder<'a> {
     /// If dropped, the request may or may not have been sent.
     pub async fn send(self) -> Result<(StatusCode, Bytes), Error> {
         let request = self.request?;
-        let answer = execute(self.client, &request).await?;
-        Ok((answer.status, answer.body))
+        let response = execute(self.client, &request).await?;
+        Ok((response.status, response.body))
     }
 }
 

@@ -175,9 +175,9 @@ impl LastDate {
     const NEVER: i64 = i64::MIN;
 
     /// Stores the date of a response that is the panel's and has one.
-    pub(crate) fn note(&self, answer: &Response) {
-        if answer.is_the_panels()
-            && let Some(date) = answer.date()
+    pub(crate) fn note(&self, response: &Response) {
+        if response.is_the_panels()
+            && let Some(date) = response.date()
         {
             self.0.store(date.timestamp(), Ordering::Relaxed);
         }

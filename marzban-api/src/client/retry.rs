@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_depends_on_the_failure_and_on_the_request() {
+    fn what_is_retried_depends_on_the_failure_and_on_the_request() {
         let all = [
             RetryClass::Safe,
             RetryClass::SplittableRead,

@@ -89,7 +89,7 @@ async fn accept(mut response: reqwest::Response, key: &str, transport: &Transpor
         .is_some_and(|given| given.as_bytes() == proof.as_bytes());
     let refused = |status: StatusCode| Error::new(ErrorKind::UnexpectedResponse).with_status(status.as_u16());
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        let answer = Response {
+        let response = Response {
             status,
             headers,
             body: transport.read(response).await.unwrap_or_default(),
@@ -97,9 +97,9 @@ async fn accept(mut response: reqwest::Response, key: &str, transport: &Transpor
             attempts: 1,
             elapsed: Duration::ZERO,
         };
-        return Err(answer
+        return Err(response
             .into_result(wall_clock())
-            .map_or_else(|error| error, |answer| refused(answer.status)));
+            .map_or_else(|error| error, |response| refused(response.status)));
     }
     if !proven {
         return Err(refused(status));

@@ -51,10 +51,10 @@ pub(super) async fn instrumented(
 impl Outcome {
     fn of(outcome: &Result<Response, Error>) -> Self {
         match outcome {
-            Ok(answer) => Self {
+            Ok(response) => Self {
                 label: "ok",
-                status: Some(answer.status.as_u16()),
-                attempts: answer.attempts,
+                status: Some(response.status.as_u16()),
+                attempts: response.attempts,
             },
             Err(error) => Self {
                 label: error.kind().as_str(),

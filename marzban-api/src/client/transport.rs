@@ -54,13 +54,20 @@ impl Transport {
             let attempt = retries.tried() + 1;
             let (operation, path) = (request.operation(), request.template());
             let error = match outcome {
-                Ok(answer) => {
-                    let (status, took) = (answer.status.as_u16(), answer.took.as_millis());
-                    tracing::debug!(operation, path, attempt, status, took_ms = took, "panel answered");
+                Ok(response) => {
+                    let (status, took) = (response.status.as_u16(), response.took.as_millis());
+                    tracing::debug!(
+                        operation,
+                        path,
+                        attempt,
+                        status,
+                        took_ms = took,
+                        "Panel responded"
+                    );
                     return Ok(Response {
                         attempts: attempt,
                         elapsed: started.elapsed(),
-                        ..answer
+                        ..response
                     });
                 }
                 Err(error) => error
@@ -75,7 +82,7 @@ impl Transport {
                 status = error.status(),
                 kind = ?error.kind(),
                 retry_in_ms = delay.map(|delay| delay.as_millis()),
-                "panel request failed"
+                "Panel request failed"
             );
             match delay {
                 Some(delay) => sleep(delay).await,
@@ -112,7 +119,7 @@ impl Transport {
             body => body.map_err(|error| error.with_status(status.as_u16()))?,
         };
         let took = started.elapsed();
-        let answer = Response {
+        let response = Response {
             status,
             headers,
             body,
@@ -120,8 +127,8 @@ impl Transport {
             attempts: 1,
             elapsed: took,
         };
-        self.last_date.note(&answer);
-        answer.into_result(wall_clock())
+        self.last_date.note(&response);
+        response.into_result(wall_clock())
     }
 
     /// Reads a body up to the limit, which applies after decompression.

@@ -51,13 +51,13 @@ pub struct Timestamp(DateTime<Utc>);
 #[non_exhaustive]
 pub enum TimestampError {
     /// The instant is not after 1970-01-01T00:00:00Z.
-    #[error("{seconds} seconds are not after the beginning of 1970")]
+    #[error("{seconds} s is not after 1970-01-01")]
     TooEarly {
         /// Seconds since 1970-01-01T00:00:00Z.
         seconds: i64,
     },
     /// The instant is after the year 9999.
-    #[error("{seconds} seconds are after the year 9999; milliseconds instead of seconds, perhaps")]
+    #[error("{seconds} s is after the year 9999; perhaps these are milliseconds")]
     TooLate {
         /// Seconds since 1970-01-01T00:00:00Z.
         seconds: i64,
@@ -132,10 +132,10 @@ pub struct Note(String);
 #[non_exhaustive]
 pub enum NoteError {
     /// The text is empty. Omit the note, or clear an existing one.
-    #[error("a note is not empty")]
+    #[error("a note must not be empty")]
     Empty,
     /// The text is too long.
-    #[error("a note has at most 500 characters, not {length}")]
+    #[error("a note must have at most 500 characters, not {length}")]
     TooLong {
         /// The length, in characters.
         length: usize,
@@ -181,10 +181,10 @@ pub struct OnHold {
 #[non_exhaustive]
 pub enum OnHoldError {
     /// The duration is shorter than a second.
-    #[error("a time on hold is at least a second")]
+    #[error("an on-hold duration must be at least 1 s")]
     TooShort,
     /// The duration is longer than 68 years.
-    #[error("a time on hold is at most 68 years, not {seconds} seconds")]
+    #[error("an on-hold duration must be at most 68 years, not {seconds} s")]
     TooLong {
         /// The duration, in seconds.
         seconds: u64,

@@ -111,7 +111,7 @@ fn from_text(text: &str) -> Option<DateTime<Utc>> {
 
 fn outside<E: Error>(seconds: impl fmt::Display) -> E {
     E::custom(format_args!(
-        "{seconds} is outside the years 1 to 9999; milliseconds instead of seconds, perhaps"
+        "{seconds} is outside the years 1 to 9999; perhaps these are milliseconds"
     ))
 }
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_an_instant_is_read() {
+    fn every_notation_of_an_instant_is_accepted() {
         for (text, instant) in [
             ("2025-09-01T10:00:00.250000", "2025-09-01T10:00:00.250+00:00"),
             ("2025-09-01T10:00:00", "2025-09-01T10:00:00+00:00"),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_instant_is_refused() {
+    fn invalid_instants_are_rejected() {
         for text in [
             "2025-02-29T10:00:00",
             "2025-09-01T24:00:00",

@@ -343,7 +343,7 @@ impl End {
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self.expire, self.hold) {
-            (Patch::Set(_), Some(_)) => Err(S::Error::custom("a user on hold has no end yet")),
+            (Patch::Set(_), Some(_)) => Err(S::Error::custom("an on-hold user has no expiry yet")),
             (Patch::Set(time), None) => Expiry::At(time).serialize(serializer),
             (Patch::Keep | Patch::Clear, _) => Expiry::Never.serialize(serializer),
         }

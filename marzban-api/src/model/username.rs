@@ -42,13 +42,13 @@ pub struct Username(String);
 #[non_exhaustive]
 pub enum UsernameError {
     /// It contains a character that is not allowed.
-    #[error("a name consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of {character:?}")]
+    #[error("a username consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of {character:?}")]
     Character {
         /// The first such character.
         character: char,
     },
     /// Its first `@`, `.` or `-`, or its end, comes too early or too late.
-    #[error("a name begins with 3 to 32 letters, digits and underscores, not with {length}")]
+    #[error("a username starts with 3 to 32 letters, digits and underscores, not with {length}")]
     Beginning {
         /// How many letters, digits and underscores it starts with.
         length: usize,

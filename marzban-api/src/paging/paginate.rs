@@ -28,7 +28,7 @@ const MAX_PAGES_WITHOUT_PROGRESS: u64 = 256;
 pub(crate) enum PaginationError {
     #[error("the list has a total of {total} users but ends after {end}")]
     Truncated { total: u64, end: u64 },
-    #[error("the pages do not fit together: {pages} in a row showed nobody new")]
+    #[error("the pages are inconsistent: {pages} in a row had no new user")]
     Unstable { pages: u64 },
 }
 
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_another_one_at_every_look_is_an_error_and_no_endless_walk() {
+    fn a_list_that_differs_at_every_request_is_an_error_and_not_read_forever() {
         let mut paginator = Paginator::new(0, 3);
         // Two panels behind one address take turns.
         let mut pages = 0_u32;
@@ -364,7 +364,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_stays_is_seen_exactly_once(
+        fn users_that_stay_are_seen_exactly_once(
             count in 0_u32..60,
             page_size in 1_u64..12,
             deletions in proptest::collection::vec((0_usize..20, 0_usize..60), 0..12),
@@ -397,7 +397,7 @@ mod tests {
         }
 
         #[test]
-        fn one_poison_user_hides_nobody_else(count in 1_u32..120, poison in 0_u32..120, page_size in 1_u64..110) {
+        fn one_unrenderable_user_hides_no_other(count in 1_u32..120, poison in 0_u32..120, page_size in 1_u64..110) {
             let panel = Panel { users: (0..count).collect(), poison: Some(poison) };
             let mut paginator = Paginator::new(0, page_size);
             let (mut met, mut poisoned) = (Vec::new(), 0);

@@ -79,7 +79,7 @@ impl LogOptions {
             }
             Some(_) => Err(Error::new(ErrorKind::InvalidInput)
                 .with_operation(&request)
-                .with_message("the interval of a log is more than 0 and at most 10 s")),
+                .with_message("the interval of a log must be more than 0 and at most 10 s")),
         }
     }
 }
@@ -225,7 +225,7 @@ impl Follower {
                 operation = self.request.operation(),
                 kind = ?error.kind(),
                 retry_in_ms = delay.as_millis(),
-                "a log is opened again"
+                "Reopening a log"
             );
             sleep(delay).await;
         }

@@ -160,15 +160,15 @@ impl<'a> Subscription<'a> {
     async fn fetch_content(&self, request: Request) -> Result<SubscriptionContent, Error> {
         // Whoever accepts HTML is shown a page for people.
         let request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
-        let answer = self.client.execute_public(&request).await?;
-        let media_type = media_type(&answer);
+        let response = self.client.execute_public(&request).await?;
+        let media_type = media_type(&response);
         if media_type.as_deref() == Some("text/html") {
-            return Err(answer.error(ErrorKind::UnexpectedResponse, &request));
+            return Err(response.error(ErrorKind::UnexpectedResponse, &request));
         }
         Ok(SubscriptionContent {
-            info: SubscriptionInfo::read(&answer.headers),
+            info: SubscriptionInfo::read(&response.headers),
             media_type,
-            body: answer.body,
+            body: response.body,
         })
     }
 }
@@ -178,8 +178,8 @@ fn refusal(request: &Request) -> impl FnOnce(UnusableSegment) -> Error + use<> {
     |error| refused.with_source(error)
 }
 
-fn media_type(answer: &Response) -> Option<String> {
-    let value = answer.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+fn media_type(response: &Response) -> Option<String> {
+    let value = response.headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let (essence, _) = value.split_once(';').unwrap_or((value, ""));
     Some(essence.trim().to_ascii_lowercase())
 }

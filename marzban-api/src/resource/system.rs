@@ -73,9 +73,9 @@ impl<'a> System<'a> {
     pub async fn home_page(&self) -> Result<String, Error> {
         let request =
             Request::get("system.home_page", "/").header(ACCEPT, HeaderValue::from_static("text/html"));
-        let answer = self.client.execute_public(&request).await?;
-        String::from_utf8(answer.body.to_vec()).map_err(|error| {
-            answer
+        let response = self.client.execute_public(&request).await?;
+        String::from_utf8(response.body.to_vec()).map_err(|error| {
+            response
                 .error(ErrorKind::Decode, &request)
                 .with_source(error.utf8_error())
         })

@@ -176,8 +176,8 @@ impl<'a> Users<'a> {
     /// - [`Decode`](ErrorKind::Decode): more than 10,000 users of the page cannot be decoded.
     pub async fn list(&self, query: &ListUsers) -> Result<UsersPage, Error> {
         let request = query.request("users.list");
-        let answer = self.client.execute(&request).await?;
-        let (listed, total) = read_page(&answer, &request)?;
+        let response = self.client.execute(&request).await?;
+        let (listed, total) = read_page(&response, &request)?;
         let mut page = UsersPage {
             users: Vec::new(),
             unreadable: Vec::new(),
@@ -345,12 +345,12 @@ impl<'a> Users<'a> {
         };
         let request = query.request("users.stream").with_retry_class(class);
         let error = match self.client.execute(&request).await {
-            Ok(answer) => {
-                let (page, total) = read_page(&answer, &request)?;
+            Ok(response) => {
+                let (page, total) = read_page(&response, &request)?;
                 let page = page.into_iter().map(UserEntry::from).collect();
                 return paginator
                     .on_page(page, total, UserEntry::username)
-                    .map_err(|error| answer.error(ErrorKind::Decode, &request).with_source(error));
+                    .map_err(|error| response.error(ErrorKind::Decode, &request).with_source(error));
             }
             Err(error) if is_render_failure(&error, &request) => error,
             Err(error) => return Err(error),
@@ -387,10 +387,10 @@ impl<'a> Users<'a> {
                 .request(operation)
                 .with_retry_class(class);
             match self.execute_batch(&request, batch.len()).await {
-                Ok(answer) => {
+                Ok(response) => {
                     bisection.succeeded();
-                    let (listed, _) = read_page(&answer, &request)?;
-                    let ambiguous = |reason| answer.error(ErrorKind::Decode, &request).with_message(reason);
+                    let (listed, _) = read_page(&response, &request)?;
+                    let ambiguous = |reason| response.error(ErrorKind::Decode, &request).with_message(reason);
                     result.assign(batch, listed, ambiguous);
                 }
                 Err(error) if is_render_failure(&error, &request) => {
@@ -423,7 +423,7 @@ impl<'a> Users<'a> {
         let _turn = batching.turn().await;
         let outcome = self.client.execute(request).await;
         match &outcome {
-            Ok(answer) => batching.learn(names, answer.took),
+            Ok(response) => batching.learn(names, response.took),
             Err(error) if error.kind() == ErrorKind::Timeout => batching.learn_timeout(names),
             Err(_) => {}
         }

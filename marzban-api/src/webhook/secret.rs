@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_secret_is_believed() {
+    fn only_the_whole_secret_is_accepted() {
         let secret = WebhookSecret::new("s3cr3t-hook");
         assert!(secret.check(&headers(&["s3cr3t-hook"])).is_ok());
         for given in [
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_is_nobodys() {
+    fn an_empty_secret_is_never_accepted() {
         assert!(WebhookSecret::new("").check(&headers(&[""])).is_err());
         assert!(WebhookSecret::new("").check(&headers(&[])).is_err());
         assert!(WebhookSecret::danger_accept_anyone().check(&headers(&[])).is_ok());

@@ -29,7 +29,7 @@ async fn usernames_are_repeated_without_brackets() {
 }
 
 #[tokio::test]
-async fn no_names_ask_for_nobody_and_not_for_everybody() {
+async fn an_empty_batch_sends_no_request() {
     let wire = panel(numbered(3), &[]).await;
     let result = wire.client().users().get_many::<&str>(&[]).await.unwrap();
     assert_eq!(names_of(&result), (vec![], vec![], vec![]));
@@ -50,7 +50,7 @@ async fn a_proxys_500_is_no_broken_user() {
 }
 
 #[tokio::test]
-async fn every_name_is_found_unreadable_or_absent() {
+async fn every_name_is_found_failed_or_missing() {
     let answer = r#"{"users":[
         {"username":"alice","status":"active","used_traffic":1},
         {"username":"broken","status":"active","used_traffic":-1},
@@ -67,7 +67,7 @@ async fn every_name_is_found_unreadable_or_absent() {
     assert!(
         result.failed["double"]
             .to_string()
-            .contains("the answer has this user twice")
+            .contains("the response contains this user twice")
     );
 }
 
@@ -98,7 +98,7 @@ async fn a_user_that_differs_in_case_is_the_only_such_one_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn nobody_is_absent_while_somebody_cannot_be_recognised() {
+async fn no_user_is_missing_while_another_cannot_be_recognized() {
     let wire = Wire::script([users(&[user("alice"), r#"{"username":null}"#.to_owned()], 2)]).await;
     let result = wire
         .client()
@@ -139,7 +139,7 @@ async fn a_batch_has_at_most_100_names_and_4_kib() {
 }
 
 #[tokio::test]
-async fn a_poison_user_is_searched_out_and_everybody_else_is_found() {
+async fn an_unrenderable_user_is_isolated_and_all_others_are_found() {
     let names = numbered(100);
     let wire = panel(names.clone(), &["user_0041", "user_0077"]).await;
     let result = wire.client().users().get_many(&names).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_batch_that_fails_otherwise_fails_whole() {
 }
 
 #[tokio::test]
-async fn an_absence_is_never_taken_from_a_page_of_somebody_else() {
+async fn a_foreign_page_never_shows_that_a_user_is_missing() {
     let wire = Wire::script([html(200)]).await;
     let error = wire
         .client()
@@ -235,7 +235,7 @@ async fn one_batch_is_under_way_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_login_that_fails_is_no_poison_user() {
+async fn a_failed_login_is_not_an_unrenderable_user() {
     let wire = Wire::with_logins(|_| internal_error(), []).await;
     let names = ["alice", "bobby"];
     let error = wire.client().users().get_many(&names).await.unwrap_err();

@@ -24,11 +24,11 @@ fn an_unusable_url_is_refused_without_being_repeated() {
         ),
         (
             "https://root:hunter2@panel.example",
-            "client.build: the panel's URL contains credentials, which belong into `credentials`",
+            "client.build: the panel's URL contains credentials, which belong in `credentials`",
         ),
         (
             "https://hunter2@panel.example",
-            "client.build: the panel's URL contains credentials, which belong into `credentials`",
+            "client.build: the panel's URL contains credentials, which belong in `credentials`",
         ),
         (
             "https://panel.example/?key=hunter2",

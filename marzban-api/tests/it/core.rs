@@ -52,7 +52,7 @@ async fn the_configuration_of_the_core_is_read_and_replaced_whole() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_the_panel_refuses_is_invalid() {
+async fn a_configuration_that_the_panel_does_not_accept_is_rejected() {
     let wire = Wire::script([answer(400, r#"{"detail":"all inbounds must have a unique tag"}"#)]).await;
     let error = wire
         .client()
@@ -131,7 +131,7 @@ async fn hosts_are_replaced_tag_by_tag_and_none_is_an_empty_word() {
 }
 
 #[tokio::test]
-async fn hosts_that_the_panel_refuses_are_invalid() {
+async fn hosts_that_the_panel_does_not_accept_are_rejected() {
     let wire = Wire::script([
         answer(400, r#"{"detail":"Inbound Nope doesn't exist"}"#),
         answer(
@@ -150,7 +150,7 @@ async fn hosts_that_the_panel_refuses_are_invalid() {
 }
 
 #[tokio::test]
-async fn the_page_of_the_panel_is_read_as_nobody() {
+async fn the_home_page_is_fetched_without_login() {
     let wire = Wire::script([html(200)]).await;
     let page = wire.client().system().home_page().await.unwrap();
     assert!(page.contains("<h1>"), "{page}");

@@ -227,7 +227,7 @@ async fn a_500_though_the_user_was_made_is_a_creation() {
 }
 
 #[tokio::test]
-async fn a_creation_that_takes_too_long_is_looked_into() {
+async fn a_creation_that_times_out_is_verified() {
     let silent = || Reply::Hang(Vec::new());
     let timeouts = Timeouts {
         request: Duration::from_millis(80),
@@ -373,7 +373,7 @@ async fn every_setting_tells_whether_a_user_is_the_one_that_was_made() {
 }
 
 #[tokio::test]
-async fn a_creation_that_nothing_is_known_of_is_unclear() {
+async fn a_creation_that_cannot_be_verified_is_indeterminate() {
     let dropped = || Reply::Close(Vec::new());
     check([
         (
@@ -464,7 +464,7 @@ async fn a_409_about_a_user_that_does_not_exist_is_no_conflict() {
     let error = outcome.unwrap_err();
     assert!(
         error.to_string().starts_with(
-            "users.create: the panel says that the user exists, but it does not: its database refused the data \
+            "users.create: the panel reports that the user exists, but it does not: its database rejected the data \
              (POST /api/user, status 409"
         ),
         "{error}"
@@ -478,7 +478,7 @@ async fn a_409_about_a_user_that_does_not_exist_is_no_conflict() {
 }
 
 #[tokio::test]
-async fn a_clear_answer_to_a_creation_is_taken_as_it_is() {
+async fn a_definite_response_to_a_creation_is_final() {
     let unknown = r#"{"detail":{"inbounds":"Value error, Inbound X doesn't exist"}}"#;
     check([
         ("made", vec![json(200, MADE)], Ok(()), "POST"),

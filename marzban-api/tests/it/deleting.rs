@@ -42,7 +42,7 @@ async fn check(cases: impl IntoIterator<Item = Case>) {
 }
 
 #[tokio::test]
-async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
+async fn a_definite_response_to_a_deletion_is_final() {
     let refusal = |status, detail: &str| vec![json(status, &format!(r#"{{"detail":"{detail}"}}"#))];
     let busy = Reply::Keep(raw(429, "", ""));
     check([
@@ -100,7 +100,7 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_success_that_cannot_be_read_is_looked_into() {
+async fn a_success_that_cannot_be_decoded_is_verified() {
     for success in ["true", "[1]", r#"{"detail":"deleted"#] {
         let odd = || json(200, success);
         check([
@@ -141,7 +141,7 @@ async fn a_proxys_500_does_not_say_that_the_panel_is_done() {
 }
 
 #[tokio::test]
-async fn a_500_after_a_deletion_is_looked_into() {
+async fn a_500_after_a_deletion_is_verified() {
     let (gone, there) = (user_not_found, || one("alice"));
     let failed = internal_error;
     check([
@@ -186,7 +186,7 @@ async fn a_500_after_a_deletion_is_looked_into() {
 }
 
 #[tokio::test]
-async fn a_connection_dropped_after_a_deletion_is_looked_into() {
+async fn a_connection_dropped_after_a_deletion_is_verified() {
     let dropped = || Reply::Close(Vec::new());
     check([
         (
@@ -212,7 +212,7 @@ async fn a_connection_dropped_after_a_deletion_is_looked_into() {
 }
 
 #[tokio::test]
-async fn a_failed_deletion_tells_its_own_failure_as_the_cause() {
+async fn a_failed_deletion_has_its_own_failure_as_the_source() {
     let wire = Wire::script([internal_error(), one("alice")]).await;
     let error = wire.client().users().delete("alice").await.unwrap_err();
     assert_eq!(
@@ -222,7 +222,7 @@ async fn a_failed_deletion_tells_its_own_failure_as_the_cause() {
     assert!(
         error
             .to_string()
-            .starts_with("users.delete: the deletion failed and nothing is deleted (DELETE")
+            .starts_with("users.delete: the deletion failed and nothing was deleted (DELETE")
     );
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(

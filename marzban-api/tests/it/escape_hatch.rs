@@ -26,7 +26,7 @@ async fn a_request_of_ones_own_is_sent_as_every_other_one() {
 }
 
 #[tokio::test]
-async fn a_change_of_ones_own_is_sent_once_and_its_outcome_may_be_unclear() {
+async fn an_untyped_change_is_sent_once_and_may_be_indeterminate() {
     let wire = Wire::script([
         answer(200, "[]"),
         internal_error(),

@@ -59,7 +59,7 @@ async fn every_status_has_its_kind_and_its_number_of_tries() {
 }
 
 #[tokio::test]
-async fn only_the_panels_own_words_say_that_a_user_is_not_there() {
+async fn only_the_panels_own_message_shows_that_a_user_does_not_exist() {
     let (missing, _) = failure([user_not_found()]).await;
     assert!(missing.is_user_not_found());
     for reply in [
@@ -106,7 +106,7 @@ async fn another_form_of_detail_is_kept_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_message_is_one_short_line_whatever_the_panel_says() {
+async fn a_message_is_one_short_line_whatever_the_panel_sends() {
     let long = format!("first line\\nsecond line {}", "x".repeat(5000));
     let (error, _) = failure([json(400, &format!(r#"{{"detail":"{long}"}}"#))]).await;
     let text = error.to_string();

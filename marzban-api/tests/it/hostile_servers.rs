@@ -219,7 +219,7 @@ async fn an_answer_that_breaks_off_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_list_of_nobody_does_not_fill_the_memory() {
+async fn a_list_of_zeros_does_not_fill_the_memory() {
     let zeros = format!(r#"{{"users":[{}0],"total":1}}"#, "0,".repeat(100_000));
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{zeros}",

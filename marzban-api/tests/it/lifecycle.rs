@@ -147,7 +147,7 @@ async fn a_user_keeps_its_secrets_and_its_plan_through_changes() {
 }
 
 #[tokio::test]
-async fn a_user_goes_through_every_status_that_an_administrator_may_give() {
+async fn a_user_goes_through_every_status_that_an_admin_can_set() {
     let (_panel, client) = setup().await;
     let users = client.users();
     let hold = OnHold::new(Duration::from_hours(24)).unwrap().until(far());
@@ -240,7 +240,7 @@ async fn expired_users_are_listed_and_deleted_within_their_bounds() {
 }
 
 #[tokio::test]
-async fn traffic_is_counted_for_users_and_administrators() {
+async fn traffic_is_counted_for_users_and_admins() {
     let (panel, client) = setup().await;
     let users = client.users();
     client.admins().create(&NewAdmin::new("ali", "pw")).await.unwrap();
@@ -269,7 +269,7 @@ async fn traffic_is_counted_for_users_and_administrators() {
 }
 
 #[tokio::test]
-async fn administrators_are_made_changed_and_deleted() {
+async fn admins_are_created_updated_and_deleted() {
     let (_panel, client) = setup().await;
     let admins = client.admins();
     let ali = admins.create(&NewAdmin::new("ali", "old")).await.unwrap();

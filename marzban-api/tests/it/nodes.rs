@@ -62,7 +62,7 @@ async fn the_settings_of_nodes_are_read_and_their_certificate_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_node_is_made_with_what_is_set_and_without_a_host() {
+async fn a_node_is_created_with_the_given_settings_and_without_a_host() {
     let wire = Wire::script([node(), node()]).await;
     let nodes = wire.client();
     nodes
@@ -104,7 +104,7 @@ async fn a_node_of_a_name_that_is_taken_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_change_of_a_node_carries_only_what_is_set() {
+async fn an_update_of_a_node_sends_only_what_is_set() {
     let wire = Wire::script([node(), node(), node()]).await;
     let client = wire.client();
     let change = NodeUpdate::new().name("DE node").usage_coefficient(1.5);
@@ -136,7 +136,7 @@ async fn a_change_of_a_node_carries_only_what_is_set() {
 }
 
 #[tokio::test]
-async fn a_failed_change_of_a_node_is_unclear_and_not_repeated() {
+async fn a_failed_update_of_a_node_is_indeterminate_and_not_retried() {
     for reply in [
         internal_error(),
         json(502, "{}"),
@@ -153,7 +153,7 @@ async fn a_failed_change_of_a_node_is_unclear_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_success_that_cannot_be_read_leaves_open_what_has_happened() {
+async fn a_success_that_cannot_be_decoded_is_indeterminate() {
     let large = format!(r#"{{"detail":"{}"}}"#, "x".repeat(5000));
     for answer in ["[1]", large.as_str()] {
         let wire = Wire::script([json(200, answer), json(200, answer), json(422, &large)]).await;
@@ -188,7 +188,7 @@ async fn a_page_is_no_confirmation_of_a_change() {
 }
 
 #[tokio::test]
-async fn a_node_is_asked_to_connect_anew() {
+async fn a_node_is_reconnected() {
     let wire = Wire::script([
         json(200, r#"{"detail":"Reconnection task scheduled"}"#),
         node_not_found(),
@@ -231,7 +231,7 @@ async fn an_unknown_route_does_not_prove_that_a_node_is_gone() {
 }
 
 #[tokio::test]
-async fn after_an_unclear_deletion_the_node_is_looked_for() {
+async fn an_ambiguous_deletion_of_a_node_is_verified() {
     let wire = Wire::script([internal_error(), node_not_found(), internal_error(), node()]).await;
     let client = wire.client();
     assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::Deleted);

@@ -52,7 +52,7 @@ fn admin(name: &str) -> Admin {
 }
 
 #[tokio::test]
-async fn a_users_traffic_begins_anew() {
+async fn a_users_traffic_is_reset() {
     let (user, request) = perform(one("a@b"), async |client| client.users().reset_usage("a@b").await).await;
     assert_eq!(user.unwrap().username, "a@b");
     sent(&request, "POST /api/user/a%40b/reset", "");
@@ -79,7 +79,7 @@ async fn a_user_is_given_to_another_owner() {
 }
 
 #[tokio::test]
-async fn the_traffic_of_all_users_begins_anew() {
+async fn the_traffic_of_all_users_is_reset() {
     let (outcome, request) = perform(detail(200, "Users successfully reset."), async |client| {
         client.users().reset_usage_of_all().await
     })
@@ -148,7 +148,7 @@ async fn both_bounds_of_expired_users_are_sent_with_their_zone() {
 }
 
 #[tokio::test]
-async fn nobody_whose_access_ended_before_the_range_is_deleted_with_it() {
+async fn no_user_that_expired_before_the_range_is_deleted_with_it() {
     // Whole seconds are sent: who ended at 00:00:00 is not within a range that begins a moment later.
     let range = at("2025-01-01T00:00:00.000001Z")..=at("2025-02-01T00:00:00.9Z");
     let (_, request) = perform(json(200, "[]"), async |client| {
@@ -161,7 +161,7 @@ async fn nobody_whose_access_ended_before_the_range_is_deleted_with_it() {
 }
 
 #[tokio::test]
-async fn nobody_to_delete_is_no_failure_but_an_unknown_route_is() {
+async fn no_users_to_delete_is_a_success_but_an_unknown_route_is_not() {
     let range = || at("2025-01-01T00:00:00Z")..=at("2025-02-01T00:00:00Z");
     let nobody = detail(404, "No expired users found in the specified date range");
     for (reply, expected) in [
@@ -184,7 +184,7 @@ async fn nobody_to_delete_is_no_failure_but_an_unknown_route_is() {
 }
 
 #[tokio::test]
-async fn a_change_without_a_second_look_that_breaks_off_is_unclear() {
+async fn a_broken_change_that_is_not_verified_is_indeterminate() {
     for reply in [internal_error(), Reply::Close(Vec::new()), html(502)] {
         for outcome in [
             perform(reply.clone(), async |client| {
@@ -238,7 +238,7 @@ async fn a_refusal_of_a_change_is_told_as_it_is() {
 }
 
 #[tokio::test]
-async fn administrators_are_listed() {
+async fn admins_are_listed() {
     for (query, line) in [
         (ListAdmins::new(), "GET /api/admins"),
         (
@@ -256,7 +256,7 @@ async fn administrators_are_listed() {
 }
 
 #[tokio::test]
-async fn an_administrator_is_made() {
+async fn an_admin_is_created() {
     let plain = NewAdmin::new("ali", "p\"w");
     let full = NewAdmin::new("ali", "pw")
         .sudo()
@@ -285,7 +285,7 @@ async fn an_administrator_is_made() {
 }
 
 #[tokio::test]
-async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
+async fn an_update_of_an_admin_always_sends_its_sudo_rights() {
     let change = || AdminUpdate::for_admin(&admin("a b"));
     for (change, body) in [
         (change(), r#"{"is_sudo":false}"#),
@@ -309,7 +309,7 @@ async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
 }
 
 #[tokio::test]
-async fn an_administrator_is_deleted_once() {
+async fn an_admin_is_deleted_once() {
     for (reply, expected) in [
         (
             detail(200, "Admin removed successfully"),
@@ -326,7 +326,7 @@ async fn an_administrator_is_deleted_once() {
 }
 
 #[tokio::test]
-async fn an_unclear_deletion_of_an_administrator_is_looked_into() {
+async fn an_ambiguous_deletion_of_an_admin_is_verified() {
     for (reply, expected) in [
         (detail(404, "Admin not found"), Ok(DeleteOutcome::Deleted)),
         (json(200, "0"), Err(ErrorKind::Server)),
@@ -343,7 +343,7 @@ async fn an_unclear_deletion_of_an_administrator_is_looked_into() {
 }
 
 #[tokio::test]
-async fn the_users_of_an_administrator_are_switched_off_and_on() {
+async fn the_users_of_an_admin_are_disabled_and_activated() {
     let (outcome, request) = perform(detail(200, "Users successfully disabled"), async |client| {
         client.admins().disable_users("ali").await
     })
@@ -359,7 +359,7 @@ async fn the_users_of_an_administrator_are_switched_off_and_on() {
 }
 
 #[tokio::test]
-async fn the_usage_of_an_administrator_is_read_and_reset() {
+async fn the_usage_of_an_admin_is_read_and_reset() {
     let (usage, request) = perform(json(200, "9007199254740993"), async |client| {
         client.admins().usage("ali").await
     })
@@ -414,7 +414,7 @@ async fn templates_are_read() {
 }
 
 #[tokio::test]
-async fn a_template_is_made_and_changed() {
+async fn a_template_is_created_and_updated() {
     let new = NewUserTemplate::new("30d")
         .data_limit(marzban_api::model::DataLimit::from_bytes(10_737_418_240))
         .expire_duration(Duration::from_hours(720))
@@ -446,7 +446,7 @@ async fn a_template_is_made_and_changed() {
 }
 
 #[tokio::test]
-async fn a_template_is_deleted_once_and_an_unclear_answer_is_looked_into() {
+async fn a_template_is_deleted_once_and_an_ambiguous_response_is_verified() {
     let absent = || detail(404, "User Template not found");
     let there = || json(200, TEMPLATE);
     for (replies, expected, methods) in [

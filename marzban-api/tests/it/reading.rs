@@ -158,7 +158,7 @@ async fn the_system_of_an_old_panel_lacks_what_it_did_not_count() {
 }
 
 #[tokio::test]
-async fn the_current_administrator_is_read() {
+async fn the_current_admin_is_fetched() {
     let body =
         r#"{"username":"Root","is_sudo":true,"telegram_id":7,"discord_webhook":null,"users_usage":1111}"#;
     let wire = Wire::script([json(200, body)]).await;

@@ -30,7 +30,7 @@ async fn a_stream_reads_every_page_in_a_fixed_order() {
 }
 
 #[tokio::test]
-async fn a_user_deleted_during_a_stream_hides_nobody() {
+async fn a_user_deleted_during_a_stream_hides_no_other() {
     // After the first page its first user disappears, and the rest moves up.
     let state = Mutex::new(numbered(7));
     let wire = Wire::answering(move |request| {
@@ -59,7 +59,7 @@ async fn a_user_deleted_during_a_stream_hides_nobody() {
 }
 
 #[tokio::test]
-async fn a_stream_passes_over_a_poison_user() {
+async fn a_stream_skips_an_unrenderable_user() {
     let wire = panel(numbered(150), &["user_0123"]).await;
     let listed: Vec<UserEntry> = wire
         .client()

@@ -22,7 +22,7 @@ const HEADERS: &str = "content-type: text/plain; charset=utf-8\r\n\
 const LINKS: &str = "dmxlc3M6Ly9zM2NyM3QtMQp2bGVzczovL3MzY3IzdC0y";
 
 #[tokio::test]
-async fn a_subscription_is_fetched_as_nobody_and_as_the_given_program() {
+async fn a_subscription_is_fetched_without_login_and_with_the_given_user_agent() {
     let wire = Wire::script([Reply::Keep(raw(200, HEADERS, LINKS))]).await;
     let client = wire.client();
     let content = client
@@ -100,7 +100,7 @@ async fn a_subscription_without_limits_has_none_and_broken_headers_count_as_abse
 }
 
 #[tokio::test]
-async fn the_format_of_a_program_is_asked_for_by_its_word() {
+async fn the_format_of_a_client_type_is_requested_by_its_name() {
     let all = [
         (ClientType::SingBox, "sing-box"),
         (ClientType::ClashMeta, "clash-meta"),

@@ -24,7 +24,7 @@ const USERS: &[&str] = &[
 ];
 
 #[test]
-fn a_state_says_what_the_whole_user_says_and_is_readable_where_it_is() {
+fn a_summary_agrees_with_the_whole_user_and_is_readable_if_that_is() {
     let (mut read, mut unreadable) = (0, 0);
     for text in USERS {
         let whole = serde_json::from_str::<User>(text);
@@ -43,7 +43,7 @@ fn a_state_says_what_the_whole_user_says_and_is_readable_where_it_is() {
 }
 
 #[test]
-fn what_a_state_passes_over_cannot_make_it_unreadable() {
+fn fields_that_a_summary_skips_cannot_make_it_unreadable() {
     let text =
         r#"{"username":"alice","status":"active","used_traffic":1,"links":5,"proxies":[1],"note":{"a":[]}}"#;
     let state: UserSummary = serde_json::from_str(text).unwrap();
@@ -52,7 +52,7 @@ fn what_a_state_passes_over_cannot_make_it_unreadable() {
 }
 
 #[tokio::test]
-async fn one_state_that_cannot_be_read_spoils_nobody() {
+async fn one_unreadable_summary_affects_no_other() {
     let double = r#"{"username":"double","status":"active","used_traffic":1}"#;
     let page = [&USERS[..11], &[double, double]].concat().join(",");
     let total = 13;
@@ -83,7 +83,7 @@ async fn one_state_that_cannot_be_read_spoils_nobody() {
 }
 
 #[tokio::test]
-async fn a_state_that_nobody_can_name_leaves_those_open_that_were_not_answered() {
+async fn an_unreadable_summary_without_a_username_leaves_the_missing_ones_unknown() {
     let page = [USERS[0], USERS[11]].join(",");
     let wire = Wire::script([json(200, &format!(r#"{{"users":[{page}],"total":2}}"#))]).await;
     let asked = ["plain", "other"];
@@ -94,7 +94,7 @@ async fn a_state_that_nobody_can_name_leaves_those_open_that_were_not_answered()
 }
 
 #[tokio::test]
-async fn states_are_searched_out_around_a_user_that_the_panel_cannot_show() {
+async fn summaries_are_fetched_around_a_user_that_the_panel_cannot_render() {
     let wire = panel(numbered(30), &["user_0017"]).await;
     let answer = wire
         .client()

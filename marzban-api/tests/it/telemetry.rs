@@ -110,7 +110,7 @@ impl Subscriber for Journal {
 }
 
 #[test]
-fn the_span_of_an_operation_tells_how_it_ended_and_no_secret() {
+fn the_span_of_an_operation_has_its_outcome_and_no_secret() {
     let journal = Journal::default();
     let text = Arc::clone(&journal.0);
     let runtime = tokio::runtime::Builder::new_current_thread()

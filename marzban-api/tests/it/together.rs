@@ -46,7 +46,7 @@ async fn a_thousand_users_by_name_are_ten_requests() {
 }
 
 #[tokio::test]
-async fn a_poison_user_is_found_by_name_and_by_stream() {
+async fn an_unrenderable_user_is_isolated_by_name_and_by_stream() {
     let panel = FakePanel::start().await;
     for number in 0..40 {
         panel.insert_user(FakeUser::new(format!("user_{number:02}")));

@@ -55,11 +55,11 @@ fn a_name_that_the_panel_refuses_is_no_username() {
     }
     assert_eq!(
         beginning(2).to_string(),
-        "a name begins with 3 to 32 letters, digits and underscores, not with 2"
+        "a username starts with 3 to 32 letters, digits and underscores, not with 2"
     );
     assert_eq!(
         character('\n').to_string(),
-        "a name consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of '\\n'"
+        "a username consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of '\\n'"
     );
 }
 
@@ -74,7 +74,7 @@ fn a_username_is_checked_when_it_is_read() {
     let error = serde_json::from_str::<Username>(r#""a""#)
         .unwrap_err()
         .to_string();
-    assert!(error.starts_with("a name begins with 3 to 32"), "{error}");
+    assert!(error.starts_with("a username starts with 3 to 32"), "{error}");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn an_end_in_milliseconds_cannot_be_built() {
     assert_eq!(Expiry::at(far), Err(TimestampError::TooLate { seconds }));
     assert_eq!(
         TimestampError::TooLate { seconds: 1 }.to_string(),
-        "1 seconds are after the year 9999; milliseconds instead of seconds, perhaps"
+        "1 s is after the year 9999; perhaps these are milliseconds"
     );
 }
 

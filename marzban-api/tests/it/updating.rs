@@ -175,7 +175,7 @@ async fn a_change_that_the_panel_would_take_amiss_is_not_sent() {
         ),
         (
             change().status(hold).expire(Expiry::At(time(7))),
-            "a user on hold has no end yet",
+            "an on-hold user has no expiry yet",
         ),
         (
             change().data_limit(Patch::Set(limit)),
@@ -305,7 +305,7 @@ async fn a_500_to_a_change_that_was_not_made_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_change_that_cannot_be_looked_at_is_unclear_and_a_clear_answer_is_taken_as_it_is() {
+async fn an_update_that_cannot_be_verified_is_indeterminate_and_a_definite_response_is_final() {
     let change = change().note(Patch::Clear);
     for (replies, expected, methods) in [
         (
@@ -339,7 +339,7 @@ async fn a_change_that_cannot_be_looked_at_is_unclear_and_a_clear_answer_is_take
 }
 
 #[tokio::test]
-async fn an_owner_is_looked_at_after_a_500() {
+async fn an_owner_is_verified_after_a_500() {
     let owned = alice_with(r#""admin":null"#, r#""admin":{"username":"bob","is_sudo":false}"#);
     for (replies, expected) in [
         (vec![internal_error(), json(200, &owned)], Ok(())),
@@ -376,7 +376,7 @@ async fn activate_next_plan(replies: Vec<Reply>) -> (Result<Option<i64>, ErrorKi
 }
 
 #[tokio::test]
-async fn a_404_though_the_next_plan_began_is_no_failure() {
+async fn a_404_though_the_next_plan_was_applied_is_no_failure() {
     let no_plan = || json(404, r#"{"detail":"User doesn't have next plan"}"#);
     let before = || json(200, ALICE);
     let after = || json(200, &began());

@@ -165,7 +165,7 @@ fn every_field_of_a_present_panel_is_read() {
 }
 
 #[test]
-fn words_are_written_as_they_are_read() {
+fn words_are_written_as_they_were_read() {
     for word in ["active", "on_hold", "disabled", "limited", "expired", "paused"] {
         assert_eq!(UserStatus::from(word).to_string(), word);
     }

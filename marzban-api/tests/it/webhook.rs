@@ -234,7 +234,7 @@ async fn an_axum_handler_is_given_the_whole_batch() {
     assert_eq!(line, "HTTP/1.1 204 No Content");
     let log = log.lock().unwrap();
     assert_eq!((log.len(), log[0].as_str()), (6002, "user_expired alice"));
-    assert_eq!(log[6001], "a notification cannot be read");
+    assert_eq!(log[6001], "a notification cannot be decoded");
 }
 
 #[tokio::test]

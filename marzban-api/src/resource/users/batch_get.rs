@@ -48,14 +48,14 @@ impl<T> BatchGet<T> {
     pub(super) fn assign(
         &mut self,
         asked: Vec<String>,
-        answer: Vec<Result<T, UnreadableUser>>,
+        response: Vec<Result<T, UnreadableUser>>,
         error: impl Fn(&'static str) -> Error,
     ) where
         T: Entry,
     {
         let mut asked: BTreeMap<String, bool> = asked.into_iter().map(|name| (name, false)).collect();
         let mut nameless = None;
-        for entry in answer {
+        for entry in response {
             let name = match &entry {
                 Ok(user) => Some(user.username()),
                 Err(user) => user.username.as_deref(),
@@ -72,7 +72,8 @@ impl<T> BatchGet<T> {
             };
             if std::mem::replace(is_answered, true) {
                 self.found.remove(&name);
-                self.failed.insert(name, error("the answer has this user twice"));
+                self.failed
+                    .insert(name, error("the response contains this user twice"));
                 continue;
             }
             match entry {

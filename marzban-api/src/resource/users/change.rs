@@ -365,7 +365,7 @@ impl Users<'_> {
         match self.get(user.username().as_str()).await {
             Err(absent) if absent.is_user_not_found() => error.with_kind(
                 ErrorKind::Rejected,
-                "the panel says that the user exists, but it does not: its database refused the data",
+                "the panel reports that the user exists, but it does not: its database rejected the data",
             ),
             _ => error,
         }
@@ -378,11 +378,11 @@ impl Users<'_> {
                 CreatedBy::ThisCall => Ok(read),
                 CreatedBy::EarlierCall => Err(error.with_kind(
                     ErrorKind::Conflict,
-                    "the creation failed, and a user of this name was there before",
+                    "the creation failed, and the username was already taken",
                 )),
                 CreatedBy::Unknown => Err(error.with_kind(
                     ErrorKind::Indeterminate,
-                    "there is a user of this name now, who may be another one",
+                    "a user with this name exists now, but may be another one",
                 )),
             },
             Err(absent) if absent.is_user_not_found() && is_settled(&error) => {
@@ -392,11 +392,14 @@ impl Users<'_> {
         }
     }
 
-    /// Fetches a user and the time at which the panel answered, by the panel's clock if it sends a date.
+    /// Fetches a user and the time at which the Panel responded, by the panel's clock if it sends a date.
     async fn get_dated(&self, username: &str) -> Result<(User, DateTime<Utc>), Error> {
         let request = path_name(Request::get("users.get", USER), username)?;
-        let answer = self.client.execute(&request).await?;
-        Ok((answer.decode(&request)?, answer.date().unwrap_or_else(wall_clock)))
+        let response = self.client.execute(&request).await?;
+        Ok((
+            response.decode(&request)?,
+            response.date().unwrap_or_else(wall_clock),
+        ))
     }
 
     /// Finds out what became of an update that ended with `error`, by what the user is now.
@@ -410,11 +413,11 @@ impl Users<'_> {
             Ok(user) if done(&user) => Ok(user),
             Ok(_) if is_settled(&error) => Err(error.with_kind(
                 ErrorKind::Server,
-                "the panel failed and the user is not as it was wanted",
+                "the panel failed and the user does not match the change",
             )),
             Ok(_) => Err(error.with_kind(
                 ErrorKind::Indeterminate,
-                "the user is not as it was wanted, but may yet become so",
+                "the user does not match the change so far",
             )),
             Err(unknown) => Err(unclear(error, &unknown)),
         }
@@ -422,8 +425,11 @@ impl Users<'_> {
 }
 
 fn unclear(error: Error, unknown: &Error) -> Error {
-    tracing::debug!(error = %unknown, "a change cannot be confirmed");
-    error.with_kind(ErrorKind::Indeterminate, "the change may have happened or not")
+    tracing::debug!(error = %unknown, "Cannot verify a change");
+    error.with_kind(
+        ErrorKind::Indeterminate,
+        "the change may or may not have happened",
+    )
 }
 
 /// Adds both ends of the range to the query, with their offset: the panel fills in an omitted end and fails on one

@@ -42,16 +42,16 @@ struct Page<L> {
 }
 
 /// Decodes a page.
-pub(super) fn read_page<T: Entry>(answer: &Response, request: &Request) -> Result<Entries<T>, Error> {
+pub(super) fn read_page<T: Entry>(response: &Response, request: &Request) -> Result<Entries<T>, Error> {
     // Nearly every page can be read as a whole, which is one pass over its text; else its users are taken one by one.
-    if let Ok((users, total)) = read_whole(&answer.body) {
+    if let Ok((users, total)) = read_whole(&response.body) {
         return Ok((users.into_iter().map(Ok).collect(), total));
     }
-    let page: Page<OneByOne<T>> = answer.decode(request)?;
+    let page: Page<OneByOne<T>> = response.decode(request)?;
     let read = |found: Result<T, Broken>| {
         found.map_err(|Broken { username, reason }| UnreadableUser {
             username,
-            error: answer.error(ErrorKind::Decode, request).with_source(reason),
+            error: response.error(ErrorKind::Decode, request).with_source(reason),
         })
     };
     Ok((page.users.0.into_iter().map(read).collect(), page.total))
@@ -95,7 +95,7 @@ impl<'de, T: Entry> Visitor<'de> for ReadOneByOne<T> {
             });
             broken += usize::from(entry.is_err());
             if broken > MOST_UNREADABLE {
-                return Err(A::Error::custom("too many of the users cannot be read"));
+                return Err(A::Error::custom("too many users cannot be decoded"));
             }
             entries.push(entry);
         }
