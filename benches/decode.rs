@@ -1,4 +1,4 @@
-//! How fast a page of users is read, whole and as states: `cargo bench -p marzban-sync-benches --bench decode`.
+//! How fast a page of users is read, whole and as summaries: `cargo bench -p marzban-sync-benches --bench decode`.
 
 #![expect(
     clippy::expect_used,

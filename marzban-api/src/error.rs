@@ -92,7 +92,7 @@ struct Inner {
 ///     Ok(alice) => println!("{}", alice.status),
 ///     Err(error) if error.is_user_not_found() => println!("does not exist"),
 ///     Err(error) => match error.kind() {
-///         ErrorKind::Forbidden => println!("belongs to another administrator"),
+///         ErrorKind::Forbidden => println!("belongs to another admin"),
 ///         ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Server => println!("later, perhaps"),
 ///         _ => return Err(error),
 ///     },
@@ -284,7 +284,7 @@ impl Error {
     pub(crate) fn is_ambiguous(&self, request: &Request) -> bool {
         let unclear = match self.0.kind {
             ErrorKind::Server | ErrorKind::Connect | ErrorKind::Timeout => self.0.sent,
-            // The panel reports a success, in a form that cannot be read.
+            // The panel reports a success that cannot be decoded.
             ErrorKind::Decode | ErrorKind::TooLarge => {
                 self.0.status.is_some_and(|status| (200..300).contains(&status))
             }

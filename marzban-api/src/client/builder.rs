@@ -253,7 +253,7 @@ impl ClientBuilder {
     fn http(&self, url: &Url, kept_connections: usize) -> Result<reqwest::Client, Error> {
         let built = self.settings(url, kept_connections)?.build();
         let built = match built {
-            // A host without root certificates can still speak plain HTTP: then no certificate is trusted at all.
+            // Plain HTTP also works on a host without root certificates; no certificate is trusted then.
             Err(_) if url.scheme() == "http" => {
                 self.settings(url, kept_connections)?.tls_certs_only([]).build()
             }
@@ -286,7 +286,7 @@ impl ClientBuilder {
         } else if is_loopback(url) {
             http = http.no_proxy();
             if url.scheme() == "http" {
-                // Nothing on the way can speak TLS, so the system's certificates need not be read.
+                // TLS cannot be involved, so the system's certificates need not be read.
                 http = http.tls_certs_only([]);
             }
         }

@@ -36,7 +36,7 @@ use crate::request::{Request, RetryClass};
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a request does nothing until its response is asked for"]
+#[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder<'a> {
     client: &'a Client,
     request: Result<Request, Error>,
@@ -133,7 +133,7 @@ fn check(path: &str) -> Result<(), UnusablePath> {
     if !segments.bytes().all(plain) {
         return Err(UnusablePath::Character);
     }
-    // A slash at the end makes another route, which some are.
+    // A trailing slash is part of some routes.
     let segments = segments.strip_suffix('/').unwrap_or(segments);
     for segment in segments.split('/') {
         let decoded: Vec<u8> = percent_decode_str(segment).collect();

@@ -101,8 +101,8 @@ impl Retries {
         if let Some(asked) = error.retry_after() {
             return Some(asked.min(self.policy.max_retry_after));
         }
-        // The panel closes idle connections and those that carried a 500. A request that meets such an end is lost
-        // through no fault of the panel, so the first one of its kind need not wait.
+        // The panel closes idle connections and those that carried a 500. A request that meets such a connection is
+        // lost through no fault of the panel, so the first retry need not wait.
         let first_break = error.kind() == ErrorKind::Connect && error.was_sent() && !self.broke_off;
         if first_break {
             self.broke_off = true;

@@ -43,7 +43,7 @@ impl Client {
             outcome => return outcome,
         };
         if let Err(error) = self.admins().current().await {
-            // Who cannot be asked has not confirmed that it is the rights that are missing.
+            // If the panel cannot be reached, it is not confirmed that the rights are missing.
             let unconfirmed = error.is_retryable() || error.kind() == ErrorKind::Unauthorized;
             return Err(if unconfirmed { error } else { refused });
         }
@@ -80,7 +80,7 @@ async fn try_socket(transport: &Transport, request: &Request, token: &Token) -> 
 async fn accept(mut response: reqwest::Response, key: &str, transport: &Transport) -> Result<Socket, Error> {
     let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
     if status == StatusCode::FORBIDDEN {
-        // The panel refuses before it accepts, so its own codes and words are lost and only this remains.
+        // The panel rejects before it accepts the handshake, which loses its own status and message.
         return Err(Error::new(ErrorKind::Forbidden).with_status(status.as_u16()));
     }
     let proof = derive_accept_key(key.as_bytes());

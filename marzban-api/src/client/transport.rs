@@ -114,7 +114,7 @@ impl Transport {
         let mut response = outgoing.send().await.map_err(Error::transport)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = match self.read(response).await {
-            // The status tells enough, and the socket of a failing panel often ends early.
+            // The status is enough, and the socket of a failing panel often ends early.
             Err(_) if status.is_server_error() => Bytes::new(),
             body => body.map_err(|error| error.with_status(status.as_u16()))?,
         };
@@ -147,12 +147,11 @@ impl Transport {
     }
 }
 
-/// The host's time, for what a server states in absolute terms without saying which time it has itself.
+/// The host's time, to interpret absolute times of a server that does not send its own.
 #[expect(
     clippy::disallowed_methods,
     reason = "the meaning of an HTTP date, not a decision about an account"
 )]
-/// The host's time, to interpret absolute times of a server that does not send its own.
 pub(crate) fn wall_clock() -> DateTime<Utc> {
     Utc::now()
 }

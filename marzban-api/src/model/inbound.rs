@@ -63,9 +63,9 @@ impl fmt::Display for InboundPort {
     }
 }
 
-/// A host: one address under which an inbound appears in subscriptions.
+/// A host: an address under which an inbound appears in subscriptions.
 ///
-/// It can be read, changed and written back without losing anything that this version knows.
+/// It can be read, modified and written back without losing any field that this version knows.
 ///
 /// # Examples
 ///
@@ -83,9 +83,6 @@ impl fmt::Display for InboundPort {
     clippy::struct_excessive_bools,
     reason = "the panel's own switches, which do not depend on each other"
 )]
-/// A host: an address under which an inbound appears in subscriptions.
-///
-/// It can be read, modified and written back without losing any field that this version knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Host {

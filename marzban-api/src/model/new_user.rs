@@ -227,7 +227,7 @@ impl NewUser {
     pub(crate) fn agrees_with(&self, user: &User) -> bool {
         let strategy = self.reset_strategy.as_ref().unwrap_or(&ResetStrategy::NoReset);
         let status = match self.status {
-            // A user that was made already expired or that used its traffic at once is one of these soon.
+            // A user created already expired, or one that used its traffic at once, soon has another status.
             InitialStatus::Active(expire) => {
                 !matches!(user.status, UserStatus::OnHold | UserStatus::Disabled)
                     && user.expire == expire.instant()

@@ -57,7 +57,7 @@ impl Visitor<'_> for InstantVisitor {
     }
 
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<Self::Value, E> {
-        // Within the years of the calendar every whole number of seconds is exact in a float.
+        // Every whole number of seconds up to the year 9999 is exact in an `f64`.
         if seconds.fract() != 0.0 {
             return Err(E::custom(format_args!(
                 "{seconds} is not a whole number of seconds"
@@ -103,7 +103,7 @@ fn from_text(text: &str) -> Option<DateTime<Utc>> {
             .ok()
             .map(|instant| instant.to_utc())
     };
-    // Marzban's own form comes first: a page has hundreds of it.
+    // Marzban's own form comes first, because a page has hundreds of instants.
     naive("%Y-%m-%dT%H:%M:%S%.f")
         .or_else(zoned)
         .or_else(|| naive("%Y-%m-%d %H:%M:%S%.f"))

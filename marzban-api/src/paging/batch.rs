@@ -52,7 +52,7 @@ impl Batching {
 
     /// Adapts the size to a request with `asked` usernames that took this long.
     pub(crate) fn learn(&self, asked: usize, took: Duration) {
-        // The fixed cost of a request drowns what a handful of names costs.
+        // For a handful of usernames the fixed cost of a request dominates.
         if asked >= MIN_BATCH_SLOW_PANEL {
             self.size.store(size_for(asked, took), Ordering::Relaxed);
         }

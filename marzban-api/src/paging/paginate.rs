@@ -104,7 +104,7 @@ impl Paginator {
         total: u64,
         name: impl Fn(&T) -> Option<&str>,
     ) -> Result<Vec<T>, PaginationError> {
-        // A panel that breaks down during the paginator must be noticed too, so only the failures since now count.
+        // Only failures since the last success count, so that a panel that breaks down midway is noticed too.
         self.bisection = Bisection::default();
         let lost = self.total.replace(total).unwrap_or(total).saturating_sub(total);
         let (window, known) = match self.state {
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_list_that_differs_at_every_request_is_an_error_and_not_read_forever() {
         let mut paginator = Paginator::new(0, 3);
-        // Two panels behind one address take turns.
+        // Two panels take turns behind one URL.
         let mut pages = 0_u32;
         let error = loop {
             let window = paginator.window().unwrap();

@@ -236,7 +236,7 @@ impl Follower {
         let open = match &mut self.open {
             Some(open) => open,
             closed => closed.insert(Open {
-                // Boxed: it is rare, and would make every stream of lines large.
+                // Boxed: it is rarely needed, and would make every stream large.
                 socket: Box::pin(self.client.open_socket(&self.request)).await?,
                 since: Instant::now(),
             }),

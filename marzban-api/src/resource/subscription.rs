@@ -158,7 +158,7 @@ impl<'a> Subscription<'a> {
     }
 
     async fn fetch_content(&self, request: Request) -> Result<SubscriptionContent, Error> {
-        // Whoever accepts HTML is shown a page for people.
+        // The panel sends a web page to clients that accept HTML.
         let request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
         let response = self.client.execute_public(&request).await?;
         let media_type = media_type(&response);

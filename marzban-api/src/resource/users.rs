@@ -410,7 +410,7 @@ impl<'a> Users<'a> {
                 Err(error) => return Err(error),
             }
         }
-        // Several users of whom none can be shown are a panel that is down, and no broken users.
+        // If none of several users can be rendered, the panel is broken rather than the users.
         match failure {
             Some(error) if of_many && !bisection.has_succeeded() => Err(error),
             _ => Ok(()),

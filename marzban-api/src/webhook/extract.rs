@@ -52,7 +52,7 @@ where
         let too_large = || WebhookError::TooLarge {
             limit: MAX_BODY_BYTES,
         };
-        // What says that it will be too large is not waited for.
+        // A body that announces that it is too large is not read.
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(too_large());
         }

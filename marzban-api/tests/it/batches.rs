@@ -1,4 +1,4 @@
-//! Many users by their names: who is found, who cannot be read, and who is proved to be absent.
+//! Many users by their usernames: which are found, which are unreadable, and which are missing.
 
 use std::time::Duration;
 

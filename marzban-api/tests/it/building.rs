@@ -1,4 +1,4 @@
-//! Settings: what is refused, and what they do on the wire.
+//! Settings: which are rejected, and what they do on the wire.
 
 use std::error::Error as _;
 

@@ -1,4 +1,4 @@
-//! The core, its inbounds and their hosts, by the bytes of the panel.
+//! The core, its inbounds and their hosts, on the bytes of the panel.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! New users: what is sent, and what is said when the panel says something else than it did.
+//! New users: what is sent, and what becomes of a response that does not match what the panel did.
 
 use std::time::Duration;
 

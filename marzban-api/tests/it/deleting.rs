@@ -1,4 +1,4 @@
-//! Deletions: what is said must be so.
+//! Deletions: their outcome must be true.
 
 use marzban_api::ErrorKind;
 use marzban_api::resource::DeleteOutcome;

@@ -1,4 +1,4 @@
-//! What every kind of bad answer and bad connection becomes.
+//! The error for each kind of bad response and bad connection.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Servers that never answer, that answer a byte now and then, that break off, and that flood: each is cut off by the
-//! limits of time and size, and costs no more than they say.
+//! Servers that never answer, send a byte now and then, break off, or flood. The limits of time and size stop each of
+//! them, and it costs no more than they allow.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Changes through the client, against a panel that behaves as the real one, traps included.
+//! Changes through the client, on a fake panel with the quirks of the real one.
 
 use std::time::Duration;
 

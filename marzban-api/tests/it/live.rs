@@ -1,8 +1,8 @@
-//! One suite of checks that every panel has to pass: the fake one always, and a real one when the environment names it.
+//! One suite of checks that every panel must pass: the fake one always, and a real one if the environment names it.
 //!
-//! `MARZBAN_LIVE_URL`, `MARZBAN_LIVE_USERNAME` and `MARZBAN_LIVE_PASSWORD` are those of an administrator with sudo
-//! rights. The suite makes users and templates under names of its own and removes them, whether it passes or fails;
-//! it touches nothing else and restarts nothing.
+//! `MARZBAN_LIVE_URL`, `MARZBAN_LIVE_USERNAME` and `MARZBAN_LIVE_PASSWORD` are those of a sudo admin. The suite
+//! creates users and templates with names of its own and removes them, whether it passes or fails. It touches nothing
+//! else and restarts nothing.
 
 use std::io::Write;
 use std::num::NonZeroU64;

@@ -1,4 +1,4 @@
-//! The token: how it is asked for, kept, and replaced.
+//! The token: how it is requested, kept and replaced.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

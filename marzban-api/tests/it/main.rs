@@ -1,4 +1,4 @@
-//! The client against bytes: what it sends, and what it makes of every answer.
+//! The client on bytes: what it sends, and what it makes of every response.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,8 +12,6 @@ mod clocks;
 mod core;
 mod creating;
 mod deleting;
-mod documented;
-mod escape_hatch;
 mod failures;
 mod fake_panel;
 mod hostile_servers;
@@ -23,6 +21,7 @@ mod login;
 mod logs;
 mod nodes;
 mod operations;
+mod operations_table;
 mod pages;
 mod peers;
 mod reading;
@@ -33,6 +32,7 @@ mod summaries;
 mod telemetry;
 mod together;
 mod typed;
+mod untyped_requests;
 mod updating;
 mod values;
 mod webhook;

@@ -1,4 +1,4 @@
-//! Nodes, by the bytes of the panel.
+//! Nodes, on the bytes of the panel.
 
 use marzban_api::ErrorKind;
 use marzban_api::model::{NewNode, NodeStatus, NodeUpdate, UsageRange};

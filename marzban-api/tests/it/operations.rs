@@ -1,4 +1,4 @@
-//! Every operation that is one request: what it sends, and what it makes of the answer.
+//! Operations that take one request: what they send, and what they make of the response.
 
 use chrono::{DateTime, Utc};
 use marzban_api::model::{

@@ -6,7 +6,7 @@ use std::path::Path;
 const LINES: [(&str, &[&str]); 19] = [
     (
         "operations are missing",
-        &["documented::every_operation_is_in_the_table_once"],
+        &["operations_table::every_operation_is_in_the_table_once"],
     ),
     (
         "twenty refused tokens make twenty logins, and the repeat loses its query and form",
@@ -24,7 +24,7 @@ const LINES: [(&str, &[&str]); 19] = [
         &[
             "failures::every_status_has_its_kind_and_its_number_of_tries",
             "failures::a_proxy_that_is_down_for_a_moment_is_asked_again",
-            "escape_hatch::an_untyped_change_is_sent_once_and_may_be_indeterminate",
+            "untyped_requests::an_untyped_change_is_sent_once_and_may_be_indeterminate",
         ],
     ),
     (

@@ -1,4 +1,4 @@
-//! One user, one page, the system and the administrator, as they are asked for and read.
+//! Reads of one user, one page, the system and the admin.
 
 use marzban_api::ErrorKind;
 use marzban_api::model::UserStatus;

@@ -1,4 +1,4 @@
-//! What the holder of a subscription's token sees, by the bytes of the panel.
+//! What the holder of a subscription token gets, on the bytes of the panel.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! States: the part of users that a sync needs, read as tolerantly as whole users are.
+//! Summaries of users are decoded as tolerantly as whole users.
 
 use marzban_api::model::{User, UserStatus, UserSummary};
 

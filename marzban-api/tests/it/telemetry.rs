@@ -1,4 +1,4 @@
-//! What others see of the operations: figures and spans, without a secret.
+//! Metrics and spans of operations, without secrets.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The client with a panel that behaves as the real one.
+//! The client with a fake panel that behaves like the real one.
 
 use std::time::Duration;
 

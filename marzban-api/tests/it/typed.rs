@@ -1,4 +1,4 @@
-//! What cannot be written to the panel cannot be made.
+//! Values that the panel would mishandle cannot be constructed.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Changes of users: what is sent back so that nothing is lost, and what is said when the panel lies.
+//! Updates of users: what is sent back so that nothing is lost, and what becomes of a false response.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Fields of a user in every form that panels write them.
+//! A user's fields in every form in which panels send them.
 
 use chrono::{DateTime, Utc};
 use marzban_api::model::{Flow, NextPlan, Proxy, ResetStrategy, User, UserStatus, Vless};

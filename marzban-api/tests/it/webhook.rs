@@ -1,4 +1,4 @@
-//! Webhooks: what is believed, what is read, and what an axum handler is given.
+//! Webhooks: which are accepted, how they are decoded, and what an axum handler gets.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! A server that answers with given bytes and remembers what it was asked.
+//! A server that answers with given bytes and records its requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

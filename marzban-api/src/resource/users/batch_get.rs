@@ -19,7 +19,7 @@ use crate::model::{UnreadableUser, User};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BatchGet<T = User> {
-    /// The users that were found, by the requested username. [`User::username`] has the panel's spelling, which may
+    /// The users that were found, by the requested username. Their own `username` has the panel's spelling, which may
     /// differ in case on a case-insensitive database.
     pub found: BTreeMap<String, T>,
     /// The usernames whose state is unknown: the panel cannot render the user, returned it twice, or returned
@@ -85,7 +85,7 @@ impl<T> BatchGet<T> {
             .into_iter()
             .filter_map(|(name, is_answered)| (!is_answered).then_some(name));
         match nameless {
-            // Somebody who cannot be recognised may be any of those who are left.
+            // An entry without a username may be any of the remaining users.
             Some(error) => self.failed.extend(open.map(|name| (name, error.clone()))),
             None => self.missing.extend(open),
         }

@@ -43,7 +43,7 @@ struct Page<L> {
 
 /// Decodes a page.
 pub(super) fn read_page<T: Entry>(response: &Response, request: &Request) -> Result<Entries<T>, Error> {
-    // Nearly every page can be read as a whole, which is one pass over its text; else its users are taken one by one.
+    // Nearly every page can be decoded as a whole, in one pass. Otherwise its users are decoded one by one.
     if let Ok((users, total)) = read_whole(&response.body) {
         return Ok((users.into_iter().map(Ok).collect(), total));
     }

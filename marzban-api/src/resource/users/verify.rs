@@ -58,7 +58,7 @@ mod tests {
             (-32_001, CreatedBy::EarlierCall),
             (-32_000, CreatedBy::ThisCall),
             (0, CreatedBy::ThisCall),
-            // A clock behind another one.
+            // The panel's clock is ahead.
             (60_000, CreatedBy::ThisCall),
         ] {
             let user = format!(

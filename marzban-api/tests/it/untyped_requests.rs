@@ -1,4 +1,4 @@
-//! Requests that the crate has no method for.
+//! Requests to endpoints without a typed method.
 
 use marzban_api::{ErrorKind, Method};
 use serde_json::{Value, json};
