@@ -48,13 +48,13 @@ pub struct NewAdmin {
 /// use marzban_api::model::{AdminUpdate, NewAdmin};
 ///
 /// let seller = client.admins().create(&NewAdmin::new("seller", "a long password")).await?;
-/// let change = AdminUpdate::for_admin(&seller)
+/// let update = AdminUpdate::for_admin(&seller)
 ///     .promote()
 ///     .password("another password")
 ///     .telegram_id(42)
 ///     .discord_webhook("https://discord.com/api/webhooks/1/token");
-/// assert_eq!(change.username(), "seller");
-/// let seller = client.admins().update(&change).await?;
+/// assert_eq!(update.username(), "seller");
+/// let seller = client.admins().update(&update).await?;
 /// assert_eq!((seller.is_sudo, seller.telegram_id), (true, Some(42)));
 /// # Ok(())
 /// # }

@@ -153,7 +153,7 @@ pub enum NoteError {
 ///
 /// use marzban_api::model::{OnHold, Timestamp};
 ///
-/// // 30 days from the first connection on, or from the beginning of 2030.
+/// // 30 days from the first connection on, or from 2030-01-01 on.
 /// let latest = Timestamp::from_timestamp(1_893_456_000)?;
 /// let month = OnHold::new(Duration::from_secs(30 * 86_400))?.until(latest);
 /// assert_eq!(month.duration().as_secs(), 2_592_000);

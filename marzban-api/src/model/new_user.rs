@@ -40,7 +40,7 @@ use super::username::Username;
 /// assert_eq!((alice.status, alice.data_limit), (UserStatus::Active, Some(50 << 30)));
 /// assert_eq!(alice.inbounds["vless"], ["VLESS TCP REALITY"]);
 ///
-/// // Whose time begins with the first connection; `status(InitialStatus::OnHold(day))` says the same.
+/// // The time starts with the first connection. `status(InitialStatus::OnHold(day))` is equivalent.
 /// let day = OnHold::new(Duration::from_secs(86_400))?;
 /// let user = NewUser::new(Username::new("boris")?, Proxies::new(Vless::default())).on_hold(day);
 /// assert_eq!(user, user.clone().status(InitialStatus::OnHold(day)));

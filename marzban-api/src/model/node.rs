@@ -166,14 +166,14 @@ impl NewNode {
 /// ```
 /// use marzban_api::model::NodeUpdate;
 ///
-/// let change = NodeUpdate::new()
+/// let update = NodeUpdate::new()
 ///     .name("de-2")
 ///     .address("192.0.2.8")
 ///     .port(62_050)
 ///     .api_port(62_051)
 ///     .usage_coefficient(1.5)
 ///     .disable();
-/// let json = serde_json::to_value(&change).expect("JSON");
+/// let json = serde_json::to_value(&update).expect("JSON");
 /// assert_eq!((&json["status"], &json["usage_coefficient"]), (&"disabled".into(), &1.5.into()));
 /// let json = serde_json::to_value(NodeUpdate::new().enable()).expect("JSON");
 /// assert_eq!(json, serde_json::json!({"status": "connecting"}));

@@ -79,14 +79,14 @@ pub struct NewUserTemplate(Settings);
 ///
 /// use marzban_api::model::{DataLimit, UserTemplateUpdate};
 ///
-/// let change = UserTemplateUpdate::new()
+/// let update = UserTemplateUpdate::new()
 ///     .name("for ever")
 ///     .data_limit(DataLimit::Unlimited)
 ///     .expire_duration(Duration::ZERO)
 ///     .username_prefix("f_")
 ///     .username_suffix("_x")
 ///     .inbounds("vless", ["VLESS TCP REALITY"]);
-/// let json = serde_json::to_value(&change).expect("JSON");
+/// let json = serde_json::to_value(&update).expect("JSON");
 /// assert_eq!((&json["data_limit"], &json["expire_duration"]), (&0.into(), &0.into()));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -13,8 +13,8 @@ use super::user::{User, UserStatus};
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// for (name, state) in client.users().get_many_summaries(&["alice", "bob"]).await?.found {
-///     println!("{name}: {} until {:?}", state.status, state.expire);
+/// for (name, user) in client.users().get_many_summaries(&["alice", "bob"]).await?.found {
+///     println!("{name}: {} until {:?}", user.status, user.expire);
 /// }
 /// # Ok(())
 /// # }

@@ -21,10 +21,10 @@ use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 /// use marzban_api::model::{Patch, UserUpdate};
 ///
 /// let alice = client.users().get("alice").await?;
-/// let change = UserUpdate::for_user(&alice)
+/// let update = UserUpdate::for_user(&alice)
 ///     .expire(Patch::Clear)
 ///     .data_limit(Patch::Set(const { NonZeroU64::new(10 << 30).unwrap() }));
-/// client.users().update(&change).await?;
+/// client.users().update(&update).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -59,7 +59,7 @@ pub enum Patch<T> {
 /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice").expire(1_893_456_000));
 ///
 /// let alice = client.users().get("alice").await?;
-/// let change = UserUpdate::for_user(&alice)
+/// let update = UserUpdate::for_user(&alice)
 ///     .expire(Expiry::Never)
 ///     .data_limit(DataLimit::from_bytes(50 << 30))
 ///     .reset_strategy(ResetStrategy::Month)
@@ -68,14 +68,14 @@ pub enum Patch<T> {
 ///     .status(SetStatus::Disabled)
 ///     .proxy(Vless { id: None, flow: Some(Flow::Vision) })
 ///     .inbounds("vless", ["VLESS TCP REALITY"]);
-/// assert_eq!(change.username(), "alice");
-/// let changed = client.users().update(&change).await?;
+/// assert_eq!(update.username(), "alice");
+/// let changed = client.users().update(&update).await?;
 /// assert_eq!((changed.expire, changed.data_limit), (None, Some(50 << 30)));
 /// assert_eq!(changed.status, UserStatus::Disabled);
 ///
 /// // Without VLESS, and without a note; the plan stays.
-/// let change = UserUpdate::for_user(&changed).proxy(Trojan::default()).without_proxy("vless").note(Patch::Clear);
-/// let changed = client.users().update(&change).await?;
+/// let update = UserUpdate::for_user(&changed).proxy(Trojan::default()).without_proxy("vless").note(Patch::Clear);
+/// let changed = client.users().update(&update).await?;
 /// assert_eq!(changed.proxies.protocols().collect::<Vec<_>>(), ["trojan"]);
 /// assert!(changed.note.is_none() && changed.next_plan.is_some());
 /// # Ok(())

@@ -201,9 +201,9 @@ impl<'a> Admins<'a> {
     /// # Cancel safety
     ///
     /// If dropped, the admin may or may not have been updated. Calling again is safe.
-    pub async fn update(&self, change: &AdminUpdate) -> Result<Admin, Error> {
+    pub async fn update(&self, update: &AdminUpdate) -> Result<Admin, Error> {
         let request =
-            path_name(Request::put("admins.update", ADMIN), change.username())?.json(&change.body())?;
+            path_name(Request::put("admins.update", ADMIN), update.username())?.json(&update.body())?;
         self.client.changed(&request).await
     }
 

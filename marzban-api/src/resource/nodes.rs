@@ -157,8 +157,8 @@ impl<'a> Nodes<'a> {
     /// # Cancel safety
     ///
     /// If dropped, the node may or may not have been updated. Calling again is safe.
-    pub async fn update(&self, id: i64, change: &NodeUpdate) -> Result<Node, Error> {
-        let request = path_id(Request::put("nodes.update", NODE), id)?.json(change)?;
+    pub async fn update(&self, id: i64, update: &NodeUpdate) -> Result<Node, Error> {
+        let request = path_id(Request::put("nodes.update", NODE), id)?.json(update)?;
         self.client.changed(&request).await
     }
 

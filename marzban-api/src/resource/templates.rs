@@ -161,8 +161,8 @@ impl<'a> Templates<'a> {
     /// # Cancel safety
     ///
     /// If dropped, the template may or may not have been updated. Calling again is safe.
-    pub async fn update(&self, id: i64, change: &UserTemplateUpdate) -> Result<UserTemplate, Error> {
-        let request = path_id(Request::put("templates.update", TEMPLATE), id)?.json(change)?;
+    pub async fn update(&self, id: i64, update: &UserTemplateUpdate) -> Result<UserTemplate, Error> {
+        let request = path_id(Request::put("templates.update", TEMPLATE), id)?.json(update)?;
         self.client.changed(&request).await
     }
 

@@ -268,7 +268,7 @@ impl<'a> Users<'a> {
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let answer = client.users().get_many_summaries(&["alice", "bob"]).await?;
-    /// println!("{:?}", answer.found.get("alice").map(|state| &state.status));
+    /// println!("{:?}", answer.found.get("alice").map(|user| &user.status));
     /// # Ok(())
     /// # }
     /// ```

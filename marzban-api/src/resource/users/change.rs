@@ -109,12 +109,12 @@ impl Users<'_> {
     /// # Cancel safety
     ///
     /// If dropped, the user may or may not have been updated. Read it again before another update.
-    pub async fn update(&self, change: &UserUpdate) -> Result<User, Error> {
-        let username = change.username();
-        let request = path_name(Request::put("users.update", USER), username)?.json(&change.body())?;
+    pub async fn update(&self, update: &UserUpdate) -> Result<User, Error> {
+        let username = update.username();
+        let request = path_name(Request::put("users.update", USER), username)?.json(&update.body())?;
         match self.client.fetch(&request).await {
             Err(error) if error.is_ambiguous(&request) => {
-                self.verify_update(username, error, |user| change.is_done_in(user))
+                self.verify_update(username, error, |user| update.is_done_in(user))
                     .await
             }
             outcome => outcome,
