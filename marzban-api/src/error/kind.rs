@@ -43,12 +43,13 @@ pub enum ErrorKind {
     Unauthorized,
     /// The panel returned 403: the admin lacks the rights, for example to another admin's user. Never retried.
     Forbidden,
-    /// The panel returned 404, also for an unknown route; see [`Error::is_user_not_found`](super::Error::is_user_not_found). Never retried.
+    /// The panel returned 404, also for an unknown route; see
+    /// [`Error::is_user_not_found`](super::Error::is_user_not_found). Never retried.
     NotFound,
     /// The panel returned 409: the resource exists already. Never retried.
     Conflict,
-    /// The panel returned 400, 422 or another 4xx: it does not accept the request. [`Error::detail`](super::Error::detail) may say why.
-    /// Never retried.
+    /// The panel returned 400, 422 or another 4xx: it does not accept the request.
+    /// [`Error::detail`](super::Error::detail) may say why. Never retried.
     Rejected,
     /// The panel or a proxy returned 5xx. Reads are retried on 502–504, and on 500 unless the request covers several
     /// users and the panel itself has answered. After a `delete`, this means that the deletion failed and the

@@ -18,7 +18,7 @@ use serde::Deserialize;
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Admin {
-    /// The username. It is case-sensitive.
+    /// The username, in the panel's own case. Two usernames may differ in case only.
     pub username: String,
     /// Whether the admin may see and do everything. Others see only their own users.
     #[serde(default)]

@@ -192,7 +192,7 @@ impl NewUser {
         }
     }
 
-    /// Sets after how many days without access the panel deletes the user; by default the panel's own setting
+    /// Sets how many days after the end of access the panel deletes the user; by default the panel's own setting
     /// applies. It cannot be changed later.
     pub fn auto_delete_in_days(self, days: u32) -> Self {
         Self {

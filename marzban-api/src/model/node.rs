@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub struct Node {
     /// The id, assigned by the panel.
     pub id: i64,
-    /// The name. It is case-sensitive.
+    /// The name. Two names may differ in case only.
     pub name: String,
     /// The host name or IP address at which the panel reaches the node.
     pub address: String,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::input::DataLimit;
 use super::{limit, null_as_default};
 
-/// A template for new users. The panel only stores it; applying it is up to whoever creates users.
+/// A template for new users. The panel only stores it and never applies it to users.
 ///
 /// # Examples
 ///

@@ -29,7 +29,7 @@ use crate::error::Error;
 #[derive(Clone, Deserialize)]
 #[non_exhaustive]
 pub struct User {
-    /// The username. It is case-sensitive.
+    /// The username, in the panel's own case. Two usernames may differ in case only.
     pub username: String,
     /// The status at the panel's last review, every 10 s by default. It lags behind `expire`, by hours on a host
     /// whose time zone is not UTC.

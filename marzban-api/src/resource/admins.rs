@@ -225,7 +225,7 @@ impl<'a> Admins<'a> {
     /// Besides the [errors of every operation](crate::resource#errors):
     /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights, or the admin to delete is
     ///   another one that has them.
-    /// - [`NotFound`](crate::ErrorKind::NotFound): the URL is not the panel's, which proves nothing about the admin.
+    /// - [`NotFound`](crate::ErrorKind::NotFound): the route is unknown, which proves nothing about the admin.
     /// - [`Server`](crate::ErrorKind::Server): the deletion failed and the admin still exists.
     /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the admin may be deleted now or later.
     ///

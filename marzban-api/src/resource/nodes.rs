@@ -208,7 +208,7 @@ impl<'a> Nodes<'a> {
     /// Besides the [errors of every operation](crate::resource#errors):
     /// - [`Server`](crate::ErrorKind::Server): the deletion failed and the node still exists.
     /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the node may be deleted now or later.
-    /// - [`NotFound`](crate::ErrorKind::NotFound): the URL is not the panel's, which proves nothing about the node.
+    /// - [`NotFound`](crate::ErrorKind::NotFound): the route is unknown, which proves nothing about the node.
     ///
     /// # Cancel safety
     ///

@@ -237,7 +237,10 @@ impl<'a> Users<'a> {
     ///
     /// A batch has at most 100 usernames. Its size adapts to the panel's speed, so that a request takes about a
     /// second. A client and its clones send one batch at a time. If the panel fails on a batch, the batch is halved
-    /// until the user that cannot be rendered is isolated. Usernames are case-sensitive.
+    /// until the user that cannot be rendered is isolated.
+    ///
+    /// Usernames are compared exactly. A user whose username differs only in case counts as the requested one if just
+    /// one requested username is like it, because some databases behind the panel ignore case.
     ///
     /// # Examples
     ///
@@ -303,7 +306,7 @@ impl<'a> Users<'a> {
     /// - [`Server`](ErrorKind::Server): the deletion failed and the user still exists.
     /// - [`Indeterminate`](ErrorKind::Indeterminate): the user may be deleted now or later. Read it before acting.
     /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
-    /// - [`NotFound`](ErrorKind::NotFound): the URL is not the panel's, which proves nothing about the user.
+    /// - [`NotFound`](ErrorKind::NotFound): the route is unknown, which proves nothing about the user.
     /// - [`InvalidInput`](ErrorKind::InvalidInput): the username is empty, `.` or `..`.
     ///
     /// # Cancel safety
