@@ -99,7 +99,10 @@ impl<'a> RequestBuilder<'a> {
     /// If dropped, the request may or may not have been sent.
     pub async fn send_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let request = self.request?;
-        execute(self.client, &request).await?.decode(&request)
+        match request.retry_class() {
+            RetryClass::Safe | RetryClass::SplittableRead => self.client.fetch(&request).await,
+            RetryClass::Login | RetryClass::Mutation => self.client.changed(&request).await,
+        }
     }
 
     /// Sends the request and returns the status and the body as received.
@@ -113,15 +116,11 @@ impl<'a> RequestBuilder<'a> {
     /// If dropped, the request may or may not have been sent.
     pub async fn send(self) -> Result<(StatusCode, Bytes), Error> {
         let request = self.request?;
-        let response = execute(self.client, &request).await?;
+        let response = match request.retry_class() {
+            RetryClass::Safe | RetryClass::SplittableRead => self.client.execute(&request).await,
+            RetryClass::Login | RetryClass::Mutation => self.client.change(&request).await,
+        }?;
         Ok((response.status, response.body))
-    }
-}
-
-async fn execute(client: &Client, request: &Request) -> Result<super::Response, Error> {
-    match request.retry_class() {
-        RetryClass::Safe | RetryClass::SplittableRead => client.execute(request).await,
-        RetryClass::Login | RetryClass::Mutation => client.change(request).await,
     }
 }
 

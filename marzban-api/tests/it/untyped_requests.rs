@@ -56,6 +56,21 @@ async fn an_untyped_change_is_sent_once_and_may_be_indeterminate() {
 }
 
 #[tokio::test]
+async fn an_untyped_change_whose_success_cannot_be_decoded_is_indeterminate() {
+    for (method, kind) in [
+        (Method::GET, ErrorKind::Decode),
+        (Method::POST, ErrorKind::Indeterminate),
+    ] {
+        let wire = Wire::script([answer(200, "[]")]).await;
+        let client = wire.client();
+        let request = client.request(method.clone(), "/api/user");
+        let error = request.send_json::<u64>().await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{method}");
+        assert_eq!(wire.lines().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_request_of_ones_own_never_leaves_the_panel() {
     let wire = Wire::script([]).await;
     let client = wire.client();
