@@ -216,7 +216,7 @@ impl PanelName {
                 required(&self.variable("USERNAME"))?,
                 SecretString::from(required(&self.variable("PASSWORD"))?),
             )
-            .throttle(pacing(&self.variable("PAUSE_MS"))?)
+            .throttle(throttle(&self.variable("PAUSE_MS"))?)
             .panel_name(self.as_str());
         // Whether the URL is right is asked without certificates, so that the message names the right variable.
         let build = |builder: ClientBuilder, variable: &str| {
@@ -254,7 +254,7 @@ pub fn flag(name: &str) -> Result<bool, String> {
     }
 }
 
-fn pacing(name: &str) -> Result<Throttle, String> {
+fn throttle(name: &str) -> Result<Throttle, String> {
     let Some(range) = variable(name)? else {
         return Ok(Throttle::default());
     };

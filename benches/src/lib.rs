@@ -29,10 +29,10 @@ pub fn traffic(number: u64) -> u64 {
 /// # Panics
 /// When there is no TLS on this machine at all.
 #[must_use]
-pub fn client(url: &str, pacing: Throttle) -> Client {
+pub fn client(url: &str, throttle: Throttle) -> Client {
     Client::builder(url)
         .credentials("admin", SecretString::from("admin"))
-        .throttle(pacing)
+        .throttle(throttle)
         .build()
         .expect("a client can be built")
 }

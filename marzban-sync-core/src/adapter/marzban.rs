@@ -12,7 +12,7 @@ use crate::port::panel::{ExpectedUser, Panel, UpdateOutcome};
 
 mod change;
 
-/// A Marzban panel, by the typed client; retries, pacing and the size of requests are the client's.
+/// A Marzban panel, by the typed client; retries, the throttle and the size of requests are the client's.
 #[derive(Clone, Debug)]
 pub struct MarzbanPanel {
     client: Client,
