@@ -1,4 +1,4 @@
-//! How fast a page of users is read, whole and as states: `cargo bench -p marzban-sync-benches --bench decode`.
+//! How fast a page of users is read, whole and as summaries: `cargo bench -p marzban-sync-benches --bench decode`.
 
 #![expect(
     clippy::expect_used,
@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use marzban_api::testing::{read_states, read_users};
+use marzban_api::testing::{read_summaries, read_users};
 use marzban_sync_benches::canned::{CannedPanel, Cost};
 
 const USERS: u64 = 100;
@@ -23,8 +23,8 @@ fn bench(criterion: &mut Criterion) {
     let body = CannedPanel::start(USERS, Cost::default()).page(USERS);
     let mut group = criterion.benchmark_group("decode/users_page_100");
     group.throughput(Throughput::Bytes(body.len() as u64));
-    group.bench_function("states", |bencher| {
-        bencher.iter(|| check(read_states(black_box(&body))));
+    group.bench_function("summaries", |bencher| {
+        bencher.iter(|| check(read_summaries(black_box(&body))));
     });
     group.bench_function("whole", |bencher| {
         bencher.iter(|| check(read_users(black_box(&body))));

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use marzban_api::Pacing;
+use marzban_api::Throttle;
 use marzban_sync_benches::canned::{CannedPanel, Cost};
 use marzban_sync_benches::database::Postgres;
 use marzban_sync_benches::{client, original};
@@ -47,7 +47,7 @@ fn bench(criterion: &mut Criterion) {
             return;
         };
         let panel = CannedPanel::start(accounts, Cost::default());
-        let client = client(&panel.url(), Pacing::none());
+        let client = client(&panel.url(), Throttle::none());
         let context = Context::new(MarzbanPanel::new(client.clone()), bot.store.clone());
         group.throughput(Throughput::Elements(accounts));
         group.bench_function(BenchmarkId::new("batches", accounts), |bencher| {

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use marzban_api::{Client, ClientBuilder, Pacing, SecretString};
+use marzban_api::{Client, ClientBuilder, SecretString, Throttle};
 use marzban_sync_core::error::{StoreError, StoreErrorKind, chain};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::store::{DEFAULT_PANEL, Migration, PostgresStore, SqliteStore, Store};
@@ -216,7 +216,7 @@ impl PanelName {
                 required(&self.variable("USERNAME"))?,
                 SecretString::from(required(&self.variable("PASSWORD"))?),
             )
-            .pacing(pacing(&self.variable("PAUSE_MS"))?)
+            .throttle(throttle(&self.variable("PAUSE_MS"))?)
             .panel_name(self.as_str());
         // Whether the URL is right is asked without certificates, so that the message names the right variable.
         let build = |builder: ClientBuilder, variable: &str| {
@@ -254,17 +254,17 @@ pub fn flag(name: &str) -> Result<bool, String> {
     }
 }
 
-fn pacing(name: &str) -> Result<Pacing, String> {
+fn throttle(name: &str) -> Result<Throttle, String> {
     let Some(range) = variable(name)? else {
-        return Ok(Pacing::default());
+        return Ok(Throttle::default());
     };
     let parsed = range.split_once("..").and_then(|(least, most)| {
         let (least, most): (u64, u64) = (least.trim().parse().ok()?, most.trim().parse().ok()?);
         (least <= most).then_some((least, most))
     });
     match parsed {
-        Some((0, 0)) => Ok(Pacing::none()),
-        Some((least, most)) => Ok(Pacing::between(
+        Some((0, 0)) => Ok(Throttle::none()),
+        Some((least, most)) => Ok(Throttle::between(
             Duration::from_millis(least),
             Duration::from_millis(most),
         )),

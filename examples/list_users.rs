@@ -13,7 +13,7 @@ use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use futures_util::TryStreamExt;
 use marzban_api::model::User;
-use marzban_api::resource::{ListUsers, Listed};
+use marzban_api::resource::{ListUsers, UserEntry};
 use marzban_api::testing::FakePanel;
 use marzban_api::{Client, SecretString};
 
@@ -74,8 +74,8 @@ async fn main() -> anyhow::Result<()> {
     let mut users = pin!(client.users().stream(query));
     while let Some(listed) = users.try_next().await? {
         match listed {
-            Listed::User(user) => table.add_row(row(&user)),
-            Listed::Unreadable(user) => {
+            UserEntry::User(user) => table.add_row(row(&user)),
+            UserEntry::Unreadable(user) => {
                 let name = user.username.unwrap_or_else(|| "?".to_owned());
                 table.add_row([name, user.error.to_string()])
             }

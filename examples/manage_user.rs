@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use marzban_api::model::{DataLimit, Expiry, NewUser, Proxies, User, UserModification, Username, Vless};
+use marzban_api::model::{DataLimit, Expiry, NewUser, Proxies, User, UserUpdate, Username, Vless};
 use marzban_api::testing::FakePanel;
 use marzban_api::{Client, SecretString};
 use marzban_sync_core::clock::{Clock, SystemClock};
@@ -72,10 +72,10 @@ async fn extend_and_show(client: &Client, made: &User) -> anyhow::Result<()> {
     let end = made.expire.context("a user without an end")? + MONTH;
     let limit = made.data_limit.context("a user without a limit")? + 10 * GIB;
     // A change is made from the user as it was read: the panel would drop what it does not get back.
-    let change = UserModification::of(made)
+    let change = UserUpdate::for_user(made)
         .expire(Expiry::at(end)?)
         .data_limit(DataLimit::from_bytes(limit));
-    client.users().modify(&change).await?;
+    client.users().update(&change).await?;
     let extended = client.users().get(&made.username).await?;
 
     let mut table = Table::new();

@@ -125,7 +125,7 @@ async fn demonstrate() -> anyhow::Result<()> {
     // An administrator resets one user; the other one's time passes.
     client
         .request(Method::POST, "/api/user/anna/reset")
-        .bytes()
+        .send()
         .await?;
     panel.update_user("boris", |user| user.expire = Some(YEAR_2025));
     panel.review();

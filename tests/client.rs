@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use marzban_api::{Client, Pacing, RetryPolicy, SecretString, Timeouts};
+use marzban_api::{Client, RetryPolicy, SecretString, Throttle, Timeouts};
 
 /// A client that makes no pause between requests and short ones between tries.
 ///
@@ -22,7 +22,7 @@ pub fn client_with(url: &str, username: &str, password: &str, timeouts: Timeouts
     Client::builder(url)
         .credentials(username, SecretString::from(password))
         .timeouts(timeouts)
-        .pacing(Pacing::none())
+        .throttle(Throttle::none())
         .retry(RetryPolicy {
             initial_delay: Duration::from_millis(1),
             max_delay: Duration::from_millis(5),

@@ -10,7 +10,7 @@ pub mod canned;
 pub mod database;
 pub mod original;
 
-use marzban_api::{Client, Pacing, SecretString};
+use marzban_api::{Client, SecretString, Throttle};
 
 /// The name of a user, both in the panel and in the database.
 #[must_use]
@@ -29,10 +29,10 @@ pub fn traffic(number: u64) -> u64 {
 /// # Panics
 /// When there is no TLS on this machine at all.
 #[must_use]
-pub fn client(url: &str, pacing: Pacing) -> Client {
+pub fn client(url: &str, throttle: Throttle) -> Client {
     Client::builder(url)
         .credentials("admin", SecretString::from("admin"))
-        .pacing(pacing)
+        .throttle(throttle)
         .build()
         .expect("a client can be built")
 }

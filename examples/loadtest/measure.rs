@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use marzban_api::{Client, Pacing};
+use marzban_api::{Client, Throttle};
 use marzban_sync_benches::canned::{Figures, figures_of};
 use marzban_sync_benches::database::{Postgres, Sqlite};
 use marzban_sync_benches::{client, original};
@@ -155,10 +155,10 @@ fn since(before: Figures, now: Figures) -> Figures {
     }
 }
 
-fn pause(text: &str) -> Result<Pacing> {
+fn pause(text: &str) -> Result<Throttle> {
     let (shortest, longest) = text.split_once("..").context("a pause is written 50..100")?;
     let milliseconds = |text: &str| text.parse().map(Duration::from_millis);
-    Ok(Pacing::between(milliseconds(shortest)?, milliseconds(longest)?))
+    Ok(Throttle::between(milliseconds(shortest)?, milliseconds(longest)?))
 }
 
 #[expect(

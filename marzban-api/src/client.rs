@@ -1,14 +1,14 @@
-//! The client: one address, one administrator, one token, one pace.
+//! The client: one URL, one admin, one token, one throttle.
 
-mod answer;
 mod auth;
 mod builder;
-mod observe;
-mod pacing;
-mod raw;
+mod request_builder;
+mod response;
 mod retry;
 #[cfg(feature = "logs")]
 mod socket;
+mod telemetry;
+mod throttle;
 mod transport;
 
 use std::fmt;
@@ -20,17 +20,17 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-pub(crate) use self::answer::{Answer, Mismatch, decode};
 use self::auth::Auth;
 pub use self::builder::{ClientBuilder, Timeouts};
-use self::observe::observed;
-pub use self::pacing::Pacing;
-pub use self::raw::RawRequest;
+pub use self::request_builder::RequestBuilder;
+pub(crate) use self::response::{DecodeError, Response, decode};
 #[cfg(feature = "logs")]
 pub(crate) use self::retry::Retries;
 pub use self::retry::RetryPolicy;
 #[cfg(feature = "logs")]
 pub(crate) use self::socket::Socket;
+use self::telemetry::instrumented;
+pub use self::throttle::Throttle;
 use self::transport::Transport;
 pub(crate) use self::transport::wall_clock;
 use crate::error::{Error, ErrorKind};
@@ -38,15 +38,15 @@ use crate::paging::Batching;
 use crate::request::Request;
 use crate::resource::{Admins, Core, Nodes, Subscription, System, Templates, Users};
 
-/// A connection to one panel as one of its administrators.
+/// A client of one panel, logged in as one of its admins.
 ///
-/// Clones are cheap and share everything: the token, the connections, the pause between requests.
-/// Build it once and keep it; building reads the certificates of the system.
+/// Clones are cheap and share everything: the token, the connections and the throttle. Build a client once and keep
+/// it, because building it reads the system's root certificates.
 ///
-/// The client signs in when an operation first needs it, replaces the token before its end, and, when the panel
-/// refuses it, replaces it once and sends the very same request again.
-/// A token that is refused in the second in which it was made is replaced in the next second, as far as
-/// [`RetryPolicy::max_delay`] lets it wait: the panel makes dead tokens in the second of a change of the password.
+/// The client logs in when an operation first needs a token and replaces the token before it expires. If the panel
+/// rejects a token, the client replaces it once and sends the same request again. A token that is rejected in the
+/// second in which it was issued is replaced in the next second, as far as [`RetryPolicy::max_delay`] permits: the
+/// panel issues dead tokens in the second of a password change.
 ///
 /// # Examples
 ///
@@ -64,9 +64,8 @@ use crate::resource::{Admins, Core, Nodes, Subscription, System, Templates, User
 ///
 /// # Cancel safety
 ///
-/// Every operation may be dropped at any time.
-/// A login under way is then given up, and the next operation begins another.
-/// A change of the panel that was already sent may still happen.
+/// Every operation may be dropped at any time. A login in progress is then abandoned, and the next operation starts
+/// another. A change that has already been sent may still be made.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -79,98 +78,80 @@ struct Inner {
 }
 
 impl Client {
-    /// Begins a client of the panel at `url`: `http` or `https`, with an optional path prefix, such as
+    /// Starts building a client for the panel at `url`: `http` or `https`, with an optional path prefix, such as
     /// `https://panel.example:8000/prefix`.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
 
-    /// The operations on users.
-    ///
-    /// See [`Users`] for an example.
+    /// Returns the operations on users.
     #[must_use]
     pub fn users(&self) -> Users<'_> {
         Users::new(self)
     }
 
-    /// The operations on the panel's host.
-    ///
-    /// See [`System`] for an example.
+    /// Returns the operations on the panel's host.
     #[must_use]
     pub fn system(&self) -> System<'_> {
         System::new(self)
     }
 
-    /// The operations on administrators.
-    ///
-    /// See [`Admins`] for an example.
+    /// Returns the operations on admins.
     #[must_use]
     pub fn admins(&self) -> Admins<'_> {
         Admins::new(self)
     }
 
-    /// The operations on templates for users.
-    ///
-    /// See [`Templates`] for an example.
+    /// Returns the operations on user templates.
     #[must_use]
     pub fn templates(&self) -> Templates<'_> {
         Templates::new(self)
     }
 
-    /// The operations on nodes.
-    ///
-    /// See [`Nodes`] for an example.
+    /// Returns the operations on nodes.
     #[must_use]
     pub fn nodes(&self) -> Nodes<'_> {
         Nodes::new(self)
     }
 
-    /// The operations on the panel's own Xray core.
-    ///
-    /// See [`Core`] for an example.
+    /// Returns the operations on the panel's own Xray core.
     #[must_use]
     pub fn core(&self) -> Core<'_> {
         Core::new(self)
     }
 
-    /// The public operations of the subscription that this token opens: the last part of a user's
+    /// Returns the public operations on the subscription with this token, the last part of a user's
     /// [`subscription_url`](crate::model::User::subscription_url).
-    ///
-    /// See [`Subscription`] for an example.
     #[must_use]
     pub fn subscription(&self, token: impl Into<SecretString>) -> Subscription<'_> {
         Subscription::new(self, token.into())
     }
 
-    /// Begins a request that this crate has no method for. The path begins with a slash, follows the panel's own
-    /// address, and is percent-encoded where it has to be.
+    /// Starts a request to an endpoint without a typed method.
     ///
-    /// See [`RawRequest`] for an example.
-    pub fn request(&self, method: Method, path: &str) -> RawRequest<'_> {
-        RawRequest::new(self, method, path)
+    /// `path` is appended to the base URL; it must start with `/` and already be percent-encoded.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, method, path)
     }
 
-    /// The path under which this panel serves subscriptions, without slashes around it; `sub` unless it was set.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Returns the path under which this panel serves subscriptions, without slashes around it; by default `sub`.
     #[must_use]
     pub fn subscription_path(&self) -> &str {
         &self.0.subscription_path
     }
 
-    /// The panel's own address, without a slash at its end.
+    /// Returns the panel's own address, without a slash at its end.
     pub(crate) fn base_url(&self) -> &str {
         &self.0.transport.base
     }
 
-    /// When the panel answered last, by its own clock: the `Date` header of that answer, in whole seconds.
+    /// Returns when the panel last answered, by its own clock: the `Date` header of that response, in whole seconds.
     ///
-    /// Clones share it. It is none until an answer with such a header has come. Only what the panel itself says counts,
-    /// a refusal too, and neither a proxy's page nor a 5xx nor a websocket. The panel's users expire by its clock, so
-    /// compare it with the host's, soon after an answer. A proxy in front of the panel may put its own date into
-    /// answers that it passes on.
+    /// Returns `None` until a response with such a header has arrived. Clones share the value. Only responses of the
+    /// panel itself count, rejections included; a proxy's page, a 5xx or a websocket does not.
+    ///
+    /// The panel's users expire by its clock, so compare this value with the host's time soon after a response. A
+    /// proxy in front of the panel may put its own date into responses that it passes on.
     ///
     /// # Examples
     ///
@@ -195,19 +176,19 @@ impl Client {
         &self.0.batching
     }
 
-    /// How many bytes the panel's own path prefix adds to a request's target.
+    /// The length of the base URL's path prefix in bytes.
     pub(crate) fn prefix_len(&self) -> usize {
         self.0.transport.prefix_len()
     }
 
-    /// Performs a request as the signed-in administrator and reads its answer.
+    /// Performs a request as the logged-in admin and decodes the response.
     pub(crate) async fn fetch<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
         self.execute(request).await?.decode(request)
     }
 
-    /// Performs a request as nobody.
-    pub(crate) async fn execute_public(&self, request: &Request) -> Result<Answer, Error> {
-        observed(
+    /// Performs a request without authentication.
+    pub(crate) async fn execute_public(&self, request: &Request) -> Result<Response, Error> {
+        instrumented(
             &self.0.transport.panel_name,
             request,
             self.0.transport.send(request, None),
@@ -215,28 +196,28 @@ impl Client {
         .await
     }
 
-    /// Performs a change as the signed-in administrator. When it may have happened although it failed, the error says
-    /// so: the panel often fails after the change is made.
-    pub(crate) async fn change(&self, request: &Request) -> Result<Answer, Error> {
+    /// Performs a change as the logged-in admin. The error is [`Indeterminate`](ErrorKind::Indeterminate) if the
+    /// change may have been made anyway: the panel often fails after making one.
+    pub(crate) async fn change(&self, request: &Request) -> Result<Response, Error> {
         self.execute(request)
             .await
-            .map_err(|error| error.or_unclear(request))
+            .map_err(|error| error.into_indeterminate(request))
     }
 
-    /// Performs a change as [`change`](Self::change) does and reads its answer. A success that cannot be read leaves
-    /// open what has happened.
+    /// Performs a change like [`change`](Self::change) and decodes the response. A success that cannot be decoded is
+    /// [`Indeterminate`](ErrorKind::Indeterminate).
     pub(crate) async fn changed<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
         self.fetch(request)
             .await
-            .map_err(|error| error.or_unclear(request))
+            .map_err(|error| error.into_indeterminate(request))
     }
 
-    /// Performs a request as the signed-in administrator.
-    pub(crate) async fn execute(&self, request: &Request) -> Result<Answer, Error> {
-        observed(&self.0.transport.panel_name, request, self.send(request)).await
+    /// Performs a request as the logged-in admin.
+    pub(crate) async fn execute(&self, request: &Request) -> Result<Response, Error> {
+        instrumented(&self.0.transport.panel_name, request, self.send(request)).await
     }
 
-    async fn send(&self, request: &Request) -> Result<Answer, Error> {
+    async fn send(&self, request: &Request) -> Result<Response, Error> {
         let Inner { transport, auth, .. } = &*self.0;
         let started = Instant::now();
         let token = auth.token(transport, None).await?;
@@ -248,14 +229,14 @@ impl Client {
         let outcome = transport.send(request, Some(&token)).await;
         let earlier = refusal.attempts();
         match outcome {
-            Ok(answer) => Ok(Answer {
-                attempts: earlier + answer.attempts,
+            Ok(response) => Ok(Response {
+                attempts: earlier + response.attempts,
                 elapsed: started.elapsed(),
-                ..answer
+                ..response
             }),
             Err(error) => {
                 let attempts = earlier + error.attempts();
-                Err(error.after(attempts, started.elapsed()))
+                Err(error.with_attempts(attempts, started.elapsed()))
             }
         }
     }

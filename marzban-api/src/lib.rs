@@ -10,7 +10,7 @@ pub mod resource;
 pub mod testing;
 pub mod webhook;
 
-pub use client::{Client, ClientBuilder, Pacing, RawRequest, RetryPolicy, Timeouts};
+pub use client::{Client, ClientBuilder, RequestBuilder, RetryPolicy, Throttle, Timeouts};
 pub use error::{Detail, Error, ErrorKind};
 pub use http::Method;
 pub use secrecy::SecretString;

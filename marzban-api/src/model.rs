@@ -1,9 +1,9 @@
-//! What the panel answers with, as types. Only data: nothing here knows where it came from.
+//! Types of the panel's API. Plain data, without requests.
 //!
-//! Every type is tolerant where panels differ: what an older or newer panel omits is optional, unknown fields are
+//! The types tolerate differences between panels: what an older or newer panel omits is optional, unknown fields are
 //! ignored, and unknown words are kept.
 //!
-//! See [`NewUser`] and [`UserModification`] for an example.
+//! [`NewUser`] and [`UserUpdate`] have examples of writing.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,14 +19,12 @@ macro_rules! open_enum {
         #[non_exhaustive]
         pub enum $name {
             $( $(#[$variant_meta])* $variant, )+
-            /// A word that this version does not know, as the panel wrote it.
+            /// A word that this version does not know, as the panel sent it.
             Unknown(String),
         }
 
         impl $name {
-            /// The word that the panel uses.
-            ///
-            #[doc = concat!("See [`", stringify!($name), "`] for an example.")]
+            /// Returns the panel's word.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -59,7 +57,7 @@ macro_rules! open_enum {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(crate::model::Word(std::marker::PhantomData))
+                deserializer.deserialize_str(crate::model::StrVisitor(std::marker::PhantomData))
             }
         }
 
@@ -71,10 +69,10 @@ macro_rules! open_enum {
     };
 }
 
-/// Reads a word as the value that it stands for, without a copy of a word that is known.
-struct Word<T>(PhantomData<T>);
+/// Converts a string to a value, without copying a word that is known.
+struct StrVisitor<T>(PhantomData<T>);
 
-impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for Word<T> {
+impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for StrVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,41 +85,41 @@ impl<T: for<'a> From<&'a str>> serde::de::Visitor<'_> for Word<T> {
 }
 
 mod admin;
-mod admin_change;
+mod admin_update;
 mod core;
 mod inbound;
+mod input;
 mod new_user;
 mod node;
 mod proxy;
-mod quantity;
 mod subscription;
 mod system;
 mod template;
 mod time;
 mod usage;
 mod user;
-mod user_change;
-mod user_state;
+mod user_summary;
+mod user_update;
 mod username;
 
 pub use self::core::CoreStats;
 pub use admin::Admin;
-pub use admin_change::{AdminModification, NewAdmin};
+pub use admin_update::{AdminUpdate, NewAdmin};
 pub use inbound::{Host, HostAlpn, HostFingerprint, HostSecurity, Inbound, InboundPort};
-pub use new_user::{NewNextPlan, NewUser, NewUserStatus};
-pub use node::{NewNode, Node, NodeChange, NodeSettings, NodeStatus};
+pub use input::{DataLimit, Expiry, Note, NoteError, OnHold, OnHoldError, Timestamp, TimestampError};
+pub use new_user::{InitialStatus, NewNextPlan, NewUser};
+pub use node::{NewNode, Node, NodeSettings, NodeStatus, NodeUpdate};
 pub use proxy::{Flow, Proxies, Proxy, Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, Vless, Vmess};
-pub use quantity::{DataLimit, Expiry, Note, NoteError, OnHold, OnHoldError, PanelTime, PanelTimeError};
 pub use subscription::{ClientType, SubscriptionContent, SubscriptionInfo};
 pub use system::SystemStats;
-pub use template::{NewUserTemplate, UserTemplate, UserTemplateChange};
+pub use template::{NewUserTemplate, UserTemplate, UserTemplateUpdate};
 pub use usage::{NodeUsage, UsageRange, UserUsage};
 pub use user::{NextPlan, ResetStrategy, UnreadableUser, User, UserStatus};
-pub use user_change::{Change, UserModification, UserStatusChange};
-pub use user_state::UserState;
+pub use user_summary::UserSummary;
+pub use user_update::{Patch, SetStatus, UserUpdate};
 pub use username::{Username, UsernameError};
 
-/// Reads `null` as the default, like a missing field.
+/// Deserializes `null` as the default, like a missing field.
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -130,7 +128,7 @@ where
     Ok(<Option<T> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a limit, where 0 means that there is none.
+/// Deserializes a limit, for which 0 means none.
 fn limit<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(<Option<u64> as serde::Deserialize>::deserialize(deserializer)?.filter(|limit| *limit != 0))
 }

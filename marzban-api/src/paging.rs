@@ -1,7 +1,7 @@
 //! How to read many users without missing one: the decisions, without the requests.
 
 mod batch;
-mod walk;
+mod paginate;
 
 pub(crate) use batch::{Batching, Bisection, take_batch};
-pub(crate) use walk::{Refusal, Walk};
+pub(crate) use paginate::{PageFailure, Paginator};

@@ -1,7 +1,7 @@
-//! Requests as data: method, path template, encoded path, query and body, and how often one may be repeated.
+//! Requests as data: method, path template, encoded path, query, body, and how they may be retried.
 //!
-//! Nothing here sends. Every path and every query of the crate is encoded here and nowhere else, so that a user
-//! name can never reach another route.
+//! Nothing is sent here. Every path and query of the crate is encoded in this module, so that a username can never
+//! reach another route.
 
 use std::fmt;
 
@@ -14,27 +14,27 @@ use url::form_urlencoded;
 
 use crate::error::{Error, ErrorKind};
 
-/// Everything but the unreserved characters of RFC 3986 is encoded in a path segment.
+/// Encodes everything in a path segment except the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// What may be done again after a failure, by what the request does to the panel.
+/// What may be retried after a failure, by what the request does to the panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// It changes nothing: repeated after every passing failure, 500 included.
+pub(crate) enum RetryClass {
+    /// Changes nothing: retried after every transient failure, including a 500.
     Safe,
-    /// A safe request about several users: as [`Repeat::Safe`], but a 500 is left to the caller, who halves it.
-    Batch,
+    /// A read of several users: like [`RetryClass::Safe`], except that the caller handles a 500 by halving the batch.
+    SplittableRead,
     /// A login: changes nothing, but costs the panel a password hash and a message to its operator.
     Login,
-    /// It changes the panel: repeated only where nothing can have happened.
-    Write,
+    /// Changes the panel: retried only if nothing can have happened.
+    Mutation,
 }
 
-/// One request, complete but for the panel's address and the token.
+/// A request, complete except for the base URL and the token.
 #[derive(Clone)]
 pub(crate) struct Request {
     operation: &'static str,
@@ -44,39 +44,39 @@ pub(crate) struct Request {
     query: String,
     headers: HeaderMap,
     content: Option<Content>,
-    repeat: Repeat,
+    retry_class: RetryClass,
 }
 
-/// The body of a request; it may be a secret.
+/// The body of a request, which may be a secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
     pub(crate) media_type: &'static str,
     pub(crate) text: SecretString,
 }
 
-/// A user name that no path can carry.
+/// A name that cannot be part of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an empty name, `.` and `..` cannot be part of a path")]
 pub(crate) struct UnusableSegment;
 
 impl Request {
     pub(crate) fn get(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::GET, template, Repeat::Safe)
+        Self::new(operation, Method::GET, template, RetryClass::Safe)
     }
 
     pub(crate) fn post(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::POST, template, Repeat::Write)
+        Self::new(operation, Method::POST, template, RetryClass::Mutation)
     }
 
     pub(crate) fn put(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::PUT, template, Repeat::Write)
+        Self::new(operation, Method::PUT, template, RetryClass::Mutation)
     }
 
     pub(crate) fn delete(operation: &'static str, template: &'static str) -> Self {
-        Self::new(operation, Method::DELETE, template, Repeat::Write)
+        Self::new(operation, Method::DELETE, template, RetryClass::Mutation)
     }
 
-    /// The login; the panel takes its form URL-encoded and answers 422 to JSON.
+    /// The login. The panel requires a URL-encoded form and answers 422 to JSON.
     pub(crate) fn login(template: &'static str, username: &str, password: &str) -> Self {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "password")
@@ -89,7 +89,7 @@ impl Request {
         };
         Self {
             content: Some(content),
-            ..Self::new("admins.token", Method::POST, template, Repeat::Login)
+            ..Self::new("admins.token", Method::POST, template, RetryClass::Login)
         }
     }
 
@@ -97,7 +97,7 @@ impl Request {
         operation: &'static str,
         method: Method,
         template: &'static str,
-        repeat: Repeat,
+        retry_class: RetryClass,
     ) -> Self {
         let accept = HeaderValue::from_static("application/json");
         Self {
@@ -108,21 +108,21 @@ impl Request {
             query: String::new(),
             headers: HeaderMap::from_iter([(ACCEPT, accept)]),
             content: None,
-            repeat,
+            retry_class,
         }
     }
 
-    /// Puts `value`, encoded, in the place of the first `{…}` that is still open.
+    /// Replaces the first remaining `{…}` by `value`, percent-encoded.
     ///
-    /// `.` and `..` are refused because URL parsers resolve them even when they are percent-encoded, and an empty
-    /// segment because it makes another route.
+    /// Rejects `.` and `..`, which URL parsers resolve even if they are percent-encoded, and an empty segment, which
+    /// makes another route.
     pub(crate) fn segment(mut self, value: &str) -> Result<Self, UnusableSegment> {
         let segment = encoded(value)?;
         self.place(&segment);
         Ok(self)
     }
 
-    /// Puts a path of several segments, each of them encoded, in the place of the first `{…}` that is still open.
+    /// Replaces the first remaining `{…}` by a path of several segments, each of them percent-encoded.
     pub(crate) fn segments(mut self, path: &str) -> Result<Self, UnusableSegment> {
         let segments: Vec<_> = path.split('/').map(encoded).collect::<Result<_, _>>()?;
         self.place(&segments.join("/"));
@@ -135,13 +135,13 @@ impl Request {
         }
     }
 
-    /// Takes a path that is already encoded in the place of the template's.
+    /// Replaces the path by one that is already percent-encoded.
     pub(crate) fn at_path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         self
     }
 
-    /// Appends `key=value`, form-encoded; a key may come several times.
+    /// Appends `key=value`, form-encoded. A key may occur several times.
     pub(crate) fn query(mut self, key: &str, value: &str) -> Self {
         if !self.query.is_empty() {
             self.query.push('&');
@@ -153,19 +153,19 @@ impl Request {
         self
     }
 
-    /// Sets a header in the place of the earlier one of that name.
+    /// Sets a header, replacing an earlier one with the same name.
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// Carries `value` as JSON.
+    /// Sets the body to `value` as JSON.
     pub(crate) fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self, Error> {
         let text = serde_json::to_string(value).map_err(|error| {
-            Error::new(ErrorKind::Request)
-                .at(&self)
-                .because("the body cannot be written as JSON")
-                .caused_by(error)
+            Error::new(ErrorKind::InvalidInput)
+                .with_operation(&self)
+                .with_message("the body cannot be written as JSON")
+                .with_source(error)
         })?;
         self.content = Some(Content {
             media_type: "application/json",
@@ -174,11 +174,11 @@ impl Request {
         Ok(self)
     }
 
-    pub(crate) fn repeated_as(self, repeat: Repeat) -> Self {
-        Self { repeat, ..self }
+    pub(crate) fn with_retry_class(self, retry_class: RetryClass) -> Self {
+        Self { retry_class, ..self }
     }
 
-    /// The encoded path with its query, which follows the panel's address as it is.
+    /// Returns the encoded path with its query, to be appended to the base URL.
     pub(crate) fn target(&self) -> String {
         if self.query.is_empty() {
             self.path.clone()
@@ -187,7 +187,7 @@ impl Request {
         }
     }
 
-    /// The name of the operation for logs and errors, such as `users.get`.
+    /// The name of the operation in logs and errors, such as `users.get`.
     pub(crate) fn operation(&self) -> &'static str {
         self.operation
     }
@@ -209,8 +209,8 @@ impl Request {
         self.content.as_ref()
     }
 
-    pub(crate) fn repeat(&self) -> Repeat {
-        self.repeat
+    pub(crate) fn retry_class(&self) -> RetryClass {
+        self.retry_class
     }
 }
 
@@ -228,12 +228,12 @@ impl fmt::Debug for Request {
             .field("operation", &self.operation)
             .field("method", &self.method)
             .field("template", &self.template)
-            .field("repeat", &self.repeat)
+            .field("retry_class", &self.retry_class)
             .finish_non_exhaustive()
     }
 }
 
-/// How many bytes `key=value` takes in a query, with its separator.
+/// The length of `key=value` in a query in bytes, separator included.
 pub(crate) fn pair_len(key: &str, value: &str) -> usize {
     let encoded = |text: &str| {
         form_urlencoded::byte_serialize(text.as_bytes())

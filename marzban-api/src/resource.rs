@@ -1,6 +1,28 @@
-//! The operations, grouped as the panel groups them: `client.users().get("alice")`.
+//! Operations, grouped as the panel groups them: `client.users().get("alice")`.
 //!
-//! See [`Users`] for an example.
+//! # Errors
+//!
+//! Every operation can fail with:
+//! - [`Connect`](ErrorKind::Connect) or [`Timeout`](ErrorKind::Timeout) when the panel cannot be reached.
+//! - [`Server`](ErrorKind::Server) or [`RateLimited`](ErrorKind::RateLimited) when the panel, or a proxy in front of
+//!   it, fails or asks to wait.
+//! - [`Unauthorized`](ErrorKind::Unauthorized) when the panel rejects the credentials, and
+//!   [`Forbidden`](ErrorKind::Forbidden) when the admin lacks the rights.
+//! - [`UnexpectedResponse`](ErrorKind::UnexpectedResponse), [`TooLarge`](ErrorKind::TooLarge) or
+//!   [`Decode`](ErrorKind::Decode) when the response is not one that the operation can have.
+//! - [`InvalidInput`](ErrorKind::InvalidInput) when the arguments cannot be sent, such as an empty username. Nothing
+//!   has been sent then.
+//!
+//! An operation that changes the panel fails with [`Indeterminate`](ErrorKind::Indeterminate) when the change may
+//! have been made anyway. Read the panel before acting on it.
+//!
+//! The section "Errors" of a method lists what is specific to it.
+//!
+//! # Cancel safety
+//!
+//! The future of every operation may be dropped at any time. Dropping a read has no effect on the panel. A change
+//! that has already been sent may still be made: read the panel to find out, or repeat the call where the method
+//! documents that this is safe.
 
 mod admins;
 mod core;
@@ -22,68 +44,71 @@ pub use system::System;
 pub use templates::Templates;
 #[cfg(feature = "test-util")]
 pub(crate) use users::read_whole;
-pub use users::{Deletion, ListUsers, Listed, NamedUsers, UserSort, UserSortField, Users, UsersPage};
+pub use users::{BatchGet, DeleteOutcome, ListUsers, UserEntry, UserSort, UserSortField, Users, UsersPage};
 
 use http::StatusCode;
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
 
-/// A change is done when the panel says so, in whatever words or by a bare `null`: a proxy's friendly page with
-/// status 200 is no word of the panel.
-fn confirmed(answer: &Answer, request: &Request) -> Result<(), Error> {
+/// Checks that the panel confirmed a change: with 204, a message or a bare `null`. A proxy's HTML page with status
+/// 200 confirms nothing.
+fn expect_ack(response: &Response, request: &Request) -> Result<(), Error> {
     #[derive(serde::Deserialize)]
     struct Confirmation {}
-    if answer.status == StatusCode::NO_CONTENT {
+    if response.status == StatusCode::NO_CONTENT {
         return Ok(());
     }
-    let _: Option<Confirmation> = answer.decode(request)?;
+    let _: Option<Confirmation> = response.decode(request)?;
     Ok(())
 }
 
-/// Performs a change that the panel answers with words only.
-async fn confirm(client: &Client, request: &Request) -> Result<(), Error> {
+/// Performs a change that the panel only acknowledges.
+async fn execute_ack(client: &Client, request: &Request) -> Result<(), Error> {
     let confirmation = client.execute(request).await;
     confirmation
-        .and_then(|answer| confirmed(&answer, request))
-        .map_err(|error| error.or_unclear(request))
+        .and_then(|response| expect_ack(&response, request))
+        .map_err(|error| error.into_indeterminate(request))
 }
 
-/// Performs a deletion. When its answer leaves open whether it happened, `look` reads what was to be deleted, which
-/// is gone when the panel says so by `is_gone`.
+/// Performs a deletion. If the response does not settle the outcome, `look` reads the resource again; it counts as
+/// deleted if that read fails with an error for which `is_gone` holds.
 async fn delete<T, Look>(
     client: &Client,
     request: &Request,
     is_gone: impl Fn(&Error) -> bool + Send,
     look: impl FnOnce() -> Look + Send,
-) -> Result<Deletion, Error>
+) -> Result<DeleteOutcome, Error>
 where
     Look: Future<Output = Result<T, Error>> + Send,
 {
-    let answer = client.execute(request).await;
-    let error = match answer.and_then(|answer| confirmed(&answer, request)) {
-        Ok(()) => return Ok(Deletion::Deleted),
-        Err(error) if is_gone(&error) => return Ok(Deletion::AlreadyGone),
-        Err(error) if error.leaves_open(request) => error,
+    let response = client.execute(request).await;
+    let error = match response.and_then(|response| expect_ack(&response, request)) {
+        Ok(()) => return Ok(DeleteOutcome::Deleted),
+        Err(error) if is_gone(&error) => return Ok(DeleteOutcome::NotFound),
+        Err(error) if error.is_ambiguous(request) => error,
         Err(error) => return Err(error),
     };
     match look().await {
-        Err(gone) if is_gone(&gone) => Ok(Deletion::Deleted),
-        Ok(_) if is_final(&error) => {
-            Err(error.turned_into(ErrorKind::Server, "the deletion failed and nothing is deleted"))
+        Err(gone) if is_gone(&gone) => Ok(DeleteOutcome::Deleted),
+        Ok(_) if is_settled(&error) => {
+            Err(error.with_kind(ErrorKind::Server, "the deletion failed and nothing was deleted"))
         }
-        Ok(_) => Err(error.turned_into(ErrorKind::Unclear, "nothing is deleted, but it may yet be")),
+        Ok(_) => Err(error.with_kind(ErrorKind::Indeterminate, "nothing was deleted so far")),
         Err(unknown) => {
-            tracing::debug!(error = %unknown, "a deletion cannot be confirmed");
-            Err(error.turned_into(ErrorKind::Unclear, "the deletion may have happened or not"))
+            tracing::debug!(error = %unknown, "Cannot verify a deletion");
+            Err(error.with_kind(
+                ErrorKind::Indeterminate,
+                "the deletion may or may not have happened",
+            ))
         }
     }
 }
 
-/// Whether the panel is done with the request: it has answered itself. After a time-out, or a failure of a proxy
-/// before it, it may still be at work.
-fn is_final(error: &Error) -> bool {
+/// Returns whether the panel has finished with the request, i.e. has answered it itself. After a time-out or a
+/// proxy's error it may still be working on it.
+fn is_settled(error: &Error) -> bool {
     let by_panel = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND];
     !error.is_by_proxy()
         && by_panel
@@ -91,13 +116,13 @@ fn is_final(error: &Error) -> bool {
             .any(|status| error.status() == Some(status.as_u16()))
 }
 
-/// Puts a number into the path.
-fn numbered(request: Request, id: i64) -> Result<Request, Error> {
-    named(request, &id.to_string())
+/// Inserts a numeric id into the path.
+fn path_id(request: Request, id: i64) -> Result<Request, Error> {
+    path_name(request, &id.to_string())
 }
 
-/// Puts a name into the path.
-fn named(request: Request, name: &str) -> Result<Request, Error> {
-    let refused = Error::new(ErrorKind::Request).at(&request);
-    request.segment(name).map_err(|error| refused.caused_by(error))
+/// Inserts a name into the path, percent-encoded.
+fn path_name(request: Request, name: &str) -> Result<Request, Error> {
+    let refused = Error::new(ErrorKind::InvalidInput).with_operation(&request);
+    request.segment(name).map_err(|error| refused.with_source(error))
 }

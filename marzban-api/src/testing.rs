@@ -59,5 +59,5 @@ pub use panel::node::{FakeNode, FakeNodeStatus};
 pub use panel::protocol::FakeProtocol;
 pub use panel::system::{FakeSystem, PanelState};
 pub use panel::user::{FakeNextPlan, FakeStatus, FakeUser};
-pub use reading::{read_states, read_users};
+pub use reading::{read_summaries, read_users};
 pub use wire::{Fault, FaultRule, RecordedRequest};

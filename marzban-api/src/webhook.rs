@@ -1,25 +1,26 @@
-//! What the panel tells on its own: notifications, sent to the addresses of its setting `WEBHOOK_ADDRESS`.
+//! Webhooks: notifications that the panel sends to the addresses in its setting `WEBHOOK_ADDRESS`.
 //!
-//! A POST carries a JSON array of [`Notification`]s, every 30 s by default, and the header `x-webhook-secret` with the
-//! setting `WEBHOOK_SECRET` as it is. There is no signature. [`WebhookSecret::check`] and [`parse`] are all that a
-//! receiver needs; with the feature `axum` the extractor `Webhook` does both.
+//! Every 30 s by default, a POST carries a JSON array of [`Notification`]s and the header `x-webhook-secret` with the
+//! setting `WEBHOOK_SECRET` as it is. There is no signature. A receiver needs [`WebhookSecret::check`] and [`parse`];
+//! with the feature `axum`, the extractor `Webhook` does both.
 //!
 //! # What a notification is worth
 //!
-//! It is a hint to look, not a fact to store:
+//! A notification is a hint to read the user, not a fact to store:
 //!
-//! - **It comes again.** A status of 400 or more from all addresses makes the panel send the whole batch again after
-//!   3 minutes, three times, also what was understood the first time. One good answer of any address counts for all.
-//! - **It comes late.** What is sent again arrives after newer notifications. Read the user before acting on the
+//! - **It may be repeated.** If every address answers with 400 or more, the panel sends the whole batch again after 3
+//!   minutes, up to three times, including what was understood the first time. A success from any address counts for
+//!   all.
+//! - **It may be late.** A repeated notification arrives after newer ones. Read the user before acting on the
 //!   snapshot in it.
-//! - **It may not come.** The queue is in the panel's memory, and after four attempts a batch is dropped for good.
-//!   Nothing tells of changes of the owner, of `users/reset`, of the switching of an administrator's users, of the
-//!   periodic resets, of traffic, and of the deletion of a user without an owner. So look regularly too.
-//! - **It does not say when it happened.** `enqueued_at` and `send_at` are the time at which the *panel* started,
-//!   until a repetition sets `send_at`.
+//! - **It may be lost.** The queue is in the panel's memory, and a batch is dropped after four attempts. Nothing is
+//!   sent for changes of the owner, for `users/reset`, when an admin's users are disabled or activated, for periodic
+//!   resets, for traffic, and when a user without an owner is deleted. So poll the panel as well.
+//! - **It has no time of the event.** `enqueued_at` and `send_at` are the time at which the *panel* started, until a
+//!   repetition sets `send_at`.
 //!
-//! So answer quickly and with a status of success to every batch that came with the right secret, whatever is in it,
-//! and tell duplicates by what you have already done.
+//! So answer every batch with the right secret quickly and with success, whatever it contains, and recognize
+//! duplicates by what you have already done.
 //!
 //! ```
 //! use marzban_api::webhook::{self, Event};
@@ -28,7 +29,7 @@
 //! let [deleted, broken] = &webhook::parse(body)?[..] else { unreachable!() };
 //! assert!(matches!(deleted, Ok(note) if note.username == "alice" && matches!(note.event, Event::UserDeleted { .. })));
 //! assert!(broken.is_err());
-//! # Ok::<_, webhook::Refusal>(())
+//! # Ok::<_, webhook::WebhookError>(())
 //! ```
 
 #[cfg(feature = "axum")]
@@ -46,13 +47,13 @@ use serde_json::{Map, Value};
 #[cfg(feature = "axum")]
 pub use self::extract::{MAX_BODY_BYTES, Webhook};
 pub use self::secret::WebhookSecret;
-use crate::client::{Mismatch, decode};
+use crate::client::{DecodeError, decode};
 use crate::model::{Admin, User};
 
-/// How many items of one batch may be unreadable, so that a batch of zeros does not fill the memory.
+/// How many items of a batch may be unreadable, so that a batch of zeros does not fill the memory.
 const MOST_UNREADABLE: u32 = 10_000;
 
-/// Something that the panel says has happened.
+/// An event that the panel reports.
 ///
 /// # Examples
 ///
@@ -63,26 +64,26 @@ const MOST_UNREADABLE: u32 = 10_000;
 /// let batch = webhook::parse(body)?;
 /// let note = batch[0].as_ref().expect("a notification");
 /// assert_eq!((note.username.as_str(), note.tries), ("alice", 1));
-/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// # Ok::<(), marzban_api::webhook::WebhookError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Notification {
-    /// The user whom it is about.
+    /// The user that it is about.
     pub username: String,
-    /// What has happened.
+    /// What happened.
     pub event: Event,
     /// How often the panel has sent it before.
     pub tries: u32,
-    /// When the panel started, in UTC; not when it happened.
+    /// When the panel started, in UTC; not when the event happened.
     pub enqueued_at: Option<DateTime<Utc>>,
-    /// When the panel started or, of a repetition, when it was due, in UTC.
+    /// When the panel started, or when a repetition was due, in UTC.
     pub send_at: Option<DateTime<Utc>>,
 }
 
-/// What has happened, with the user as it was then.
+/// What happened, with the user as it was then.
 ///
-/// `by` is the administrator who did it; `None` when the panel did it on its own.
+/// `by` is the admin who did it, or `None` if the panel did it on its own.
 ///
 /// # Examples
 ///
@@ -95,99 +96,99 @@ pub struct Notification {
 /// assert!(matches!(event, Event::UserLimited { .. }));
 /// assert_eq!(event.action(), "user_limited");
 /// assert_eq!(event.user().map(|user| user.used_traffic), Some(9));
-/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// # Ok::<(), marzban_api::webhook::WebhookError>(())
 /// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// A user was made.
+    /// A user was created.
     UserCreated {
         /// The user.
         user: Box<User>,
-        /// Who did it.
+        /// The admin who did it.
         by: Option<Admin>,
     },
-    /// A user was changed.
+    /// A user was updated.
     UserUpdated {
         /// The user.
         user: Box<User>,
-        /// Who did it.
+        /// The admin who did it.
         by: Option<Admin>,
     },
     /// A user was deleted.
     UserDeleted {
-        /// Who did it; the administrator `system` for the panel itself.
+        /// The admin who did it, named `system` for the panel itself.
         by: Option<Admin>,
     },
-    /// A user's traffic is used up.
+    /// A user reached its data limit.
     UserLimited {
         /// The user.
         user: Box<User>,
     },
-    /// A user's time is over.
+    /// A user expired.
     UserExpired {
         /// The user.
         user: Box<User>,
     },
-    /// A user may connect again or for the first time.
+    /// A user got access, for the first time or again.
     UserEnabled {
         /// The user.
         user: Box<User>,
-        /// Who did it.
+        /// The admin who did it.
         by: Option<Admin>,
     },
-    /// A user was switched off.
+    /// A user was disabled.
     UserDisabled {
         /// The user.
         user: Box<User>,
-        /// Who did it.
+        /// The admin who did it.
         by: Option<Admin>,
-        /// Why; 0.8 never says.
+        /// The reason. Marzban 0.8 never sends one.
         reason: Option<String>,
     },
-    /// A user's used traffic was set to 0.
+    /// A user's used traffic was reset to zero.
     DataUsageReset {
         /// The user.
         user: Box<User>,
-        /// Who did it.
+        /// The admin who did it.
         by: Option<Admin>,
     },
-    /// A user's next plan has begun.
+    /// A user's next plan started.
     DataResetByNext {
         /// The user.
         user: Box<User>,
     },
-    /// A user's earlier subscription addresses and proxy settings were made invalid.
+    /// A user's subscription was revoked: earlier subscription URLs and credentials no longer work.
     SubscriptionRevoked {
         /// The user.
         user: Box<User>,
-        /// Who did it.
+        /// The admin who did it.
         by: Option<Admin>,
     },
-    /// A user has used more than one of the panel's thresholds of its limit.
+    /// A user has used more of its data limit than one of the panel's thresholds.
     ReachedUsagePercent {
         /// The user.
         user: Box<User>,
-        /// The part of the limit that is used, in percent.
+        /// The used share of the data limit, in percent.
         used_percent: f64,
     },
-    /// A user's time is nearer to its end than one of the panel's thresholds.
+    /// A user's expiry is closer than one of the panel's thresholds.
     ReachedDaysLeft {
         /// The user.
         user: Box<User>,
-        /// The whole days that are left.
+        /// The number of whole days left.
         days_left: i64,
     },
-    /// Something that this version does not know.
+    /// An event that this version does not know.
     Unknown {
         /// The panel's word for it.
         action: String,
-        /// All that the panel said, which may contain secrets.
+        /// The whole notification, which may contain secrets.
         payload: Map<String, Value>,
     },
 }
 
-/// A notification of a batch that cannot be read. It stands for itself: the others of its batch are there.
+/// A notification that cannot be decoded. It does not affect the others of its batch.
 ///
 /// # Examples
 ///
@@ -197,62 +198,63 @@ pub enum Event {
 /// let batch = webhook::parse(br#"[{"action":"user_created","username":"alice"}]"#)?;
 /// let broken = batch[0].as_ref().expect_err("the user is missing");
 /// assert_eq!(broken.username.as_deref(), Some("alice"));
-/// assert_eq!(broken.to_string(), "a notification cannot be read");
-/// # Ok::<(), marzban_api::webhook::Refusal>(())
+/// assert_eq!(broken.to_string(), "a notification cannot be decoded");
+/// # Ok::<(), marzban_api::webhook::WebhookError>(())
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("a notification cannot be read")]
+#[error("a notification cannot be decoded")]
 #[non_exhaustive]
 pub struct UnreadableNotification {
-    /// The panel's word for what has happened, unless that too is unreadable.
+    /// The panel's word for the event, unless that too is unreadable.
     pub action: Option<String>,
-    /// The user whom it is about, unless that too is unreadable.
+    /// The user that it is about, unless that too is unreadable.
     pub username: Option<String>,
-    source: Mismatch,
+    source: DecodeError,
 }
 
-/// Why a POST is no batch of notifications.
+/// Why a POST is not a batch of notifications.
 ///
 /// # Examples
 ///
 /// ```
-/// use marzban_api::webhook::{self, Refusal};
+/// use marzban_api::webhook::{self, WebhookError};
 ///
-/// assert!(matches!(webhook::parse(b"{}"), Err(Refusal::NotABatch(_))));
+/// assert!(matches!(webhook::parse(b"{}"), Err(WebhookError::NotABatch(_))));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// The secret is missing or another one; answer with status 401.
-    #[error("the webhook's secret is missing or wrong")]
+pub enum WebhookError {
+    /// The secret is missing or wrong; answer with status 401.
+    #[error("the webhook secret is missing or wrong")]
     WrongSecret,
-    /// The body is no JSON array; answer with status 400.
-    #[error("the body is no JSON array of notifications")]
+    /// The body is not a JSON array; answer with status 400.
+    #[error("the body is not a JSON array of notifications")]
     NotABatch(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The body is larger than the receiver accepts; answer with status 413.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
-        /// How many bytes are accepted.
+        /// The maximum size, in bytes.
         limit: usize,
     },
-    /// The body did not come to its end; nobody is there to be answered.
-    #[error("the body broke off")]
+    /// The body ended early; there is no one left to answer.
+    #[error("the body ended early")]
     BrokeOff(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Reads a batch of notifications, each by itself, in the order in which the panel sent them.
+/// Decodes a batch of notifications, each by itself, in the order in which the panel sent them.
 ///
-/// See [`Notification`] for an example.
+/// [`Notification`] has an example.
 ///
 /// # Errors
 ///
-/// [`Refusal::NotABatch`] when the body is no JSON array, or one of more than 10,000 items that cannot be read.
-pub fn parse(body: &[u8]) -> Result<Vec<Result<Notification, UnreadableNotification>>, Refusal> {
-    let Batch(items) = decode(body).map_err(|error| Refusal::NotABatch(Box::new(error)))?;
+/// [`WebhookError::NotABatch`] if the body is not a JSON array, or if more than 10,000 of its items cannot be
+/// decoded.
+pub fn parse(body: &[u8]) -> Result<Vec<Result<Notification, UnreadableNotification>>, WebhookError> {
+    let Batch(items) = decode(body).map_err(|error| WebhookError::NotABatch(Box::new(error)))?;
     Ok(items)
 }
 
-/// The notifications of a batch, each read by itself.
+/// The notifications of a batch, each decoded by itself.
 struct Batch(Vec<Result<Notification, UnreadableNotification>>);
 
 impl<'de> Deserialize<'de> for Batch {
@@ -276,7 +278,7 @@ impl<'de> Visitor<'de> for ReadBatch {
             let item = read(raw.get());
             broken += u32::from(item.is_err());
             if broken > MOST_UNREADABLE {
-                return Err(A::Error::custom("too many of the items cannot be read"));
+                return Err(A::Error::custom("too many items cannot be decoded"));
             }
             items.push(item);
         }
@@ -307,7 +309,7 @@ fn read(item: &str) -> Result<Notification, UnreadableNotification> {
     })
 }
 
-fn unreadable(item: &str, source: Mismatch) -> UnreadableNotification {
+fn unreadable(item: &str, source: DecodeError) -> UnreadableNotification {
     let object: Map<String, Value> = serde_json::from_str(item).unwrap_or_default();
     let text = |key| object.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
     UnreadableNotification {
@@ -317,7 +319,7 @@ fn unreadable(item: &str, source: Mismatch) -> UnreadableNotification {
     }
 }
 
-/// Reads epoch seconds with a fraction, as nobody's decision depends on them: what is none counts as absent.
+/// Deserializes epoch seconds with a fraction. Nothing depends on them, so an invalid value is treated as absent.
 fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     let value = Option::<Value>::deserialize(deserializer)?;
     let seconds = value.as_ref().and_then(Value::as_f64);
@@ -329,7 +331,7 @@ fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime
 }
 
 impl Event {
-    fn read(action: String, item: &str) -> Result<Self, Mismatch> {
+    fn read(action: String, item: &str) -> Result<Self, DecodeError> {
         #[derive(Deserialize)]
         struct OfUser {
             user: Box<User>,
@@ -384,9 +386,7 @@ impl Event {
         })
     }
 
-    /// The panel's word for what has happened, such as `user_expired`.
-    ///
-    /// See [`Event`] for an example.
+    /// Returns the panel's word for the event, such as `user_expired`.
     #[must_use]
     pub fn action(&self) -> &str {
         match self {
@@ -406,9 +406,7 @@ impl Event {
         }
     }
 
-    /// The user as it was then, if the panel shows it.
-    ///
-    /// See [`Event`] for an example.
+    /// Returns the user as it was then, if the panel sent it.
     #[must_use]
     pub fn user(&self) -> Option<&User> {
         match self {
@@ -429,7 +427,7 @@ impl Event {
 }
 
 impl fmt::Debug for Event {
-    /// Leaves out what an unknown event carries.
+    /// Omits the payload of an unknown event.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("action", &self.action())

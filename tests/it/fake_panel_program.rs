@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 use marzban_api::resource::ListUsers;
-use marzban_api::{Client, Pacing, SecretString};
+use marzban_api::{Client, SecretString, Throttle};
 
 use crate::program::{Running, program, send_signal};
 
@@ -22,7 +22,7 @@ async fn fake_panel_serves_as_many_users_as_it_is_asked_for_until_it_is_interrup
 
     let login = |password: &str| {
         let builder = Client::builder(url.trim_end()).credentials("admin", SecretString::from(password));
-        builder.pacing(Pacing::none()).build().unwrap()
+        builder.throttle(Throttle::none()).build().unwrap()
     };
     let page = login("admin")
         .users()

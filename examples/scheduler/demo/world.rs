@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use marzban_api::testing::{FakePanel, FakeStatus};
-use marzban_api::{Client, Pacing, RetryPolicy, SecretString};
+use marzban_api::{Client, RetryPolicy, SecretString, Throttle};
 use marzban_sync_examples::bot::{self, Bot};
 
 use super::agreement::Agreement;
@@ -90,7 +90,7 @@ impl World {
         let client = Client::builder(&panel.url())
             .panel_name(*name)
             .credentials(USERNAME, SecretString::from(PASSWORD))
-            .pacing(Pacing::none())
+            .throttle(Throttle::none())
             .retry(retry)
             .build()?;
         Ok(client)

@@ -1,4 +1,5 @@
-//! The token: made when it is first needed, shared by all clones, replaced before it ends or when it is refused.
+//! The token: requested when it is first needed, shared by all clones, replaced before it expires or when it is
+//! rejected.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,25 +15,25 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::observe::observed;
+use super::telemetry::instrumented;
 use super::transport::{Transport, wall_clock};
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
 
 const TOKEN_PATH: &str = "/api/admin/token";
 
-/// A token is replaced this long before its end, or a tenth of its life before it if that is shorter.
-const MARGIN: Duration = Duration::from_mins(1);
+/// How long before its expiry a token is replaced; at most a tenth of its lifetime.
+const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_mins(1);
 
-/// The panel counts the birth of a token in whole seconds and refuses tokens that are older than the last change of
-/// the password, so a login in the same second as the change gives a dead token.
+/// Tokens carry their time of issue in whole seconds, and the panel rejects those older than the last password
+/// change. So a login in the second of the change yields a dead token.
 const SAME_SECOND: Duration = Duration::from_secs(1);
 
-/// The credentials and the token that they last gave.
+/// The credentials and the latest token.
 pub(crate) struct Auth {
     username: String,
     password: SecretString,
-    /// How many logins have ended, successful or not.
+    /// How many logins have ended, successfully or not.
     logins: AtomicU64,
     state: Mutex<State>,
 }
@@ -43,7 +44,7 @@ struct State {
     failure: Option<Error>,
 }
 
-/// A bearer token and when to replace it.
+/// A bearer token, and when to replace it.
 pub(crate) struct Token {
     bearer: HeaderValue,
     login: u64,
@@ -61,10 +62,10 @@ impl Auth {
         }
     }
 
-    /// A token that is neither about to end nor the `refused` one, by a login if need be.
+    /// Returns a token that is neither about to expire nor the `refused` one, logging in if necessary.
     ///
-    /// Whoever asks while a login is under way waits for that one and shares its outcome, a failure too: twenty
-    /// requests with a wrong password are one refused login.
+    /// Callers that arrive during a login wait for it and share its outcome, failures included, so that twenty
+    /// requests with a wrong password cause one rejected login.
     pub(crate) async fn token(
         &self,
         transport: &Transport,
@@ -109,12 +110,12 @@ impl Auth {
             access_token: String,
         }
         let request = Request::login(TOKEN_PATH, &self.username, self.password.expose_secret());
-        let answer = observed(&transport.panel_name, &request, transport.send(&request, None)).await?;
-        let granted: Granted = answer.decode(&request)?;
+        let response = instrumented(&transport.panel_name, &request, transport.send(&request, None)).await?;
+        let granted: Granted = response.decode(&request)?;
         Token::new(&granted.access_token, login, Instant::now(), wall_clock()).ok_or_else(|| {
-            answer
+            response
                 .error(ErrorKind::Decode, &request)
-                .because("the token cannot be part of a header")
+                .with_message("the token cannot be part of a header")
         })
     }
 }
@@ -123,8 +124,8 @@ impl Token {
     fn new(token: &str, login: u64, made: Instant, now: DateTime<Utc>) -> Option<Self> {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         bearer.set_sensitive(true);
-        let replace_at =
-            life(token, now).and_then(|life| made.checked_add(life.saturating_sub(MARGIN.min(life / 10))));
+        let replace_at = life(token, now)
+            .and_then(|life| made.checked_add(life.saturating_sub(REFRESH_BEFORE_EXPIRY.min(life / 10))));
         Some(Self {
             bearer,
             login,
@@ -133,7 +134,7 @@ impl Token {
         })
     }
 
-    /// The value of the `Authorization` header, which prints as `Sensitive`.
+    /// The value of the `Authorization` header, which `Debug` shows as `Sensitive`.
     pub(crate) fn bearer(&self) -> &HeaderValue {
         &self.bearer
     }
@@ -150,10 +151,11 @@ impl Token {
     }
 }
 
-/// How long a token lives, from its own `iat` to its `exp`, so that the two machines' clocks need not agree.
+/// Returns the lifetime of a token, from its own `iat` to its `exp`, so that the clocks of the two machines need not
+/// agree.
 ///
-/// The signature is not checked: a forged `exp` would only cost a login. A token that names no end, or none after its
-/// beginning, is used until it is refused.
+/// The signature is not checked, since a forged `exp` would only cost a login. A token without `exp`, or with one
+/// that is not after its `iat`, is used until it is rejected.
 fn life(token: &str, now: DateTime<Utc>) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Claims {

@@ -1,4 +1,4 @@
-//! The settings of a client, checked when it is built.
+//! The settings of a client, validated when it is built.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,38 +6,38 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::answer::LastDate;
 use super::auth::Auth;
-use super::pacing::{Pacer, Pacing};
+use super::response::LastDate;
 use super::retry::RetryPolicy;
+use super::throttle::{Throttle, Throttler};
 use super::transport::Transport;
 use super::{Client, Inner};
 use crate::error::Error;
 use crate::paging::Batching;
 
-/// The panel closes a connection after 5 idle seconds, so it is not kept as long as that.
-const IDLE: Duration = Duration::from_secs(4);
+/// Shorter than the 5 s after which the panel closes an idle connection.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 const MIB: usize = 1024 * 1024;
 
-/// How long the client waits.
+/// Time limits of the client.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// let impatient = marzban_api::Timeouts { total: Duration::from_secs(10), ..Default::default() };
+/// let impatient = marzban_api::Timeouts { request: Duration::from_secs(10), ..Default::default() };
 /// assert_eq!(impatient.connect, Duration::from_secs(5));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection, TLS included.
+    /// Time to connect, TLS included.
     pub connect: Duration,
-    /// For the next part of an answer.
+    /// Time to wait for the next part of a response.
     pub read: Duration,
-    /// For one request from its start to the end of its answer; every try has it anew.
-    pub total: Duration,
+    /// Time for one attempt, from its start to the end of its response. Each retry has this long again.
+    pub request: Duration,
 }
 
 impl Default for Timeouts {
@@ -46,27 +46,27 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             read: Duration::from_secs(30),
-            total: Duration::from_mins(1),
+            request: Duration::from_mins(1),
         }
     }
 }
 
-/// Collects the settings of a [`Client`]; made by [`Client::builder`].
+/// The settings of a [`Client`]; see [`Client::builder`].
 ///
-/// Nothing is checked before [`build`](Self::build).
+/// They are validated by [`build`](Self::build).
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::{Client, ErrorKind, Pacing, RetryPolicy, SecretString, Timeouts};
+/// use marzban_api::{Client, ErrorKind, Throttle, RetryPolicy, SecretString, Timeouts};
 ///
 /// let client = Client::builder("http://127.0.0.1:8000/prefix")
 ///     .credentials("admin", SecretString::from("secret"))
-///     .timeouts(Timeouts { total: Duration::from_secs(20), ..Default::default() })
+///     .timeouts(Timeouts { request: Duration::from_secs(20), ..Default::default() })
 ///     .retry(RetryPolicy::none())
-///     .pacing(Pacing::none())
+///     .throttle(Throttle::none())
 ///     .subscription_path("/my-subscriptions/")
 ///     .danger_accept_invalid_certs(false)
 ///     .proxy("socks5://127.0.0.1:1080")
@@ -77,7 +77,7 @@ impl Default for Timeouts {
 /// assert_eq!(client.subscription_path(), "my-subscriptions");
 ///
 /// let error = Client::builder("not a url").build().unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::Build);
+/// assert_eq!(error.kind(), ErrorKind::Config);
 /// # Ok::<(), marzban_api::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ pub struct ClientBuilder {
     credentials: Option<(String, SecretString)>,
     timeouts: Timeouts,
     retry: RetryPolicy,
-    pacing: Pacing,
+    throttle: Throttle,
     subscription_path: String,
     root_certificates: Vec<Vec<u8>>,
     accept_invalid_certs: bool,
@@ -104,7 +104,7 @@ impl ClientBuilder {
             credentials: None,
             timeouts: Timeouts::default(),
             retry: RetryPolicy::default(),
-            pacing: Pacing::default(),
+            throttle: Throttle::default(),
             subscription_path: "sub".to_owned(),
             root_certificates: Vec::new(),
             accept_invalid_certs: false,
@@ -115,9 +115,7 @@ impl ClientBuilder {
         }
     }
 
-    /// The administrator to sign in as. Required.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Sets the admin to log in as. Required.
     pub fn credentials(self, username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             credentials: Some((username.into(), password.into())),
@@ -125,30 +123,23 @@ impl ClientBuilder {
         }
     }
 
-    /// How long to wait; by default [`Timeouts::default`].
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Sets the time limits; by default [`Timeouts::default`].
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
     }
 
-    /// How to repeat what failed; by default [`RetryPolicy::default`].
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Sets how failed requests are retried; by default [`RetryPolicy::default`].
     pub fn retry(self, retry: RetryPolicy) -> Self {
         Self { retry, ..self }
     }
 
-    /// How long to pause between requests; by default [`Pacing::default`].
-    ///
-    /// See [`ClientBuilder`] for an example.
-    pub fn pacing(self, pacing: Pacing) -> Self {
-        Self { pacing, ..self }
+    /// Sets the pause between requests; by default [`Throttle::default`].
+    pub fn throttle(self, throttle: Throttle) -> Self {
+        Self { throttle, ..self }
     }
 
-    /// The path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default `sub`.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Sets the path under which the panel serves subscriptions (its setting `XRAY_SUBSCRIPTION_PATH`); by default
+    /// `sub`.
     pub fn subscription_path(self, path: impl AsRef<str>) -> Self {
         Self {
             subscription_path: path.as_ref().trim_matches('/').to_owned(),
@@ -156,7 +147,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Trusts the certificates of this PEM text too, beside those of the system. May be called several times.
+    /// Trusts the certificates in this PEM text in addition to the system's. May be called several times.
     ///
     /// # Examples
     ///
@@ -165,16 +156,14 @@ impl ClientBuilder {
     ///
     /// let builder = Client::builder("https://127.0.0.1").credentials("admin", "secret");
     /// let error = builder.root_certificate_pem(b"no certificate").build().unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Build);
+    /// assert_eq!(error.kind(), ErrorKind::Config);
     /// ```
     pub fn root_certificate_pem(mut self, pem: &[u8]) -> Self {
         self.root_certificates.push(pem.to_owned());
         self
     }
 
-    /// Accepts every certificate, which lets anyone on the way read the password. For trials only.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Accepts any certificate, which lets anyone between client and panel read the password. For experiments only.
     pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
         Self {
             accept_invalid_certs: accept,
@@ -182,11 +171,10 @@ impl ClientBuilder {
         }
     }
 
-    /// Sends everything through this proxy: `http://`, `https://` or `socks5://`, with credentials if it needs some.
+    /// Sends all requests through this proxy: `http://`, `https://` or `socks5://`, with credentials if it needs
+    /// them.
     ///
-    /// Without it the system's proxy settings hold, except for a panel on a loopback address.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Without it the system's proxy settings apply, except for a panel on a loopback address.
     pub fn proxy(self, url: impl Into<SecretString>) -> Self {
         Self {
             proxy: Some(url.into()),
@@ -194,9 +182,7 @@ impl ClientBuilder {
         }
     }
 
-    /// The `User-Agent` header; by default the name and version of this crate.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Sets the `User-Agent` header; by default the name and version of this crate.
     pub fn user_agent(self, user_agent: impl Into<String>) -> Self {
         Self {
             user_agent: user_agent.into(),
@@ -204,11 +190,9 @@ impl ClientBuilder {
         }
     }
 
-    /// The size in bytes, after decompression, up to which an answer is read; by default 64 MiB.
+    /// Sets the maximum size of a response in bytes, after decompression; by default 64 MiB.
     ///
     /// A user takes about 2 KiB in a list.
-    ///
-    /// See [`ClientBuilder`] for an example.
     pub fn max_body_bytes(self, bytes: usize) -> Self {
         Self {
             max_body_bytes: bytes,
@@ -216,10 +200,8 @@ impl ClientBuilder {
         }
     }
 
-    /// What the panel is called in spans (`panel.name`) and in figures (label `panel`), so that several can be told
-    /// apart; by default `default`.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Sets the panel's name in spans (`panel.name`) and metrics (label `panel`), to tell several panels apart; by
+    /// default `default`.
     pub fn panel_name(self, name: impl Into<String>) -> Self {
         Self {
             panel_name: name.into(),
@@ -227,24 +209,23 @@ impl ClientBuilder {
         }
     }
 
-    /// Builds the client. Nothing is sent: a wrong password is noticed by the first operation.
-    ///
-    /// See [`ClientBuilder`] for an example.
+    /// Builds the client. Nothing is sent, so a wrong password is only noticed by the first operation.
     ///
     /// # Errors
     ///
-    /// [`Build`](crate::ErrorKind::Build) when there are no credentials; when the URL is none, has another scheme
-    /// than `http` or `https`, no host, a user name or password, a query or a fragment; when a certificate or the
-    /// proxy is unusable; and, for `https`, when the system has no root certificates.
+    /// [`Config`](crate::ErrorKind::Config) in any of these cases:
+    /// - There are no credentials.
+    /// - The URL cannot be parsed, is neither `http` nor `https`, has no host, or contains credentials, a query or a
+    ///   fragment.
+    /// - A certificate or the proxy is unusable.
+    /// - The system has no root certificates, for `https`.
     pub fn build(self) -> Result<Client, Error> {
         if self
             .subscription_path
             .split('/')
             .any(|part| matches!(part, "." | ".."))
         {
-            return Err(Error::build(
-                "the path of subscriptions leads elsewhere: it has a part of dots",
-            ));
+            return Err(Error::build("the subscription path contains `.` or `..`"));
         }
         let url = panel_url(self.url.expose_secret())?;
         let Some((username, password)) = self.credentials.clone() else {
@@ -253,9 +234,9 @@ impl ClientBuilder {
         let transport = Transport {
             base: url.as_str().trim_end_matches('/').to_owned(),
             prefix_len: url.path().trim_end_matches('/').len(),
-            keeping: self.http(&url, usize::MAX)?,
-            fresh: self.http(&url, 0)?,
-            pacer: Pacer::new(self.pacing),
+            pooled: self.http(&url, usize::MAX)?,
+            unpooled: self.http(&url, 0)?,
+            throttler: Throttler::new(self.throttle),
             retry: self.retry,
             max_body: self.max_body_bytes,
             panel_name: self.panel_name.into(),
@@ -272,13 +253,15 @@ impl ClientBuilder {
     fn http(&self, url: &Url, kept_connections: usize) -> Result<reqwest::Client, Error> {
         let built = self.settings(url, kept_connections)?.build();
         let built = match built {
-            // A host without root certificates can still speak plain HTTP: then no certificate is trusted at all.
+            // Plain HTTP also works on a host without root certificates; no certificate is trusted then.
             Err(_) if url.scheme() == "http" => {
                 self.settings(url, kept_connections)?.tls_certs_only([]).build()
             }
             built => built,
         };
-        built.map_err(|error| Error::build("the HTTP client cannot be set up").caused_by(error.without_url()))
+        built.map_err(|error| {
+            Error::build("the HTTP client cannot be set up").with_source(error.without_url())
+        })
     }
 
     fn settings(&self, url: &Url, kept_connections: usize) -> Result<reqwest::ClientBuilder, Error> {
@@ -286,8 +269,8 @@ impl ClientBuilder {
             .user_agent(&self.user_agent)
             .connect_timeout(self.timeouts.connect)
             .read_timeout(self.timeouts.read)
-            .timeout(self.timeouts.total)
-            .pool_idle_timeout(IDLE)
+            .timeout(self.timeouts.request)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(kept_connections)
             // The panel redirects to absolute `http://` addresses, which would carry the token in clear text.
             .redirect(reqwest::redirect::Policy::none())
@@ -303,7 +286,7 @@ impl ClientBuilder {
         } else if is_loopback(url) {
             http = http.no_proxy();
             if url.scheme() == "http" {
-                // Nothing on the way can speak TLS, so the system's certificates need not be read.
+                // TLS cannot be involved, so the system's certificates need not be read.
                 http = http.tls_certs_only([]);
             }
         }
@@ -311,19 +294,19 @@ impl ClientBuilder {
     }
 }
 
-/// Checks the panel's address. The messages repeat no part of it.
+/// Validates the panel's URL. The messages repeat no part of it.
 fn panel_url(text: &str) -> Result<Url, Error> {
     let url = Url::parse(text)
-        .map_err(|error| Error::build("the panel's URL cannot be parsed").caused_by(error))?;
+        .map_err(|error| Error::build("the panel's URL cannot be parsed").with_source(error))?;
     let refuse = |reason| Err(Error::build(reason));
     if !matches!(url.scheme(), "http" | "https") {
         return refuse("the panel's URL is neither http nor https");
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return refuse("the panel's URL names no host");
+        return refuse("the panel's URL has no host");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("the panel's URL contains credentials, which belong into `credentials`");
+        return refuse("the panel's URL contains credentials, which belong in `credentials`");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return refuse("the panel's URL has a query or a fragment");
@@ -344,7 +327,7 @@ fn certificates(bundles: &[Vec<u8>]) -> Result<Vec<reqwest::Certificate>, Error>
     let mut certificates = Vec::new();
     for pem in bundles {
         let bundle = reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| Error::build("a root certificate is not usable").caused_by(error))?;
+            .map_err(|error| Error::build("a root certificate is not usable").with_source(error))?;
         if bundle.is_empty() {
             return Err(Error::build("a root certificate file contains no certificate"));
         }

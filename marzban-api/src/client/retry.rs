@@ -1,7 +1,7 @@
-//! Whether a failed request is sent again, and when. The only file that names `backoff`.
+//! Decides whether and when a failed request is sent again. The only file that names `backoff`.
 //!
-//! `backoff` does the arithmetic of the delays. The tries are counted here: its own loop has no limit of tries, and a
-//! server that always answers with `Retry-After` would keep it going for ever.
+//! `backoff` computes the delays. Attempts are counted here, because its own loop has no limit of attempts: a server
+//! that always answers with `Retry-After` would keep it going forever.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use backoff::backoff::Backoff;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 use crate::error::{Error, ErrorKind};
-use crate::request::Repeat;
+use crate::request::RetryClass;
 
-/// How often and how patiently the client repeats a request that failed for a passing reason.
+/// How often and after which delays a request that failed for a transient reason is sent again.
 ///
-/// What is repeated at all depends on the request: see [`ErrorKind`](crate::ErrorKind).
-/// The delay doubles from try to try and is spread at random by half of itself in both directions.
+/// Which failures are retried depends on the request; see [`ErrorKind`](crate::ErrorKind). The delay doubles with
+/// each attempt and varies randomly by half of itself in both directions.
 ///
 /// # Examples
 ///
@@ -26,20 +26,18 @@ use crate::request::Repeat;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often one request is sent at most, the first time included; 0 counts as 1.
+    /// The maximum number of attempts, including the first; 0 counts as 1.
     pub max_tries: u32,
-    /// The mean delay before the second try.
+    /// The mean delay before the second attempt.
     pub initial_delay: Duration,
     /// The longest delay, unless the server asks for a longer one by `Retry-After`.
     pub max_delay: Duration,
-    /// The longest time that a server may ask to wait by `Retry-After`; a longer one is cut to this.
+    /// The longest delay that a server may ask for by `Retry-After`; longer ones are cut to this.
     pub max_retry_after: Duration,
 }
 
 impl RetryPolicy {
-    /// Every request is sent once, but for the one that follows the replacement of a refused token.
-    ///
-    /// See [`RetryPolicy`] for an example.
+    /// Sends each request once. A request whose token was rejected is still sent again with a new one.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -52,7 +50,7 @@ impl RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// 3 tries, delays from 500 ms to 5 s, `Retry-After` up to 30 s.
+    /// 3 attempts, delays from 500 ms to 5 s, `Retry-After` up to 30 s.
     fn default() -> Self {
         Self {
             max_tries: 3,
@@ -63,7 +61,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The tries of one request.
+/// The attempts of one request.
 #[derive(Debug)]
 pub(crate) struct Retries {
     policy: RetryPolicy,
@@ -89,22 +87,22 @@ impl Retries {
         }
     }
 
-    /// How many tries have failed so far.
+    /// How many attempts have failed so far.
     pub(crate) fn tried(&self) -> u32 {
         self.tried
     }
 
-    /// Counts a failed try and says after which delay the request is to be sent again, if it is.
-    pub(crate) fn after(&mut self, error: &Error, repeat: Repeat) -> Option<Duration> {
+    /// Counts a failed attempt and returns the delay after which to send the request again, if at all.
+    pub(crate) fn after(&mut self, error: &Error, class: RetryClass) -> Option<Duration> {
         self.tried += 1;
-        if self.tried >= self.policy.max_tries || !may_repeat(error, repeat) {
+        if self.tried >= self.policy.max_tries || !may_retry(error, class) {
             return None;
         }
         if let Some(asked) = error.retry_after() {
             return Some(asked.min(self.policy.max_retry_after));
         }
-        // The panel closes idle connections and those that carried a 500. A request that meets such an end is lost
-        // through no fault of the panel, so the first one of its kind need not wait.
+        // The panel closes idle connections and those that carried a 500. A request that meets such a connection is
+        // lost through no fault of the panel, so the first retry need not wait.
         let first_break = error.kind() == ErrorKind::Connect && error.was_sent() && !self.broke_off;
         if first_break {
             self.broke_off = true;
@@ -116,18 +114,20 @@ impl Retries {
     }
 }
 
-/// Whether the failure may pass and the request may be sent again in spite of what it does.
-fn may_repeat(error: &Error, repeat: Repeat) -> bool {
-    match (error.kind(), repeat) {
+/// Returns whether the failure is transient and the request can be sent again without harm.
+fn may_retry(error: &Error, class: RetryClass) -> bool {
+    match (error.kind(), class) {
         (ErrorKind::RateLimited, _) => true,
         (ErrorKind::Connect | ErrorKind::Timeout, _) if !error.was_sent() => true,
-        (ErrorKind::Connect, _) => repeat != Repeat::Write,
-        (ErrorKind::Timeout, _) => matches!(repeat, Repeat::Safe | Repeat::Batch),
-        (ErrorKind::Server, Repeat::Safe | Repeat::Batch | Repeat::Login) => match error.status() {
-            Some(500) => repeat != Repeat::Batch || error.is_by_proxy(),
-            Some(502..=504) => true,
-            _ => false,
-        },
+        (ErrorKind::Connect, _) => class != RetryClass::Mutation,
+        (ErrorKind::Timeout, _) => matches!(class, RetryClass::Safe | RetryClass::SplittableRead),
+        (ErrorKind::Server, RetryClass::Safe | RetryClass::SplittableRead | RetryClass::Login) => {
+            match error.status() {
+                Some(500) => class != RetryClass::SplittableRead || error.is_by_proxy(),
+                Some(502..=504) => true,
+                _ => false,
+            }
+        }
         _ => false,
     }
 }
@@ -152,7 +152,7 @@ mod tests {
         let mut retries = Retries::new(POLICY);
         for bounds in [50..=150, 100..=250, 125..=250] {
             let delay = retries
-                .after(&answered(ErrorKind::Server, 502), Repeat::Safe)
+                .after(&answered(ErrorKind::Server, 502), RetryClass::Safe)
                 .unwrap();
             assert!(
                 bounds.contains(&delay.as_millis()),
@@ -160,7 +160,7 @@ mod tests {
             );
         }
         assert_eq!(
-            retries.after(&answered(ErrorKind::Server, 502), Repeat::Safe),
+            retries.after(&answered(ErrorKind::Server, 502), RetryClass::Safe),
             None
         );
         assert_eq!(retries.tried(), 4);
@@ -170,7 +170,7 @@ mod tests {
     fn a_server_that_always_asks_to_wait_is_not_asked_for_ever() {
         let error = answered(ErrorKind::RateLimited, 429).with_retry_after(Some(Duration::from_hours(1)));
         let mut retries = Retries::new(POLICY);
-        let delays: Vec<_> = std::iter::from_fn(|| retries.after(&error, Repeat::Write)).collect();
+        let delays: Vec<_> = std::iter::from_fn(|| retries.after(&error, RetryClass::Mutation)).collect();
         assert_eq!(delays, [Duration::from_secs(2); 3]);
     }
 
@@ -178,9 +178,9 @@ mod tests {
     fn the_first_broken_connection_is_replaced_at_once() {
         let mut retries = Retries::new(POLICY);
         let mut broken = Error::new(ErrorKind::Connect).with_status(200);
-        assert_eq!(retries.after(&broken, Repeat::Safe), Some(Duration::ZERO));
+        assert_eq!(retries.after(&broken, RetryClass::Safe), Some(Duration::ZERO));
         broken = Error::new(ErrorKind::Connect).with_status(200);
-        assert!(retries.after(&broken, Repeat::Safe).unwrap() >= Duration::from_millis(50));
+        assert!(retries.after(&broken, RetryClass::Safe).unwrap() >= Duration::from_millis(50));
     }
 
     #[test]
@@ -188,15 +188,20 @@ mod tests {
         for max_tries in [0, 1] {
             let policy = RetryPolicy { max_tries, ..POLICY };
             assert_eq!(
-                Retries::new(policy).after(&answered(ErrorKind::Server, 503), Repeat::Safe),
+                Retries::new(policy).after(&answered(ErrorKind::Server, 503), RetryClass::Safe),
                 None
             );
         }
     }
 
     #[test]
-    fn what_is_repeated_depends_on_the_failure_and_on_the_request() {
-        let all = [Repeat::Safe, Repeat::Batch, Repeat::Login, Repeat::Write];
+    fn what_is_retried_depends_on_the_failure_and_on_the_request() {
+        let all = [
+            RetryClass::Safe,
+            RetryClass::SplittableRead,
+            RetryClass::Login,
+            RetryClass::Mutation,
+        ];
         let unsent = |kind| Error::new(kind);
         for (error, expected) in [
             (unsent(ErrorKind::Connect), [true, true, true, true]),
@@ -214,12 +219,15 @@ mod tests {
                 [false, false, false, false],
             ),
             (answered(ErrorKind::NotFound, 404), [false, false, false, false]),
-            (answered(ErrorKind::Invalid, 422), [false, false, false, false]),
-            (answered(ErrorKind::NotPanel, 200), [false, false, false, false]),
+            (answered(ErrorKind::Rejected, 422), [false, false, false, false]),
+            (
+                answered(ErrorKind::UnexpectedResponse, 200),
+                [false, false, false, false],
+            ),
             (answered(ErrorKind::Decode, 200), [false, false, false, false]),
             (answered(ErrorKind::TooLarge, 200), [false, false, false, false]),
         ] {
-            assert_eq!(all.map(|repeat| may_repeat(&error, repeat)), expected, "{error}");
+            assert_eq!(all.map(|class| may_retry(&error, class)), expected, "{error}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A websocket of the panel, opened through the client's own connections: their TLS, proxies and time-outs hold.
+//! A websocket of the panel, opened through the client's own connections, so that their TLS, proxies and time-outs
+//! apply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::answer::Answer;
 use super::auth::Token;
+use super::response::Response;
 use super::retry::RetryPolicy;
 use super::transport::{Transport, wall_clock};
 use super::{Client, Inner};
@@ -29,10 +30,11 @@ impl Client {
         self.0.transport.retry()
     }
 
-    /// Opens a websocket as the signed-in administrator. The token travels in the header: a URL ends up in logs.
+    /// Opens a websocket as the logged-in admin. The token is sent in a header, because URLs end up in logs.
     ///
-    /// The panel answers 403 to a token that it has forgotten, as it does to one without rights. So a refused token is
-    /// shown to an ordinary operation, which replaces it if it is refused there too, and only a new one tries again.
+    /// The panel answers 403 both to a token that it has forgotten and to one without sudo rights. So a rejected
+    /// token is tried on an ordinary operation, which replaces it if it is rejected there too; only with a new token
+    /// is the websocket tried again.
     pub(crate) async fn open_socket(&self, request: &Request) -> Result<Socket, Error> {
         let Inner { transport, auth, .. } = &*self.0;
         let token = auth.token(transport, None).await?;
@@ -41,7 +43,7 @@ impl Client {
             outcome => return outcome,
         };
         if let Err(error) = self.admins().current().await {
-            // Who cannot be asked has not confirmed that it is the rights that are missing.
+            // If the panel cannot be reached, it is not confirmed that the rights are missing.
             let unconfirmed = error.is_retryable() || error.kind() == ErrorKind::Unauthorized;
             return Err(if unconfirmed { error } else { refused });
         }
@@ -57,7 +59,7 @@ async fn try_socket(transport: &Transport, request: &Request, token: &Token) -> 
     let started = Instant::now();
     let key = generate_key();
     let outgoing = transport
-        .fresh
+        .unpooled
         .request(
             request.method().clone(),
             format!("{}{}", transport.base, request.target()),
@@ -67,27 +69,27 @@ async fn try_socket(transport: &Transport, request: &Request, token: &Token) -> 
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, &key);
-    let _turn = transport.pacer.turn().await;
+    let _permit = transport.throttler.acquire().await;
     let outcome = match outgoing.send().await {
         Ok(response) => accept(response, &key, transport).await,
         Err(error) => Err(Error::transport(error)),
     };
-    outcome.map_err(|error| error.at(request).after(1, started.elapsed()))
+    outcome.map_err(|error| error.with_operation(request).with_attempts(1, started.elapsed()))
 }
 
 async fn accept(mut response: reqwest::Response, key: &str, transport: &Transport) -> Result<Socket, Error> {
     let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
     if status == StatusCode::FORBIDDEN {
-        // The panel refuses before it accepts, so its own codes and words are lost and only this remains.
+        // The panel rejects before it accepts the handshake, which loses its own status and message.
         return Err(Error::new(ErrorKind::Forbidden).with_status(status.as_u16()));
     }
     let proof = derive_accept_key(key.as_bytes());
     let proven = headers
         .get(SEC_WEBSOCKET_ACCEPT)
         .is_some_and(|given| given.as_bytes() == proof.as_bytes());
-    let refused = |status: StatusCode| Error::new(ErrorKind::NotPanel).with_status(status.as_u16());
+    let refused = |status: StatusCode| Error::new(ErrorKind::UnexpectedResponse).with_status(status.as_u16());
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        let answer = Answer {
+        let response = Response {
             status,
             headers,
             body: transport.read(response).await.unwrap_or_default(),
@@ -95,9 +97,9 @@ async fn accept(mut response: reqwest::Response, key: &str, transport: &Transpor
             attempts: 1,
             elapsed: Duration::ZERO,
         };
-        return Err(answer
+        return Err(response
             .into_result(wall_clock())
-            .map_or_else(|error| error, |answer| refused(answer.status)));
+            .map_or_else(|error| error, |response| refused(response.status)));
     }
     if !proven {
         return Err(refused(status));

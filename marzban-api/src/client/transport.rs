@@ -1,4 +1,4 @@
-//! The one path by which a request leaves: its turn, the exchange, the repetitions.
+//! The one path by which requests leave: throttle, exchange, retries.
 
 use std::sync::Arc;
 
@@ -8,29 +8,29 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
-use super::answer::{Answer, LastDate};
 use super::auth::Token;
-use super::pacing::Pacer;
+use super::response::{LastDate, Response};
 use super::retry::{Retries, RetryPolicy};
+use super::throttle::Throttler;
 use crate::error::{Error, ErrorKind};
-use crate::request::{Repeat, Request};
+use crate::request::{Request, RetryClass};
 
-/// How much room is made at once for a body that announces so much; a page of users takes a fifth of it.
-const ROOM: usize = 1 << 20;
+/// How much is allocated at once for a body that announces this much or more; a page of users takes a fifth of it.
+const INITIAL_BODY_CAPACITY: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Transport {
-    /// Scheme, host, port and path prefix, without a slash at the end.
+    /// Scheme, host, port and path prefix, without a trailing slash.
     pub(super) base: String,
     pub(super) prefix_len: usize,
-    /// Keeps connections, for requests that may be repeated when a kept one turns out to be dead.
-    pub(super) keeping: reqwest::Client,
-    /// Makes a connection for each request: a change cannot be repeated, so it must not meet a dead one.
-    pub(super) fresh: reqwest::Client,
-    pub(super) pacer: Pacer,
+    /// Keeps connections alive, for requests that can be retried when such a connection turns out to be dead.
+    pub(super) pooled: reqwest::Client,
+    /// Opens a connection for each request: a change cannot be retried, so it must not meet a dead connection.
+    pub(super) unpooled: reqwest::Client,
+    pub(super) throttler: Throttler,
     pub(super) retry: RetryPolicy,
     pub(super) max_body: usize,
-    /// What the panel is called in spans and figures.
+    /// The panel's name in spans and metrics.
     pub(super) panel_name: Arc<str>,
     pub(super) last_date: LastDate,
 }
@@ -40,13 +40,13 @@ impl Transport {
         self.retry
     }
 
-    /// How many bytes the panel's own path prefix adds to the target of every request.
+    /// The length of the base URL's path prefix in bytes.
     pub(crate) fn prefix_len(&self) -> usize {
         self.prefix_len
     }
 
-    /// Sends the request until it succeeds, fails for good or the policy is used up.
-    pub(crate) async fn send(&self, request: &Request, token: Option<&Token>) -> Result<Answer, Error> {
+    /// Sends the request until it succeeds, fails permanently, or the policy allows no further attempt.
+    pub(crate) async fn send(&self, request: &Request, token: Option<&Token>) -> Result<Response, Error> {
         let started = Instant::now();
         let mut retries = Retries::new(self.retry);
         loop {
@@ -54,18 +54,27 @@ impl Transport {
             let attempt = retries.tried() + 1;
             let (operation, path) = (request.operation(), request.template());
             let error = match outcome {
-                Ok(answer) => {
-                    let (status, took) = (answer.status.as_u16(), answer.took.as_millis());
-                    tracing::debug!(operation, path, attempt, status, took_ms = took, "panel answered");
-                    return Ok(Answer {
+                Ok(response) => {
+                    let (status, took) = (response.status.as_u16(), response.took.as_millis());
+                    tracing::debug!(
+                        operation,
+                        path,
+                        attempt,
+                        status,
+                        took_ms = took,
+                        "Panel responded"
+                    );
+                    return Ok(Response {
                         attempts: attempt,
                         elapsed: started.elapsed(),
-                        ..answer
+                        ..response
                     });
                 }
-                Err(error) => error.at(request).after(attempt, started.elapsed()),
+                Err(error) => error
+                    .with_operation(request)
+                    .with_attempts(attempt, started.elapsed()),
             };
-            let delay = retries.after(&error, request.repeat());
+            let delay = retries.after(&error, request.retry_class());
             tracing::debug!(
                 operation,
                 path,
@@ -73,7 +82,7 @@ impl Transport {
                 status = error.status(),
                 kind = ?error.kind(),
                 retry_in_ms = delay.map(|delay| delay.as_millis()),
-                "panel request failed"
+                "Panel request failed"
             );
             match delay {
                 Some(delay) => sleep(delay).await,
@@ -82,11 +91,11 @@ impl Transport {
         }
     }
 
-    /// One request and its whole answer.
-    async fn exchange(&self, request: &Request, token: Option<&Token>) -> Result<Answer, Error> {
-        let http = match request.repeat() {
-            Repeat::Safe | Repeat::Batch => &self.keeping,
-            Repeat::Login | Repeat::Write => &self.fresh,
+    /// Sends one request and reads its whole response.
+    async fn exchange(&self, request: &Request, token: Option<&Token>) -> Result<Response, Error> {
+        let http = match request.retry_class() {
+            RetryClass::Safe | RetryClass::SplittableRead => &self.pooled,
+            RetryClass::Login | RetryClass::Mutation => &self.unpooled,
         };
         let url = format!("{}{}", self.base, request.target());
         let mut outgoing = http
@@ -100,17 +109,17 @@ impl Transport {
                 .header(CONTENT_TYPE, content.media_type)
                 .body(content.text.expose_secret().to_owned());
         }
-        let _turn = self.pacer.turn().await;
+        let _permit = self.throttler.acquire().await;
         let started = Instant::now();
         let mut response = outgoing.send().await.map_err(Error::transport)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let body = match self.read(response).await {
-            // The status tells enough, and the socket of a failing panel often ends early.
+            // The status is enough, and the socket of a failing panel often ends early.
             Err(_) if status.is_server_error() => Bytes::new(),
             body => body.map_err(|error| error.with_status(status.as_u16()))?,
         };
         let took = started.elapsed();
-        let answer = Answer {
+        let response = Response {
             status,
             headers,
             body,
@@ -118,15 +127,16 @@ impl Transport {
             attempts: 1,
             elapsed: took,
         };
-        self.last_date.note(&answer);
-        answer.into_result(wall_clock())
+        self.last_date.note(&response);
+        response.into_result(wall_clock())
     }
 
-    /// Reads a body up to the limit, counted after decompression.
+    /// Reads a body up to the limit, which applies after decompression.
     pub(super) async fn read(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
         let announced = response.content_length().unwrap_or_default();
-        let mut body =
-            BytesMut::with_capacity(usize::try_from(announced).map_or(ROOM, |room| room.min(ROOM)));
+        let mut body = BytesMut::with_capacity(
+            usize::try_from(announced).map_or(INITIAL_BODY_CAPACITY, |room| room.min(INITIAL_BODY_CAPACITY)),
+        );
         while let Some(chunk) = response.chunk().await.map_err(Error::transport)? {
             if body.len() + chunk.len() > self.max_body {
                 return Err(Error::new(ErrorKind::TooLarge));
@@ -137,7 +147,7 @@ impl Transport {
     }
 }
 
-/// The host's time, for what a server states in absolute terms without saying which time it has itself.
+/// The host's time, to interpret absolute times of a server that does not send its own.
 #[expect(
     clippy::disallowed_methods,
     reason = "the meaning of an HTTP date, not a decision about an account"

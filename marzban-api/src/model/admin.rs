@@ -2,9 +2,9 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// An administrator of the panel.
+/// An admin of the panel.
 ///
-/// `Debug` leaves the Discord webhook out: whoever knows it can post there.
+/// `Debug` omits the Discord webhook, because anyone who has its URL can post there.
 ///
 /// # Examples
 ///
@@ -18,9 +18,9 @@ use serde::Deserialize;
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Admin {
-    /// The name, in the panel's own upper and lower case.
+    /// The username, in the panel's own case. Two usernames may differ in case only.
     pub username: String,
-    /// Whether the administrator may see and do everything. Others see only their own users.
+    /// Whether the admin may see and do everything. Others see only their own users.
     #[serde(default)]
     pub is_sudo: bool,
     /// The Telegram id that the panel reports to.
@@ -29,8 +29,7 @@ pub struct Admin {
     /// The Discord webhook that the panel reports to: a secret.
     #[serde(default)]
     pub discord_webhook: Option<String>,
-    /// Bytes used by all users of the administrator. Absent before 0.8, and for the administrator of the panel's
-    /// own environment.
+    /// Bytes used by all users of the admin. `None` before 0.8 and for the env sudo admin.
     #[serde(default)]
     pub users_usage: Option<u64>,
 }

@@ -16,9 +16,9 @@ use serde::Deserialize;
 pub struct CoreStats {
     /// The version of Xray, such as `1.8.24`.
     pub version: String,
-    /// Whether the core runs.
+    /// Whether the core is running.
     pub started: bool,
-    /// The path of the websocket of its log.
+    /// The path of the log's websocket.
     #[serde(default)]
     pub logs_websocket: Option<String>,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::null_as_default;
 
-/// An inbound of the panel's core, as users may be given it.
+/// An inbound of the panel's core, which users can be given.
 ///
 /// # Examples
 ///
@@ -19,7 +19,7 @@ use super::null_as_default;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Inbound {
-    /// The name, by which users and hosts refer to it.
+    /// The name by which users and hosts refer to it.
     pub tag: String,
     /// The protocol, such as `vless`.
     pub protocol: String,
@@ -50,7 +50,7 @@ pub struct Inbound {
 pub enum InboundPort {
     /// One port.
     Number(u16),
-    /// What else the core's configuration may say, such as `1000-2000` or `env:PORT`.
+    /// Any other value of the core's configuration, such as `1000-2000` or `env:PORT`.
     Text(String),
 }
 
@@ -63,9 +63,9 @@ impl fmt::Display for InboundPort {
     }
 }
 
-/// A host: one address under which an inbound appears in subscriptions.
+/// A host: an address under which an inbound appears in subscriptions.
 ///
-/// It can be read, changed and written back without losing anything that this version knows.
+/// It can be read, modified and written back without losing any field that this version knows.
 ///
 /// # Examples
 ///
@@ -86,9 +86,9 @@ impl fmt::Display for InboundPort {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Host {
-    /// The name that users see, with variables such as `{USERNAME}`.
+    /// The name shown to users, with variables such as `{USERNAME}`.
     pub remark: String,
-    /// Host names or IP addresses, separated by commas; the panel draws one for each subscription.
+    /// Host names or IP addresses, separated by commas. The panel picks one at random per subscription.
     pub address: String,
     /// The port; `None` for the inbound's own.
     #[serde(default)]
@@ -108,34 +108,34 @@ pub struct Host {
     /// The protocols that TLS offers.
     #[serde(default)]
     pub alpn: HostAlpn,
-    /// The program whose TLS is imitated.
+    /// The program whose TLS fingerprint is imitated.
     #[serde(default)]
     pub fingerprint: HostFingerprint,
-    /// Whether clients accept every certificate; `None` for the inbound's own setting.
+    /// Whether clients accept any certificate; `None` for the inbound's own setting.
     #[serde(default)]
     pub allowinsecure: Option<bool>,
-    /// Whether the host is left out of subscriptions.
+    /// Whether the host is omitted from subscriptions.
     #[serde(default, deserialize_with = "null_as_default")]
     pub is_disabled: bool,
-    /// Whether several connections share one.
+    /// Whether connections are multiplexed.
     #[serde(default, deserialize_with = "null_as_default")]
     pub mux_enable: bool,
-    /// How packets are cut, as `length,interval,packet`: `10-100,100-200,tlshello`.
+    /// How packets are fragmented, as `length,interval,packet`: `10-100,100-200,tlshello`.
     #[serde(default)]
     pub fragment_setting: Option<String>,
-    /// What noise is sent first, as `type:packet,delay`: `rand:10-20,100-200`. Absent before 0.7.
+    /// The noise that is sent first, as `type:packet,delay`: `rand:10-20,100-200`. `None` before 0.7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise_setting: Option<String>,
     /// Whether HTTP transports send a random browser's `User-Agent`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub random_user_agent: bool,
-    /// Whether the server name is the `Host` header too. Absent before 0.8.
+    /// Whether the server name is also sent as the `Host` header. `false` before 0.8.
     #[serde(default, deserialize_with = "null_as_default")]
     pub use_sni_as_host: bool,
 }
 
 impl Host {
-    /// A host of this name and address that takes everything else from its inbound.
+    /// Creates a host with this remark and address that takes all other settings from its inbound.
     ///
     /// # Examples
     ///
@@ -181,7 +181,7 @@ open_enum! {
     /// ```
     #[derive(Default)]
     pub enum HostSecurity {
-        /// That of the inbound.
+        /// The inbound's own.
         #[default]
         InboundDefault = "inbound_default",
         /// None.
@@ -204,7 +204,7 @@ open_enum! {
     /// ```
     #[derive(Default)]
     pub enum HostAlpn {
-        /// Nothing is said, which the panel writes as an empty word.
+        /// No ALPN, which the panel writes as an empty word.
         #[default]
         None = "",
         /// HTTP/3.
@@ -223,7 +223,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// The program whose TLS a host's clients imitate.
+    /// The program whose TLS fingerprint a host's clients imitate.
     ///
     /// # Examples
     ///
@@ -235,7 +235,7 @@ open_enum! {
     /// ```
     #[derive(Default)]
     pub enum HostFingerprint {
-        /// None, which the panel writes as an empty word.
+        /// No imitation, which the panel writes as an empty word.
         #[default]
         None = "",
         /// Chrome.
@@ -254,9 +254,9 @@ open_enum! {
         Browser360 = "360",
         /// QQ.
         Qq = "qq",
-        /// One of them, drawn at random.
+        /// The fingerprint of one of these programs, chosen at random.
         Random = "random",
-        /// None of them: a random one.
+        /// A randomly generated fingerprint.
         Randomized = "randomized",
     }
 }

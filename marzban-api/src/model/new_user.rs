@@ -3,14 +3,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
+use super::input::{DataLimit, Expiry, Note, OnHold};
 use super::proxy::Proxies;
-use super::quantity::{DataLimit, Expiry, Note, OnHold};
 use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 use super::username::Username;
 
-/// A user that is to be made.
+/// The settings of a new user.
 ///
-/// Without further words it is active at once, for ever, without a limit, and may use all inbounds of its protocols.
+/// By default the user is active immediately, never expires, has no data limit, and gets every inbound of its
+/// protocols.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -20,12 +23,12 @@ use super::username::Username;
 /// use std::time::Duration;
 ///
 /// use marzban_api::model::{
-///     DataLimit, NewNextPlan, NewUser, NewUserStatus, Note, OnHold, PanelTime, Proxies, ResetStrategy, UserStatus,
+///     DataLimit, NewNextPlan, NewUser, InitialStatus, Note, OnHold, Timestamp, Proxies, ResetStrategy, UserStatus,
 ///     Username, Vless,
 /// };
 ///
 /// let user = NewUser::new(Username::new("alice")?, Proxies::new(Vless::default()))
-///     .expire(PanelTime::from_timestamp(1_893_456_000)?)
+///     .expire(Timestamp::from_timestamp(1_893_456_000)?)
 ///     .data_limit(DataLimit::from_bytes(50 << 30))
 ///     .reset_strategy(ResetStrategy::Month)
 ///     .inbounds("vless", ["VLESS TCP REALITY"])
@@ -37,14 +40,14 @@ use super::username::Username;
 /// assert_eq!((alice.status, alice.data_limit), (UserStatus::Active, Some(50 << 30)));
 /// assert_eq!(alice.inbounds["vless"], ["VLESS TCP REALITY"]);
 ///
-/// // Whose time begins with the first connection; `status(NewUserStatus::OnHold(day))` says the same.
+/// // The time starts with the first connection. `status(InitialStatus::OnHold(day))` is equivalent.
 /// let day = OnHold::new(Duration::from_secs(86_400))?;
 /// let user = NewUser::new(Username::new("boris")?, Proxies::new(Vless::default())).on_hold(day);
-/// assert_eq!(user, user.clone().status(NewUserStatus::OnHold(day)));
+/// assert_eq!(user, user.clone().status(InitialStatus::OnHold(day)));
 /// assert_eq!(client.users().create(&user).await?.status, UserStatus::OnHold);
 ///
 /// // Milliseconds instead of seconds would make a user that the panel can never show again.
-/// assert!(PanelTime::from_timestamp(1_893_456_000_000).is_err());
+/// assert!(Timestamp::from_timestamp(1_893_456_000_000).is_err());
 /// # Ok(())
 /// # }
 /// ```
@@ -54,7 +57,7 @@ pub struct NewUser {
     username: Username,
     proxies: Proxies,
     inbounds: BTreeMap<String, Vec<String>>,
-    status: NewUserStatus,
+    status: InitialStatus,
     data_limit: DataLimit,
     reset_strategy: Option<ResetStrategy>,
     note: Option<Note>,
@@ -62,29 +65,29 @@ pub struct NewUser {
     auto_delete_in_days: Option<u32>,
 }
 
-/// How the time of a new user runs. A user on hold has no end yet, so the two are one choice.
+/// How the time of a new user runs. An on-hold user has no expiry yet, so status and expiry are one choice.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::model::{Expiry, NewUserStatus, OnHold};
+/// use marzban_api::model::{Expiry, InitialStatus, OnHold};
 ///
-/// let for_ever = NewUserStatus::Active(Expiry::Never);
-/// let day_from_the_first_connection = NewUserStatus::OnHold(OnHold::new(Duration::from_secs(86_400))?);
+/// let for_ever = InitialStatus::Active(Expiry::Never);
+/// let day_from_the_first_connection = InitialStatus::OnHold(OnHold::new(Duration::from_secs(86_400))?);
 /// assert_ne!(for_ever, day_from_the_first_connection);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewUserStatus {
-    /// The user may connect at once, and until then.
+pub enum InitialStatus {
+    /// The user may connect immediately, until this expiry.
     Active(Expiry),
-    /// The user's time begins with its first connection.
+    /// The user's time starts with its first connection.
     OnHold(OnHold),
 }
 
-/// A plan that is to follow the present one.
+/// A plan that follows the current one.
 ///
 /// # Examples
 ///
@@ -97,27 +100,27 @@ pub enum NewUserStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct NewNextPlan {
-    /// The traffic of the plan.
+    /// The data limit of the plan.
     pub data_limit: DataLimit,
-    /// When the plan ends. The panel takes it over as it is: it is an instant and not a duration.
+    /// When the plan expires. The panel copies it as it is: it is an instant, not a duration.
     pub expire: Expiry,
-    /// The panel's setting of that name; its 0.8 does the opposite and adds the rest when this is false.
+    /// The panel's setting of this name. Marzban 0.8 inverts it: it adds the remaining traffic if this is `false`.
     pub add_remaining_traffic: bool,
-    /// Whether the plan begins when either limit or time is used up, instead of both.
+    /// Whether the plan starts when either the data limit or the time is used up, rather than both.
     pub fire_on_either: bool,
 }
 
 impl NewUser {
-    /// A user of this name and with these protocols, of which there is at least one: the panel makes a user without
-    /// any and can then show neither it nor a list that contains it.
+    /// Creates a user with this username and these protocols.
     ///
-    /// See [`NewUser`] for an example.
+    /// At least one protocol is needed: the panel would create a user without any, but could then render neither it
+    /// nor a list that contains it.
     pub fn new(username: Username, proxies: Proxies) -> Self {
         Self {
             username,
             proxies,
             inbounds: BTreeMap::new(),
-            status: NewUserStatus::Active(Expiry::Never),
+            status: InitialStatus::Active(Expiry::Never),
             data_limit: DataLimit::Unlimited,
             reset_strategy: None,
             note: None,
@@ -126,38 +129,28 @@ impl NewUser {
         }
     }
 
-    /// The name.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Returns the username.
     #[must_use]
     pub fn username(&self) -> &Username {
         &self.username
     }
 
-    /// Active until then, in the place of an earlier status.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Makes the user active until this expiry, replacing an earlier status.
     pub fn expire(self, expire: impl Into<Expiry>) -> Self {
-        self.status(NewUserStatus::Active(expire.into()))
+        self.status(InitialStatus::Active(expire.into()))
     }
 
-    /// On hold, in the place of an earlier status.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Puts the user on hold, replacing an earlier status.
     pub fn on_hold(self, hold: OnHold) -> Self {
-        self.status(NewUserStatus::OnHold(hold))
+        self.status(InitialStatus::OnHold(hold))
     }
 
-    /// How the time runs.
-    ///
-    /// See [`NewUser`] for an example.
-    pub fn status(self, status: NewUserStatus) -> Self {
+    /// Sets the initial status.
+    pub fn status(self, status: InitialStatus) -> Self {
         Self { status, ..self }
     }
 
-    /// How much traffic may be used.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Sets the data limit.
     pub fn data_limit(self, data_limit: impl Into<DataLimit>) -> Self {
         Self {
             data_limit: data_limit.into(),
@@ -165,9 +158,7 @@ impl NewUser {
         }
     }
 
-    /// When the used traffic begins anew; never, unless it is set.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Sets when the used traffic is reset; by default never.
     pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
         Self {
             reset_strategy: Some(strategy),
@@ -175,19 +166,17 @@ impl NewUser {
         }
     }
 
-    /// Only these inbounds of `protocol`; those of other protocols stay all. Inbounds that the core gets later are
-    /// the user's too. At least one is needed, because the panel takes an empty list for all of them.
+    /// Restricts `protocol` to these inbounds. Other protocols keep all of theirs, and the user also gets inbounds
+    /// that are added to the core later.
     ///
-    /// See [`NewUser`] for an example.
+    /// At least one tag is needed, because the panel takes an empty list for all of them.
     pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.inbounds.insert(protocol.to_owned(), tags);
         self
     }
 
-    /// Free text of the administrators.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Sets the note.
     pub fn note(self, note: Note) -> Self {
         Self {
             note: Some(note),
@@ -195,9 +184,7 @@ impl NewUser {
         }
     }
 
-    /// What follows when limit or time are used up.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Sets the plan that follows when data limit or time are used up.
     pub fn next_plan(self, plan: NewNextPlan) -> Self {
         Self {
             next_plan: Some(plan),
@@ -205,10 +192,8 @@ impl NewUser {
         }
     }
 
-    /// Days after the end of the access on which the panel deletes the user; without it, as the panel is set up.
-    /// It cannot be changed later.
-    ///
-    /// See [`NewUser`] for an example.
+    /// Sets how many days after the end of access the panel deletes the user; by default the panel's own setting
+    /// applies. It cannot be changed later.
     pub fn auto_delete_in_days(self, days: u32) -> Self {
         Self {
             auto_delete_in_days: Some(days),
@@ -216,11 +201,11 @@ impl NewUser {
         }
     }
 
-    /// What is written to the panel.
+    /// The body of the request.
     pub(crate) fn body(&self) -> impl Serialize {
         let (status, expire, hold) = match self.status {
-            NewUserStatus::Active(expire) => (UserStatus::Active, Some(expire), None),
-            NewUserStatus::OnHold(hold) => (UserStatus::OnHold, None, Some(hold)),
+            InitialStatus::Active(expire) => (UserStatus::Active, Some(expire), None),
+            InitialStatus::OnHold(hold) => (UserStatus::OnHold, None, Some(hold)),
         };
         Body {
             username: &self.username,
@@ -238,16 +223,16 @@ impl NewUser {
         }
     }
 
-    /// Whether `user` can be what the panel made of this.
+    /// Returns whether `user` can be what the panel created from these settings.
     pub(crate) fn agrees_with(&self, user: &User) -> bool {
         let strategy = self.reset_strategy.as_ref().unwrap_or(&ResetStrategy::NoReset);
         let status = match self.status {
-            // A user that was made already expired or that used its traffic at once is one of these soon.
-            NewUserStatus::Active(expire) => {
+            // A user created already expired, or one that used its traffic at once, soon has another status.
+            InitialStatus::Active(expire) => {
                 !matches!(user.status, UserStatus::OnHold | UserStatus::Disabled)
                     && user.expire == expire.instant()
             }
-            NewUserStatus::OnHold(hold) => hold.is_that_of(user),
+            InitialStatus::OnHold(hold) => hold.is_that_of(user),
         };
         status
             && user.username == self.username.as_str()
@@ -265,9 +250,7 @@ impl NewUser {
 }
 
 impl NewNextPlan {
-    /// A plan with this traffic and without an end, which begins when either limit or time is used up.
-    ///
-    /// See [`NewNextPlan`] for an example.
+    /// Creates a plan with this data limit and no expiry that starts when either data limit or time are used up.
     pub fn new(data_limit: impl Into<DataLimit>) -> Self {
         Self {
             data_limit: data_limit.into(),
@@ -299,7 +282,7 @@ impl OnHold {
     }
 }
 
-/// Whether the user may use exactly these inbounds of these protocols.
+/// Returns whether the user has exactly these inbounds for these protocols.
 pub(super) fn inbounds_agree(wanted: &BTreeMap<String, Vec<String>>, user: &User) -> bool {
     wanted.iter().all(|(protocol, tags)| {
         let wanted: BTreeSet<_> = tags.iter().collect();
@@ -312,7 +295,7 @@ pub(super) fn inbounds_agree(wanted: &BTreeMap<String, Vec<String>>, user: &User
 struct Body<'a> {
     username: &'a Username,
     proxies: AtLeastOne<'a>,
-    /// Always there: the panel gives a user without this field no inbound at all.
+    /// Always present: without this field the panel gives the user no inbounds.
     inbounds: Chosen<'a>,
     status: UserStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -332,10 +315,10 @@ struct Body<'a> {
     auto_delete_in_days: Option<u32>,
 }
 
-/// A plan as the panel takes it.
+/// A plan in a request.
 #[derive(Serialize)]
 pub(super) struct PlanBody {
-    /// Always there: the panel answers "User already exists" to a plan without one.
+    /// Always present: the panel answers "User already exists" to a plan without one.
     data_limit: DataLimit,
     expire: Option<i64>,
     add_remaining_traffic: bool,
@@ -353,7 +336,7 @@ impl PlanBody {
     }
 }
 
-/// The settings of a user's protocols, which are never none.
+/// The settings of a user's protocols, of which there must be at least one.
 pub(super) struct AtLeastOne<'a>(pub(super) &'a Proxies);
 
 impl Serialize for AtLeastOne<'_> {
@@ -365,7 +348,7 @@ impl Serialize for AtLeastOne<'_> {
     }
 }
 
-/// The inbounds of each protocol, of which none has an empty list.
+/// The inbounds per protocol, none of which may be an empty list.
 struct Chosen<'a>(&'a BTreeMap<String, Vec<String>>);
 
 impl Serialize for Chosen<'_> {

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Node {
-    /// The id, which the panel gives out.
+    /// The id, assigned by the panel.
     pub id: i64,
-    /// The name. Two names may differ in upper and lower case alone.
+    /// The name. Two names may differ in case only.
     pub name: String,
-    /// The host name or IP address under which the panel reaches the node.
+    /// The host name or IP address at which the panel reaches the node.
     pub address: String,
     /// The port of the node's service.
     #[serde(default)]
@@ -29,21 +29,21 @@ pub struct Node {
     /// The port of the node's Xray API.
     #[serde(default)]
     pub api_port: Option<u16>,
-    /// The factor by which traffic through the node counts against its users' limits. Absent before 0.4.
+    /// The factor by which the node's traffic counts towards its users' limits. `None` before 0.4.
     #[serde(default)]
     pub usage_coefficient: Option<f64>,
-    /// The version of the node's core, once it was connected.
+    /// The version of the node's core, once it has connected.
     #[serde(default)]
     pub xray_version: Option<String>,
     /// Whether the panel is connected to it.
     pub status: NodeStatus,
-    /// What went wrong last; it may outlive the trouble while the node is connecting.
+    /// The last error. It may be outdated while the node is connecting.
     #[serde(default)]
     pub message: Option<String>,
 }
 
 open_enum! {
-    /// The state of a node.
+    /// The status of a node.
     ///
     /// # Examples
     ///
@@ -56,11 +56,11 @@ open_enum! {
     pub enum NodeStatus {
         /// The panel is connected to it.
         Connected = "connected",
-        /// The panel tries to connect.
+        /// The panel is trying to connect.
         Connecting = "connecting",
-        /// The panel could not connect; the node's message says why.
+        /// The panel could not connect; see the node's message.
         Error = "error",
-        /// An administrator switched the node off.
+        /// An admin disabled the node.
         Disabled = "disabled",
     }
 }
@@ -82,7 +82,7 @@ open_enum! {
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NodeSettings {
-    /// The certificate, in PEM, by which nodes know the panel.
+    /// The certificate, in PEM, by which nodes recognize the panel.
     pub certificate: String,
     /// The oldest version of a node's service that this panel works with.
     #[serde(default)]
@@ -97,7 +97,7 @@ impl fmt::Debug for NodeSettings {
     }
 }
 
-/// A node to be made.
+/// The settings of a new node.
 ///
 /// # Examples
 ///
@@ -121,11 +121,9 @@ pub struct NewNode {
 }
 
 impl NewNode {
-    /// A node of this name at this host name or IP address, with the panel's usual ports 62050 and 62051.
+    /// Creates a node with this name at this host name or IP address, with the panel's default ports 62050 and 62051.
     ///
-    /// Its traffic counts once, whatever is sent: another factor is for [`NodeChange`].
-    ///
-    /// See [`NewNode`] for an example.
+    /// Its traffic counts once, regardless of what is sent; use [`NodeUpdate`] for another factor.
     pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -136,9 +134,7 @@ impl NewNode {
         }
     }
 
-    /// The port of the node's service.
-    ///
-    /// See [`NewNode`] for an example.
+    /// Sets the port of the node's service.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -146,9 +142,7 @@ impl NewNode {
         }
     }
 
-    /// The port of the node's Xray API.
-    ///
-    /// See [`NewNode`] for an example.
+    /// Sets the port of the node's Xray API.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -156,9 +150,7 @@ impl NewNode {
         }
     }
 
-    /// Adds the node's address as a host to every inbound, so that it appears in everybody's subscription.
-    ///
-    /// See [`NewNode`] for an example.
+    /// Adds the node's address as a host to every inbound, so that it appears in all subscriptions.
     pub fn add_as_new_host(self) -> Self {
         Self {
             add_as_new_host: true,
@@ -167,28 +159,28 @@ impl NewNode {
     }
 }
 
-/// A change of a node. What is not set stays as it is.
+/// An update of a node. Fields that are not set keep their values.
 ///
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::NodeChange;
+/// use marzban_api::model::NodeUpdate;
 ///
-/// let change = NodeChange::new()
+/// let update = NodeUpdate::new()
 ///     .name("de-2")
 ///     .address("192.0.2.8")
 ///     .port(62_050)
 ///     .api_port(62_051)
 ///     .usage_coefficient(1.5)
 ///     .disable();
-/// let json = serde_json::to_value(&change).expect("JSON");
+/// let json = serde_json::to_value(&update).expect("JSON");
 /// assert_eq!((&json["status"], &json["usage_coefficient"]), (&"disabled".into(), &1.5.into()));
-/// let json = serde_json::to_value(NodeChange::new().enable()).expect("JSON");
+/// let json = serde_json::to_value(NodeUpdate::new().enable()).expect("JSON");
 /// assert_eq!(json, serde_json::json!({"status": "connecting"}));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[must_use]
-pub struct NodeChange {
+pub struct NodeUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -203,17 +195,13 @@ pub struct NodeChange {
     status: Option<NodeStatus>,
 }
 
-impl NodeChange {
-    /// No change.
-    ///
-    /// See [`NodeChange`] for an example.
+impl NodeUpdate {
+    /// Starts an update that changes nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another name.
-    ///
-    /// See [`NodeChange`] for an example.
+    /// Sets a new name.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self {
             name: Some(name.into()),
@@ -221,9 +209,7 @@ impl NodeChange {
         }
     }
 
-    /// Another host name or IP address.
-    ///
-    /// See [`NodeChange`] for an example.
+    /// Sets a new host name or IP address.
     pub fn address(self, address: impl Into<String>) -> Self {
         Self {
             address: Some(address.into()),
@@ -231,9 +217,7 @@ impl NodeChange {
         }
     }
 
-    /// Another port of the node's service.
-    ///
-    /// See [`NodeChange`] for an example.
+    /// Sets a new port of the node's service.
     pub fn port(self, port: u16) -> Self {
         Self {
             port: Some(port),
@@ -241,9 +225,7 @@ impl NodeChange {
         }
     }
 
-    /// Another port of the node's Xray API.
-    ///
-    /// See [`NodeChange`] for an example.
+    /// Sets a new port of the node's Xray API.
     pub fn api_port(self, port: u16) -> Self {
         Self {
             api_port: Some(port),
@@ -251,9 +233,7 @@ impl NodeChange {
         }
     }
 
-    /// Another factor by which the node's traffic counts; more than 0.
-    ///
-    /// See [`NodeChange`] for an example.
+    /// Sets a new factor by which the node's traffic counts; more than 0.
     pub fn usage_coefficient(self, factor: f64) -> Self {
         Self {
             usage_coefficient: Some(factor),
@@ -261,9 +241,7 @@ impl NodeChange {
         }
     }
 
-    /// Switches the node off.
-    ///
-    /// See [`NodeChange`] for an example.
+    /// Disables the node.
     pub fn disable(self) -> Self {
         Self {
             status: Some(NodeStatus::Disabled),
@@ -271,9 +249,7 @@ impl NodeChange {
         }
     }
 
-    /// Switches the node on: the panel connects to it.
-    ///
-    /// See [`NodeChange`] for an example.
+    /// Enables the node: the panel connects to it.
     pub fn enable(self) -> Self {
         Self {
             status: Some(NodeStatus::Connecting),

@@ -4,10 +4,10 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The settings of a user for each protocol.
+/// A user's settings per protocol.
 ///
-/// Every setting is kept as the panel wrote it, those of unknown protocols too, so that nothing is lost when they are
-/// sent back. `Debug` names the protocols only: the settings are the passwords and ids that give access.
+/// All settings are kept as the panel sent them, including those of unknown protocols, so that nothing is lost when
+/// they are sent back. `Debug` shows the protocols only, because the settings are the credentials that give access.
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ pub struct Proxies(BTreeMap<String, Value>);
 
 /// The settings of one protocol.
 ///
-/// What is left out of a new user's settings, the panel makes up.
+/// The panel generates the credentials that a new user's settings omit.
 ///
 /// # Examples
 ///
@@ -47,7 +47,7 @@ pub enum Proxy {
     Trojan(Trojan),
     /// `shadowsocks`.
     Shadowsocks(Shadowsocks),
-    /// A protocol that this version does not know, or settings in a form that it does not know.
+    /// A protocol that this version does not know, or settings in an unknown form.
     Unknown(UnknownProxy),
 }
 
@@ -136,7 +136,7 @@ pub struct Shadowsocks {
 pub struct UnknownProxy {
     /// The panel's word for the protocol.
     pub protocol: String,
-    /// The settings as they are: a secret.
+    /// The settings as the panel sent them: a secret.
     pub settings: Value,
 }
 
@@ -152,7 +152,7 @@ open_enum! {
     /// assert_eq!(Flow::Vision.as_str(), "xtls-rprx-vision");
     /// ```
     pub enum Flow {
-        /// None.
+        /// No flow control.
         Plain = "",
         /// XTLS Vision.
         Vision = "xtls-rprx-vision",
@@ -171,27 +171,23 @@ open_enum! {
     /// assert_eq!(ShadowsocksMethod::Aes256Gcm.as_str(), "aes-256-gcm");
     /// ```
     pub enum ShadowsocksMethod {
-        /// AES with 128 bits; weaker than the others and nothing to choose anew.
+        /// AES-128-GCM. Not recommended for new users.
         Aes128Gcm = "aes-128-gcm",
-        /// AES with 256 bits.
+        /// AES-256-GCM.
         Aes256Gcm = "aes-256-gcm",
-        /// `ChaCha20` with Poly1305, which the panel chooses by itself.
+        /// ChaCha20-Poly1305, the panel's default.
         Chacha20IetfPoly1305 = "chacha20-ietf-poly1305",
     }
 }
 
 impl Proxies {
-    /// The settings of one protocol; add others by [`with`](Self::with).
-    ///
-    /// See [`Proxies`] for an example.
+    /// Creates the settings of one protocol; add others by [`with`](Self::with).
     #[must_use]
     pub fn new(proxy: impl Into<Proxy>) -> Self {
         Self::default().with(proxy)
     }
 
-    /// Sets what `proxy` says of its protocol. What it leaves out stays as it is: changing the flow keeps the id.
-    ///
-    /// See [`Proxies`] for an example.
+    /// Sets the fields of `proxy`. Fields that it omits keep their values: changing the flow keeps the id.
     #[must_use]
     pub fn with(mut self, proxy: impl Into<Proxy>) -> Self {
         let (protocol, settings) = proxy.into().into_parts();
@@ -202,18 +198,14 @@ impl Proxies {
         self
     }
 
-    /// Without the settings of this protocol.
-    ///
-    /// See [`Proxies`] for an example.
+    /// Removes the settings of this protocol.
     #[must_use]
     pub fn without(mut self, protocol: &str) -> Self {
         self.0.remove(protocol);
         self
     }
 
-    /// The settings of this protocol.
-    ///
-    /// See [`Proxies`] for an example.
+    /// Returns the settings of this protocol.
     #[must_use]
     pub fn get(&self, protocol: &str) -> Option<Proxy> {
         self.0
@@ -221,27 +213,23 @@ impl Proxies {
             .map(|settings| Proxy::from_parts(protocol, settings))
     }
 
-    /// The panel's words for the protocols.
-    ///
-    /// See [`Proxies`] for an example.
+    /// Iterates over the panel's words for the protocols.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether there is no protocol at all, which the panel allows to no user.
-    ///
-    /// See [`Proxies`] for an example.
+    /// Returns whether there is no protocol at all. A user needs at least one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The settings as they are written to the panel.
+    /// The settings as they are sent to the panel.
     pub(super) fn settings(&self) -> &BTreeMap<String, Value> {
         &self.0
     }
 
-    /// Whether `actual` has these protocols and no others, with all the settings that are given here.
+    /// Returns whether `actual` has these protocols and no others, with all settings given here.
     pub(super) fn agree_with(&self, actual: &Self) -> bool {
         self.protocols().eq(actual.protocols())
             && self.0.iter().all(|(protocol, wanted)| {
@@ -257,9 +245,7 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// The panel's word for the protocol.
-    ///
-    /// See [`Proxy`] for an example.
+    /// Returns the panel's word for the protocol.
     #[must_use]
     pub fn protocol(&self) -> &str {
         match self {
@@ -306,7 +292,7 @@ impl Proxy {
     }
 }
 
-/// The settings that are given.
+/// Collects the settings that are present.
 fn object<const N: usize>(settings: [(&str, Option<String>); N]) -> Value {
     settings
         .into_iter()

@@ -14,16 +14,16 @@ use super::time::from_seconds;
 
 const SECONDS_AN_HOUR: u64 = 3600;
 
-/// What the headers of a subscription tell the program that fetches it.
+/// The information in the headers of a subscription.
 ///
-/// Each of them is optional, and one that cannot be read counts as absent: programs show them and decide nothing by
-/// them. `Debug` leaves the address of the page out, because it contains the token.
+/// Every field is optional. A header that cannot be parsed is treated as absent, because client apps only display
+/// these values. `Debug` omits the URL of the web page, because it contains the token.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// let content = client.subscription("token").content("v2rayNG/1.8").await?;
+/// let content = client.subscription("token").fetch_as_user_agent("v2rayNG/1.8").await?;
 /// println!("{:?} of {:?} bytes, until {:?}", content.info.download, content.info.total, content.info.expire);
 /// # Ok(())
 /// # }
@@ -31,23 +31,23 @@ const SECONDS_AN_HOUR: u64 = 3600;
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct SubscriptionInfo {
-    /// Bytes sent by the user. The panel does not tell the two ways apart and says 0.
+    /// Bytes sent by the user. The panel does not count the directions separately and reports 0.
     pub upload: Option<u64>,
-    /// Bytes received by the user, and with this panel all bytes used.
+    /// Bytes received by the user; all bytes used, for this panel.
     pub download: Option<u64>,
-    /// Bytes that may be used; `None` if there is no limit.
+    /// The data limit, in bytes; `None` if there is none.
     pub total: Option<u64>,
     /// When the access ends, in UTC; `None` if it does not.
     pub expire: Option<DateTime<Utc>>,
-    /// After which time the program is asked to fetch the subscription again.
+    /// How often client apps should fetch the subscription.
     pub update_interval: Option<Duration>,
     /// The name of the subscription, decoded.
     pub title: Option<String>,
-    /// The address of the user's own page: a secret.
+    /// The URL of the user's own page: a secret.
     pub web_page_url: Option<SecretString>,
     /// Where users find help.
     pub support_url: Option<String>,
-    /// The name under which the content is to be saved, which is the user's.
+    /// The suggested file name, which is the username.
     pub filename: Option<String>,
 }
 
@@ -78,9 +78,9 @@ impl SubscriptionInfo {
     }
 }
 
-/// What a program gets that fetches a subscription: a list of links, or a configuration in the program's own format.
+/// A subscription: a list of links, or a configuration in the client app's own format.
 ///
-/// `Debug` leaves the content out, because it gives access.
+/// `Debug` omits the content, because it gives access.
 ///
 /// # Examples
 ///
@@ -91,7 +91,7 @@ impl SubscriptionInfo {
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
 /// let token = panel.subscription_token("alice");
-/// let content = client.subscription(token).content("v2rayNG/1.8").await?;
+/// let content = client.subscription(token).fetch_as_user_agent("v2rayNG/1.8").await?;
 /// assert_eq!(content.media_type.as_deref(), Some("text/plain"));
 /// assert!(content.links().is_some_and(|links| links.iter().any(|link| link.starts_with("vless://"))));
 /// # Ok(())
@@ -100,18 +100,16 @@ impl SubscriptionInfo {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SubscriptionContent {
-    /// What the headers tell.
+    /// The information in the headers.
     pub info: SubscriptionInfo,
     /// The media type, such as `text/plain`, `text/yaml` or `application/json`, without its parameters.
     pub media_type: Option<String>,
-    /// The content as it came: a secret.
+    /// The content as received: a secret.
     pub body: Bytes,
 }
 
 impl SubscriptionContent {
-    /// The links, if the content is a list of them in Base64, as the panel makes it for `V2Ray`: secrets.
-    ///
-    /// See [`SubscriptionContent`] for an example.
+    /// Returns the links if the content is a Base64 list of them, the format for `V2Ray`. Links are secrets.
     #[must_use]
     pub fn links(&self) -> Option<Vec<String>> {
         let list = STANDARD.decode(self.body.trim_ascii()).ok()?;
@@ -126,7 +124,7 @@ impl SubscriptionContent {
 }
 
 open_enum! {
-    /// A program that reads subscriptions, whatever it calls itself.
+    /// A type of client app, for which the panel has a subscription format.
     ///
     /// # Examples
     ///
@@ -152,7 +150,7 @@ open_enum! {
     }
 }
 
-/// Reads `a=1; b=2`.
+/// Parses `a=1; b=2`.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split(';')
         .filter_map(|pair| pair.split_once('='))
@@ -166,7 +164,7 @@ fn title(text: &str) -> Option<String> {
     }
 }
 
-/// The plain or the extended (RFC 5987) file name of a `Content-Disposition`.
+/// Parses the plain or the extended (RFC 5987) file name of a `Content-Disposition`.
 fn filename(text: &str) -> Option<String> {
     pairs(text).find_map(|(key, value)| match key {
         "filename" => Some(value.trim_matches('"').to_owned()),

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::quantity::DataLimit;
+use super::input::DataLimit;
 use super::{limit, null_as_default};
 
-/// A template for new users. The panel only keeps it: whoever makes users from it has to apply it.
+/// A template for new users. The panel only stores it and never applies it to users.
 ///
 /// # Examples
 ///
@@ -21,29 +21,29 @@ use super::{limit, null_as_default};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserTemplate {
-    /// The number by which it is known.
+    /// The id, assigned by the panel.
     pub id: i64,
     /// The name.
     #[serde(default)]
     pub name: Option<String>,
-    /// Bytes that may be used; `None` if there is no limit.
+    /// The data limit, in bytes; `None` if there is none.
     #[serde(default, deserialize_with = "limit")]
     pub data_limit: Option<u64>,
-    /// Seconds of access; `None` if it does not end.
+    /// The duration of access, in seconds; `None` if it does not end.
     #[serde(default, deserialize_with = "limit")]
     pub expire_duration: Option<u64>,
-    /// What the names of users begin with.
+    /// The prefix of usernames.
     #[serde(default)]
     pub username_prefix: Option<String>,
-    /// What the names of users end with.
+    /// The suffix of usernames.
     #[serde(default)]
     pub username_suffix: Option<String>,
-    /// The inbounds of each protocol.
+    /// The inbounds per protocol.
     #[serde(default, deserialize_with = "null_as_default")]
     pub inbounds: BTreeMap<String, Vec<String>>,
 }
 
-/// A template that is to be made.
+/// The settings of a new template.
 ///
 /// # Examples
 ///
@@ -67,31 +67,32 @@ pub struct UserTemplate {
 #[must_use]
 pub struct NewUserTemplate(Settings);
 
-/// A change of a template. What is not set stays as it is, and nothing can be taken away but limit and duration.
+/// An update of a template. Fields that are not set keep their values. Only the data limit and the duration can be
+/// removed.
 ///
-/// The panel keeps one list of inbounds: when those of one protocol are set, set those of the others too.
+/// The panel stores the inbounds of all protocols as one list: if you set those of one protocol, set the others too.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::model::{DataLimit, UserTemplateChange};
+/// use marzban_api::model::{DataLimit, UserTemplateUpdate};
 ///
-/// let change = UserTemplateChange::new()
+/// let update = UserTemplateUpdate::new()
 ///     .name("for ever")
 ///     .data_limit(DataLimit::Unlimited)
 ///     .expire_duration(Duration::ZERO)
 ///     .username_prefix("f_")
 ///     .username_suffix("_x")
 ///     .inbounds("vless", ["VLESS TCP REALITY"]);
-/// let json = serde_json::to_value(&change).expect("JSON");
+/// let json = serde_json::to_value(&update).expect("JSON");
 /// assert_eq!((&json["data_limit"], &json["expire_duration"]), (&0.into(), &0.into()));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 #[must_use]
-pub struct UserTemplateChange(Settings);
+pub struct UserTemplateUpdate(Settings);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Settings {
@@ -110,10 +111,8 @@ struct Settings {
 }
 
 impl NewUserTemplate {
-    /// A template of this name, without limit, end and inbounds. The panel refuses a template without a name by saying
-    /// that it exists already.
-    ///
-    /// See [`NewUserTemplate`] for an example.
+    /// Creates a template with this name, without data limit, duration and inbounds. The panel answers "already
+    /// exists" to a template without a name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(Settings {
             name: Some(name.into()),
@@ -122,62 +121,48 @@ impl NewUserTemplate {
     }
 }
 
-impl UserTemplateChange {
-    /// No change.
-    ///
-    /// See [`UserTemplateChange`] for an example.
+impl UserTemplateUpdate {
+    /// Starts an update that changes nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Another name.
-    ///
-    /// See [`UserTemplateChange`] for an example.
+    /// Sets a new name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.0.name = Some(name.into());
         self
     }
 }
 
-/// The settings that both have.
+/// The settings that both types have.
 macro_rules! settings {
     ($($template:ident),+) => {$(
         impl $template {
-            /// How much traffic may be used.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
+            /// Sets the data limit.
             pub fn data_limit(mut self, data_limit: impl Into<DataLimit>) -> Self {
                 self.0.data_limit = Some(data_limit.into());
                 self
             }
 
-            /// How long the access lasts, in whole seconds; zero for an access that does not end.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
+            /// Sets the duration of access, in whole seconds; zero for access that does not end.
             pub fn expire_duration(mut self, duration: Duration) -> Self {
                 self.0.expire_duration = Some(duration.as_secs());
                 self
             }
 
-            /// What the names of users begin with: 1 to 20 characters.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
+            /// Sets the prefix of usernames: 1 to 20 characters.
             pub fn username_prefix(mut self, prefix: impl Into<String>) -> Self {
                 self.0.username_prefix = Some(prefix.into());
                 self
             }
 
-            /// What the names of users end with: 1 to 20 characters.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
+            /// Sets the suffix of usernames: 1 to 20 characters.
             pub fn username_suffix(mut self, suffix: impl Into<String>) -> Self {
                 self.0.username_suffix = Some(suffix.into());
                 self
             }
 
-            /// The inbounds of `protocol`. The panel passes over tags that it does not know.
-            ///
-            #[doc = concat!("See [`", stringify!($template), "`] for an example.")]
+            /// Sets the inbounds of `protocol`. The panel ignores unknown tags.
             pub fn inbounds<S: Into<String>>(
                 mut self,
                 protocol: &str,
@@ -191,4 +176,4 @@ macro_rules! settings {
     )+};
 }
 
-settings!(NewUserTemplate, UserTemplateChange);
+settings!(NewUserTemplate, UserTemplateUpdate);

@@ -3,9 +3,9 @@ use serde::Deserialize;
 
 use crate::request::Request;
 
-/// From when to when traffic is counted.
+/// The range of time in which traffic is counted.
 ///
-/// Without a beginning it is 30 days before now, without an end it is now. The panel counts in hours.
+/// By default it starts 30 days ago and ends now. The panel counts in hours.
 ///
 /// # Examples
 ///
@@ -20,24 +20,20 @@ use crate::request::Request;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageRange {
-    /// The beginning, in UTC.
+    /// The start, in UTC.
     pub start: Option<DateTime<Utc>>,
     /// The end, in UTC.
     pub end: Option<DateTime<Utc>>,
 }
 
 impl UsageRange {
-    /// The last 30 days, which is what the panel counts when it is told nothing.
-    ///
-    /// See [`UsageRange`] for an example.
+    /// The last 30 days, the panel's own default.
     #[must_use]
     pub fn last_30_days() -> Self {
         Self::default()
     }
 
     /// From `start` to now.
-    ///
-    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn since(start: DateTime<Utc>) -> Self {
         Self {
@@ -47,8 +43,6 @@ impl UsageRange {
     }
 
     /// From `start` to `end`.
-    ///
-    /// See [`UsageRange`] for an example.
     #[must_use]
     pub fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Self {
         Self {
@@ -57,7 +51,7 @@ impl UsageRange {
         }
     }
 
-    /// Puts this range into a query. The zone is written out, because the panel takes a time without one for its own.
+    /// Adds this range to a query. The offset is written out, because the panel takes a time without one as local.
     pub(crate) fn query(self, request: Request) -> Request {
         [("start", self.start), ("end", self.end)]
             .into_iter()
@@ -68,7 +62,7 @@ impl UsageRange {
     }
 }
 
-/// What one node carried.
+/// The traffic of one node.
 ///
 /// # Examples
 ///
@@ -88,7 +82,7 @@ pub struct NodeUsage {
     /// The node; `None` for the panel's own core.
     #[serde(default)]
     pub node_id: Option<i64>,
-    /// The name of the node; the panel's own core is `Master`.
+    /// The node's name; `Master` for the panel's own core.
     pub node_name: String,
     /// Bytes received from users.
     pub uplink: u64,
@@ -96,7 +90,7 @@ pub struct NodeUsage {
     pub downlink: u64,
 }
 
-/// What a user used through one node.
+/// The traffic of a user through one node.
 ///
 /// # Examples
 ///
@@ -116,8 +110,8 @@ pub struct UserUsage {
     /// The node; `None` for the panel's own core.
     #[serde(default)]
     pub node_id: Option<i64>,
-    /// The name of the node; the panel's own core is `Master`.
+    /// The node's name; `Master` for the panel's own core.
     pub node_name: String,
-    /// Bytes, both ways together.
+    /// Bytes, in both directions.
     pub used_traffic: u64,
 }

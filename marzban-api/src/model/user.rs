@@ -9,12 +9,12 @@ use super::proxy::Proxies;
 use super::{limit, null_as_default, time};
 use crate::error::Error;
 
-/// A user of the panel as a read shows it.
+/// A user of the panel.
 ///
-/// Only name, status and used traffic are sure to be there; the rest differs between versions of the panel.
-/// The panel shows no id: a user who was deleted and made again under the same name differs by `created_at` only.
+/// Only username, status and used traffic are always present; other fields depend on the panel's version. The API has
+/// no user ids: a user that was deleted and created again with the same username differs by `created_at` only.
 ///
-/// `Debug` leaves out what gives access: proxy settings, links and the subscription's address.
+/// `Debug` omits what gives access: proxy settings, links and the subscription URL.
 ///
 /// # Examples
 ///
@@ -29,71 +29,70 @@ use crate::error::Error;
 #[derive(Clone, Deserialize)]
 #[non_exhaustive]
 pub struct User {
-    /// The name, in the panel's own upper and lower case. Two names may differ in that alone.
+    /// The username, in the panel's own case. Two usernames may differ in case only.
     pub username: String,
-    /// The status when the panel last reviewed it, every 10 s by default. It lags behind `expire`, and by hours on
-    /// a host whose time zone is not UTC.
+    /// The status at the panel's last review, every 10 s by default. It lags behind `expire`, by hours on a host
+    /// whose time zone is not UTC.
     pub status: UserStatus,
     /// Bytes used since the last reset.
     pub used_traffic: u64,
-    /// Bytes used ever, resets notwithstanding.
+    /// Bytes used in total, regardless of resets.
     #[serde(default)]
     pub lifetime_used_traffic: Option<u64>,
-    /// When the access ends, in UTC; `None` if it does not. A user on hold has none until it first connects.
+    /// When the access ends, in UTC; `None` if it does not. An on-hold user has none until it first connects.
     #[serde(default, deserialize_with = "time::expire")]
     pub expire: Option<DateTime<Utc>>,
-    /// Bytes that may be used; `None` if there is no limit.
+    /// The data limit, in bytes; `None` if there is none.
     #[serde(default, deserialize_with = "limit")]
     pub data_limit: Option<u64>,
-    /// When `used_traffic` begins anew.
+    /// When `used_traffic` is reset.
     #[serde(default)]
     pub data_limit_reset_strategy: Option<ResetStrategy>,
-    /// When the user was last connected, in UTC, as exact as the panel's accounting interval (10 s by default).
+    /// When the user was last connected, in UTC. It is as exact as the panel's accounting interval, 10 s by default.
     #[serde(default, deserialize_with = "time::instant")]
     pub online_at: Option<DateTime<Utc>>,
-    /// When the user was made, in UTC.
+    /// When the user was created, in UTC.
     #[serde(default, deserialize_with = "time::instant")]
     pub created_at: Option<DateTime<Utc>>,
-    /// When a program last fetched the subscription, in UTC.
+    /// When a client app last fetched the subscription, in UTC.
     #[serde(default, deserialize_with = "time::instant")]
     pub sub_updated_at: Option<DateTime<Utc>>,
-    /// The program that last fetched the subscription.
+    /// The user agent that last fetched the subscription.
     #[serde(default)]
     pub sub_last_user_agent: Option<String>,
-    /// Seconds of access that begin with the first connection of a user on hold.
+    /// Seconds of access that start with the first connection of an on-hold user.
     #[serde(default)]
     pub on_hold_expire_duration: Option<i64>,
-    /// When a user on hold becomes active without a connection, in UTC.
+    /// When an on-hold user becomes active without a connection, in UTC.
     #[serde(default, deserialize_with = "time::instant")]
     pub on_hold_timeout: Option<DateTime<Utc>>,
     /// Days after the end of the access on which the panel deletes the user.
     #[serde(default)]
     pub auto_delete_in_days: Option<i64>,
-    /// What follows when limit or time are used up.
+    /// The plan that follows when data limit or time are used up.
     #[serde(default)]
     pub next_plan: Option<NextPlan>,
-    /// Free text of the administrators.
+    /// The admins' note.
     #[serde(default)]
     pub note: Option<String>,
-    /// The owner; `None` for users without one: those made by the administrator of the panel's environment, and those
-    /// whose owner was deleted.
+    /// The owner. `None` for users created by the env sudo admin and for users whose owner was deleted.
     #[serde(default)]
     pub admin: Option<Admin>,
-    /// The settings of each protocol, with its passwords and ids: secrets.
+    /// The settings per protocol, including credentials: secrets.
     #[serde(default, deserialize_with = "null_as_default")]
     pub proxies: Proxies,
-    /// The inbounds of each protocol that the user may use.
+    /// The inbounds per protocol that the user may use.
     #[serde(default, deserialize_with = "null_as_default")]
     pub inbounds: BTreeMap<String, Vec<String>>,
-    /// The inbounds of each protocol that the user may not use.
+    /// The inbounds per protocol that the user may not use.
     #[serde(default, deserialize_with = "null_as_default")]
     pub excluded_inbounds: BTreeMap<String, Vec<String>>,
-    /// The addresses of the proxies: secrets. Volatile: the panel draws parts of them anew on every read, so they are
-    /// never to be compared.
+    /// The proxy links: secrets. They are volatile: the panel randomizes parts of them on every read, so never
+    /// compare them.
     #[serde(default, deserialize_with = "null_as_default")]
     pub links: Vec<String>,
-    /// The address of the subscription: a secret. Volatile: its token is another one every second, and earlier ones
-    /// stay valid until the subscription is revoked. By default it lacks scheme and host:
+    /// The subscription URL: a secret. It is volatile: its token differs from second to second, and earlier ones stay
+    /// valid until the subscription is revoked. By default it lacks scheme and host:
     /// [`Client::subscription_link`](crate::Client::subscription_link) completes it.
     #[serde(default, deserialize_with = "null_as_default")]
     pub subscription_url: String,
@@ -113,19 +112,20 @@ open_enum! {
     pub enum UserStatus {
         /// The user may connect.
         Active = "active",
-        /// The user's time begins with its first connection.
+        /// The user's time starts with its first connection.
         OnHold = "on_hold",
-        /// An administrator switched the user off.
+        /// An admin disabled the user.
         Disabled = "disabled",
-        /// The traffic is used up. The panel never reviews such a user again, so it stays limited when its time ends.
+        /// The data limit is reached. The panel does not review such a user again, so it stays limited after its
+        /// expiry.
         Limited = "limited",
-        /// The time is over.
+        /// The expiry has passed.
         Expired = "expired",
     }
 }
 
 open_enum! {
-    /// When the used traffic of a user begins anew, counted from the last reset or the creation.
+    /// When a user's used traffic is reset, counted from the last reset or the creation.
     ///
     /// # Examples
     ///
@@ -148,7 +148,7 @@ open_enum! {
     }
 }
 
-/// The plan that follows the present one.
+/// The plan that follows the current one.
 ///
 /// # Examples
 ///
@@ -163,23 +163,23 @@ open_enum! {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct NextPlan {
-    /// Bytes that may be used; `None` if there is no limit.
+    /// The data limit, in bytes; `None` if there is none.
     #[serde(default, deserialize_with = "limit")]
     pub data_limit: Option<u64>,
-    /// When the plan ends, in UTC. The panel takes it over as it is: it is an instant and not a duration.
+    /// When the plan expires, in UTC. The panel copies it as it is: it is an instant, not a duration.
     #[serde(default, deserialize_with = "time::expire")]
     pub expire: Option<DateTime<Utc>>,
-    /// The panel's setting of that name; its 0.8 does the opposite and adds the rest when this is false.
+    /// The panel's setting of this name. Marzban 0.8 inverts it: it adds the remaining traffic if this is `false`.
     #[serde(default)]
     pub add_remaining_traffic: bool,
-    /// Whether the plan begins when either limit or time is used up, instead of both.
+    /// Whether the plan starts when either the data limit or the time is used up, rather than both.
     #[serde(default = "yes")]
     pub fire_on_either: bool,
 }
 
-/// A user that the panel could not show or that this crate could not read.
+/// A user that the panel could not render or that could not be decoded.
 ///
-/// It stands for itself: the other users of its page are there.
+/// It does not affect the other users of its page.
 ///
 /// # Examples
 ///
@@ -200,7 +200,7 @@ pub struct NextPlan {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnreadableUser {
-    /// The name, unless that too is unreadable or the panel could not show the user.
+    /// The username, unless that too is unreadable or the panel could not render the user.
     pub username: Option<String>,
     /// What went wrong.
     pub error: Error,

@@ -3,17 +3,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How many letters, digits and underscores a name begins with.
+/// How many letters, digits and underscores a username starts with.
 const BEGINNING: std::ops::RangeInclusive<usize> = 3..=32;
 
-/// A name that the panel accepts for a new user.
+/// A username that the panel accepts for a new user.
 ///
-/// It consists of ASCII letters, digits and `_@.-`, and it begins with 3 to 32 letters, digits and underscores.
-/// What follows the first of `@.-` may be of any length, so `a.b` is no name and `abc-` with sixty more letters is one.
-/// Upper and lower case are kept: whether two names that differ in it alone are one depends on the panel's database.
+/// It consists of ASCII letters, digits and `_@.-`, and starts with 3 to 32 letters, digits and underscores. What
+/// follows the first of `@.-` may have any length, so `a.b` is not valid and `abc-` followed by sixty letters is.
+/// Case is preserved; whether two usernames that differ only in case are the same depends on the panel's database.
 ///
-/// The panel also takes one line feed at the end of a name, which nobody can mean; this type does not.
-/// Operations on existing users take any text, so that such a name can be read and deleted.
+/// The panel also accepts a line feed at the end of a username; this type does not. Operations on existing users
+/// accept any text, so that users with such names can be read and deleted.
 ///
 /// # Examples
 ///
@@ -28,7 +28,7 @@ const BEGINNING: std::ops::RangeInclusive<usize> = 3..=32;
 #[serde(try_from = "String", into = "String")]
 pub struct Username(String);
 
-/// Why a text is no name for a new user.
+/// Why a text is not a valid username for a new user.
 ///
 /// # Examples
 ///
@@ -41,28 +41,26 @@ pub struct Username(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsernameError {
-    /// It contains a character that no name may contain.
-    #[error("a name consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of {character:?}")]
+    /// It contains a character that is not allowed.
+    #[error("a username consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of {character:?}")]
     Character {
         /// The first such character.
         character: char,
     },
     /// Its first `@`, `.` or `-`, or its end, comes too early or too late.
-    #[error("a name begins with 3 to 32 letters, digits and underscores, not with {length}")]
+    #[error("a username starts with 3 to 32 letters, digits and underscores, not with {length}")]
     Beginning {
-        /// How many letters, digits and underscores it begins with.
+        /// How many letters, digits and underscores it starts with.
         length: usize,
     },
 }
 
 impl Username {
-    /// Checks a name.
-    ///
-    /// See [`Username`] for an example.
+    /// Validates a username.
     ///
     /// # Errors
     ///
-    /// [`UsernameError`] when the panel would not accept it.
+    /// [`UsernameError`] if the panel would not accept it.
     pub fn new(name: impl Into<String>) -> Result<Self, UsernameError> {
         let name = name.into();
         let strange = |character: &char| !is_word(*character) && !matches!(character, '@' | '.' | '-');
@@ -76,9 +74,7 @@ impl Username {
         Ok(Self(name))
     }
 
-    /// The name as text.
-    ///
-    /// See [`Username`] for an example.
+    /// Returns the username as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

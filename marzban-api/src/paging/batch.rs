@@ -1,4 +1,4 @@
-//! Batches of user names: how many go into one request, and what a failing one is worth.
+//! Batches of usernames: how many go into one request, and what a failed batch means.
 
 use std::iter::Peekable;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,22 +8,22 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::request::pair_len;
 
-/// The most names in one request.
-const MOST: usize = 100;
-/// The fewest names in one request of a panel of ordinary speed.
-const FEW: usize = 50;
-/// The fewest names in one request of a panel however slow.
-const FEWEST: usize = 10;
+/// The most usernames per request.
+const MAX_BATCH: usize = 100;
+/// The fewest usernames per request for a panel of ordinary speed.
+const MIN_BATCH: usize = 50;
+/// The fewest usernames per request for any panel.
+const MIN_BATCH_SLOW_PANEL: usize = 10;
 
-/// The time that one request should take.
+/// The time that a request should take.
 const TARGET: Duration = Duration::from_secs(1);
-/// The time that [`FEW`] names may take before even they are too many.
+/// The time above which even [`MIN_BATCH`] usernames are too many.
 const TOO_LONG: Duration = Duration::from_secs(2);
 
-/// After so many failures without one success it is not a user that is broken, but the panel.
-const HOPELESS: u32 = 16;
+/// After this many failures without a success, the panel is broken rather than a user.
+const MAX_FAILURES_WITHOUT_SUCCESS: u32 = 16;
 
-/// The batches of a client and all its clones: one at a time, of a size that they learn together.
+/// The batches of a client and its clones: one at a time, of a size that adapts to the panel.
 #[derive(Debug)]
 pub(crate) struct Batching {
     turn: Mutex<()>,
@@ -34,38 +34,40 @@ impl Default for Batching {
     fn default() -> Self {
         Self {
             turn: Mutex::new(()),
-            size: AtomicUsize::new(MOST),
+            size: AtomicUsize::new(MAX_BATCH),
         }
     }
 }
 
 impl Batching {
-    /// Waits until no other batch is under way: the panel is one process, and batches side by side only slow it down.
+    /// Waits until no other batch is under way. The panel is one process, and concurrent batches only slow it down.
     pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().await
     }
 
-    /// How many names the next request should have.
+    /// How many usernames the next request should have.
     pub(crate) fn size(&self) -> usize {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Learns from a request with `asked` names that took so long.
+    /// Adapts the size to a request with `asked` usernames that took this long.
     pub(crate) fn learn(&self, asked: usize, took: Duration) {
-        // The fixed cost of a request drowns what a handful of names costs.
-        if asked >= FEWEST {
+        // For a handful of usernames the fixed cost of a request dominates.
+        if asked >= MIN_BATCH_SLOW_PANEL {
             self.size.store(size_for(asked, took), Ordering::Relaxed);
         }
     }
 
-    /// Learns that a request with `asked` names took too long to be answered at all.
+    /// Adapts the size to a request with `asked` usernames that timed out.
     pub(crate) fn learn_timeout(&self, asked: usize) {
-        self.size
-            .store((asked / 2).clamp(FEWEST, MOST), Ordering::Relaxed);
+        self.size.store(
+            (asked / 2).clamp(MIN_BATCH_SLOW_PANEL, MAX_BATCH),
+            Ordering::Relaxed,
+        );
     }
 }
 
-/// The names that the panel serves in about [`TARGET`], judged by one request.
+/// How many usernames the panel returns within about [`TARGET`], judged by one request.
 fn size_for(asked: usize, took: Duration) -> usize {
     let fitting = |time: Duration| {
         let names = u128::try_from(asked)
@@ -74,14 +76,14 @@ fn size_for(asked: usize, took: Duration) -> usize {
         usize::try_from(names / took.as_micros().max(1)).unwrap_or(usize::MAX)
     };
     let ideal = fitting(TARGET);
-    if fitting(TOO_LONG) < FEW {
-        ideal.max(FEWEST)
+    if fitting(TOO_LONG) < MIN_BATCH {
+        ideal.max(MIN_BATCH_SLOW_PANEL)
     } else {
-        ideal.clamp(FEW, MOST)
+        ideal.clamp(MIN_BATCH, MAX_BATCH)
     }
 }
 
-/// Takes the next names, at most `size` of them and at least one, whose query takes at most `room` bytes.
+/// Takes the next usernames: at least one, at most `size`, and as many as fit into a query of `room` bytes.
 pub(crate) fn take_batch(
     names: &mut Peekable<impl Iterator<Item = String>>,
     size: usize,
@@ -98,7 +100,7 @@ pub(crate) fn take_batch(
     batch
 }
 
-/// The requests made around something that the panel answers with 500.
+/// Counts the requests made to isolate a record that the panel answers with 500.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bisection {
     failures: u32,
@@ -114,10 +116,10 @@ impl Bisection {
         self.succeeded
     }
 
-    /// Counts a failure and says whether to give up, because nothing has succeeded after many.
+    /// Counts a failure and returns whether to give up, because there were many and no success.
     pub(crate) fn failed_for_good(&mut self) -> bool {
         self.failures += 1;
-        !self.succeeded && self.failures >= HOPELESS
+        !self.succeeded && self.failures >= MAX_FAILURES_WITHOUT_SUCCESS
     }
 }
 

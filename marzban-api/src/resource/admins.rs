@@ -1,19 +1,19 @@
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{Admin, AdminModification, NewAdmin};
+use crate::model::{Admin, AdminUpdate, NewAdmin};
 use crate::request::Request;
-use crate::resource::{Deletion, confirm, delete, named};
+use crate::resource::{DeleteOutcome, delete, execute_ack, path_name};
 
 const ADMINS: &str = "/api/admin";
 const ADMIN: &str = "/api/admin/{username}";
 
-/// The panel's text of a 404 about an administrator; an unknown route says `Not Found` instead.
+/// The panel's message with status 404 for an unknown admin; for an unknown route it is `Not Found`.
 const ADMIN_NOT_FOUND: &str = "Admin not found";
 
-/// Operations on administrators, most of them for those with sudo rights; made by [`Client::admins`].
+/// Operations on admins, most of which need sudo rights; see [`Client::admins`].
 ///
-/// The panel looks for the administrator before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not
-/// show that the client is signed in. It does not find the administrator of its own environment.
+/// The panel looks up the admin before it checks the token, so a [`NotFound`](crate::ErrorKind::NotFound) does not
+/// show that the client is logged in. The env sudo admin cannot be looked up.
 ///
 /// # Examples
 ///
@@ -32,7 +32,7 @@ pub struct Admins<'a> {
     client: &'a Client,
 }
 
-/// Which administrators to list; by default all of them.
+/// A query for [`Admins::list`]; by default it matches all admins.
 ///
 /// # Examples
 ///
@@ -58,16 +58,12 @@ pub struct ListAdmins {
 }
 
 impl ListAdmins {
-    /// All administrators.
-    ///
-    /// See [`ListAdmins`] for an example.
+    /// Matches all admins.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Leaves out the first `offset` administrators.
-    ///
-    /// See [`ListAdmins`] for an example.
+    /// Skips the first `offset` admins.
     pub fn offset(self, offset: u64) -> Self {
         Self {
             offset: Some(offset),
@@ -75,9 +71,7 @@ impl ListAdmins {
         }
     }
 
-    /// Lists at most `limit` administrators.
-    ///
-    /// See [`ListAdmins`] for an example.
+    /// Returns at most `limit` admins.
     pub fn limit(self, limit: u64) -> Self {
         Self {
             limit: Some(limit),
@@ -85,9 +79,7 @@ impl ListAdmins {
         }
     }
 
-    /// Only administrators whose name contains this, whatever the case.
-    ///
-    /// See [`ListAdmins`] for an example.
+    /// Restricts the list to admins whose username contains this text, ignoring case.
     pub fn username(self, part: impl Into<String>) -> Self {
         Self {
             username: Some(part.into()),
@@ -115,7 +107,7 @@ impl<'a> Admins<'a> {
         Self { client }
     }
 
-    /// Reads the administrator that this client is signed in as; a cheap way to check URL and password.
+    /// Fetches the admin that this client is logged in as; a cheap way to check URL and password.
     ///
     /// # Examples
     ///
@@ -129,17 +121,12 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`Unauthorized`](crate::ErrorKind::Unauthorized) when the panel refuses the credentials, and the failures of every
-    /// operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// The [errors of every operation](crate::resource#errors).
     pub async fn current(&self) -> Result<Admin, Error> {
         self.client.fetch(&Request::get("admins.current", ADMINS)).await
     }
 
-    /// Reads the administrators in the panel's database. The one of its environment is not among them.
+    /// Fetches the admins in the panel's database. The env sudo admin is not among them.
     ///
     /// # Examples
     ///
@@ -153,16 +140,13 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights.
     pub async fn list(&self, query: &ListAdmins) -> Result<Vec<Admin>, Error> {
         self.client.fetch(&query.request()).await
     }
 
-    /// Makes an administrator.
+    /// Creates an admin.
     ///
     /// # Examples
     ///
@@ -176,50 +160,56 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Invalid`](crate::ErrorKind::Invalid) for what the
-    /// panel does not accept. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
-    /// And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Conflict`](crate::ErrorKind::Conflict): the username is taken.
+    /// - [`Rejected`](crate::ErrorKind::Rejected): the panel does not accept the settings.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the admin may have been created. Look it up with
+    ///   [`list`](Self::list).
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the administrator may have been made or not. Doing it again is safe: it is then a conflict.
+    /// If dropped, the admin may or may not have been created. Calling again is safe: it then fails with
+    /// [`Conflict`](crate::ErrorKind::Conflict).
     pub async fn create(&self, admin: &NewAdmin) -> Result<Admin, Error> {
         let request = Request::post("admins.create", ADMINS).json(&admin.body())?;
         self.client.changed(&request).await
     }
 
-    /// Changes an administrator.
+    /// Updates an admin.
     ///
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::AdminModification;
+    /// # use marzban_api::model::AdminUpdate;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let me = client.admins().current().await?;
-    /// client.admins().modify(&AdminModification::of(&me).telegram_id(12_345)).await?;
+    /// client.admins().update(&AdminUpdate::for_admin(&me).telegram_id(12_345)).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights, and for another administrator who has them.
-    /// [`Invalid`](crate::ErrorKind::Invalid) for what the panel does not accept.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such admin.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights, or the admin to update is
+    ///   another one that has them.
+    /// - [`Rejected`](crate::ErrorKind::Rejected): the panel does not accept the settings.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the admin may have been updated.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the administrator may have been changed or not. Doing it again is safe.
-    pub async fn modify(&self, change: &AdminModification) -> Result<Admin, Error> {
-        let request = named(Request::put("admins.modify", ADMIN), change.username())?.json(&change.body())?;
+    /// If dropped, the admin may or may not have been updated. Calling again is safe.
+    pub async fn update(&self, update: &AdminUpdate) -> Result<Admin, Error> {
+        let request =
+            path_name(Request::put("admins.update", ADMIN), update.username())?.json(&update.body())?;
         self.client.changed(&request).await
     }
 
-    /// Deletes an administrator. Its users stay, without an owner.
+    /// Deletes an admin. Its users stay, without an owner.
     ///
-    /// When the answer is unclear, the usage of the administrator is read before anything is said.
+    /// If the response does not settle the outcome, the admin's usage is read to find out.
     ///
     /// # Examples
     ///
@@ -232,22 +222,24 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and for another administrator who has them.
-    /// [`NotFound`](crate::ErrorKind::NotFound) when the address is unknown, which proves nothing about the administrator.
-    /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the administrator is still there.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have happened or may yet. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights, or the admin to delete is
+    ///   another one that has them.
+    /// - [`NotFound`](crate::ErrorKind::NotFound): the route is unknown, which proves nothing about the admin.
+    /// - [`Server`](crate::ErrorKind::Server): the deletion failed and the admin still exists.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the admin may be deleted now or later.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the administrator may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
-        let request = named(Request::delete("admins.delete", ADMIN), username)?;
-        let is_gone = |error: &Error| error.says(ADMIN_NOT_FOUND);
+    /// If dropped, the admin may or may not be deleted. Calling again is safe.
+    pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
+        let request = path_name(Request::delete("admins.delete", ADMIN), username)?;
+        let is_gone = |error: &Error| error.is_not_found_with(ADMIN_NOT_FOUND);
         delete(self.client, &request, is_gone, || self.usage(username)).await
     }
 
-    /// Switches off all active users of an administrator and those on hold, and restarts the core: every user's
-    /// connections break.
+    /// Disables all active and on-hold users of an admin and restarts the core, which breaks every user's
+    /// connections.
     ///
     /// # Examples
     ///
@@ -260,22 +252,23 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
-    /// operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such admin.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the users may have been disabled.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, it may have happened or not. Doing it again is safe.
+    /// If dropped, the users may or may not have been disabled. Calling again is safe.
     pub async fn disable_users(&self, username: &str) -> Result<(), Error> {
         let request = Request::post("admins.disable_users", "/api/admin/{username}/users/disable");
-        self.about(request, username).await
+        self.post_for_admin(request, username).await
     }
 
-    /// Switches on all disabled users of an administrator, also those that were disabled one by one, and restarts the
-    /// core: every user's connections break.
+    /// Activates all disabled users of an admin, including those disabled individually, and restarts the core, which
+    /// breaks every user's connections.
     ///
-    /// Users that have a duration, no end, and were never connected become on hold.
+    /// Users that have an on-hold duration, have no expiry and never connected become on-hold.
     ///
     /// # Examples
     ///
@@ -288,20 +281,21 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
-    /// operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such admin.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the users may have been activated.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, it may have happened or not. Doing it again is safe.
+    /// If dropped, the users may or may not have been activated. Calling again is safe.
     pub async fn activate_users(&self, username: &str) -> Result<(), Error> {
         let request = Request::post("admins.activate_users", "/api/admin/{username}/users/activate");
-        self.about(request, username).await
+        self.post_for_admin(request, username).await
     }
 
-    /// Sets the traffic of all users of an administrator, as it is counted for the administrator, to 0. The traffic of
-    /// the users themselves stays.
+    /// Resets an admin's usage, the traffic of all its users as counted for the admin, to zero. The users' own
+    /// traffic is unchanged.
     ///
     /// # Examples
     ///
@@ -314,21 +308,21 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have happened. And the failures of every
-    /// operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such admin.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the usage may have been reset.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, it may have happened or not. Doing it again takes the traffic used in between.
+    /// If dropped, the usage may or may not have been reset. Calling again also resets the traffic used in between.
     pub async fn reset_usage(&self, username: &str) -> Result<Admin, Error> {
         let request = Request::post("admins.reset_usage", "/api/admin/usage/reset/{username}");
-        let request = named(request, username)?;
+        let request = path_name(request, username)?;
         self.client.changed(&request).await
     }
 
-    /// Reads how many bytes all users of an administrator have used since the last
-    /// [`reset_usage`](Self::reset_usage).
+    /// Fetches how many bytes all users of an admin have used since the last [`reset_usage`](Self::reset_usage).
     ///
     /// # Examples
     ///
@@ -341,19 +335,16 @@ impl<'a> Admins<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such administrator. [`Forbidden`](crate::ErrorKind::Forbidden)
-    /// without sudo rights. And the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such admin.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
     pub async fn usage(&self, username: &str) -> Result<u64, Error> {
         let request = Request::get("admins.usage", "/api/admin/usage/{username}");
-        self.client.fetch(&named(request, username)?).await
+        self.client.fetch(&path_name(request, username)?).await
     }
 
-    async fn about(&self, request: Request, username: &str) -> Result<(), Error> {
-        let request = named(request, username)?;
-        confirm(self.client, &request).await
+    async fn post_for_admin(&self, request: Request, username: &str) -> Result<(), Error> {
+        let request = path_name(request, username)?;
+        execute_ack(self.client, &request).await
     }
 }

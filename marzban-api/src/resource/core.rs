@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::confirm;
+use super::execute_ack;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::CoreStats;
@@ -10,7 +10,7 @@ use crate::request::Request;
 
 const CONFIG: &str = "/api/core/config";
 
-/// Operations on the panel's own Xray core; made by [`Client::core`].
+/// Operations on the panel's own Xray core; see [`Client::core`].
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ impl<'a> Core<'a> {
         Self { client }
     }
 
-    /// Reads the version of the core and whether it runs.
+    /// Fetches the core's version and whether it is running.
     ///
     /// # Examples
     ///
@@ -47,16 +47,12 @@ impl<'a> Core<'a> {
     ///
     /// # Errors
     ///
-    /// The failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// The [errors of every operation](crate::resource#errors).
     pub async fn stats(&self) -> Result<CoreStats, Error> {
         self.client.fetch(&Request::get("core.stats", "/api/core")).await
     }
 
-    /// Restarts the core and those of all nodes. Every user's connections break.
+    /// Restarts the core and the cores of all nodes, which breaks every user's connections.
     ///
     /// # Examples
     ///
@@ -69,18 +65,19 @@ impl<'a> Core<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, [`Unclear`](crate::ErrorKind::Unclear) when
-    /// the outcome is unknown, and the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the core may restart.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the core may restart or not.
+    /// If dropped, the core may or may not restart.
     pub async fn restart(&self) -> Result<(), Error> {
         let request = Request::post("core.restart", "/api/core/restart");
-        confirm(self.client, &request).await
+        execute_ack(self.client, &request).await
     }
 
-    /// Reads the configuration of the core, as Xray defines it. It contains private keys.
+    /// Fetches the core's configuration, as defined by Xray. It contains private keys.
     ///
     /// # Examples
     ///
@@ -94,18 +91,14 @@ impl<'a> Core<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights.
     pub async fn config(&self) -> Result<Map<String, Value>, Error> {
         self.client.fetch(&Request::get("core.config", CONFIG)).await
     }
 
-    /// Replaces the whole configuration of the core and restarts it: every user's connections break.
-    ///
-    /// Answers with the configuration that is now in force.
+    /// Replaces the core's whole configuration, restarts the core, which breaks every user's connections, and returns
+    /// the configuration that is now in force.
     ///
     /// # Examples
     ///
@@ -120,13 +113,16 @@ impl<'a> Core<'a> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a configuration that the panel refuses, for example one with two
-    /// inbounds of one tag; the old one then stays. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when the outcome is unknown. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Rejected`](crate::ErrorKind::Rejected): the panel does not accept the configuration, for example because
+    ///   two inbounds share a tag. The old one stays.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the configuration may have been replaced.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the configuration may be replaced or not. Doing it again is safe, but for the restart.
+    /// If dropped, the configuration may or may not have been replaced. Calling again is safe, but restarts the core
+    /// again.
     pub async fn replace_config(&self, config: &Map<String, Value>) -> Result<Map<String, Value>, Error> {
         let request = Request::put("core.replace_config", CONFIG).json(config)?;
         self.client.changed(&request).await

@@ -13,18 +13,19 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::{Core, Nodes};
 use crate::client::{Client, Retries, RetryPolicy, Socket};
 use crate::error::{Error, ErrorKind};
-use crate::request::{Repeat, Request};
+use crate::request::{Request, RetryClass};
 
-/// The panel refuses to collect lines for longer than this.
+/// The longest time for which the panel collects lines.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// After this silence the other side is asked for a sign of life, and after as much again it counts as lost.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long the connection may be silent before a ping is sent. After another such interval without an answer it
+/// counts as lost.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A connection that lived this long was no failed try.
-const STEADY: Duration = Duration::from_mins(1);
+/// A connection that lasted this long resets the counter of attempts.
+const STABLE_AFTER: Duration = Duration::from_mins(1);
 
-/// How a log is read.
+/// Options for following a log.
 ///
 /// # Examples
 ///
@@ -43,7 +44,7 @@ pub struct LogOptions {
 }
 
 impl Default for LogOptions {
-    /// Line by line, with 10 tries in a row.
+    /// Sends lines one by one and allows 10 consecutive attempts.
     fn default() -> Self {
         Self {
             interval: None,
@@ -53,9 +54,7 @@ impl Default for LogOptions {
 }
 
 impl LogOptions {
-    /// Lets the panel collect lines for this long, up to 10 s, which costs it less when the log is busy.
-    ///
-    /// See [`LogOptions`] for an example.
+    /// Lets the panel collect lines for this long, at most 10 s. A busy log then costs the panel less.
     pub fn interval(self, interval: Duration) -> Self {
         Self {
             interval: Some(interval),
@@ -63,10 +62,8 @@ impl LogOptions {
         }
     }
 
-    /// How often in a row the log is opened before the stream gives up; a connection that lived for a minute ends a
-    /// row. The delays are those of the client's [`RetryPolicy`].
-    ///
-    /// See [`LogOptions`] for an example.
+    /// Sets the maximum number of consecutive connection attempts. The counter resets once a connection has stayed up
+    /// for a minute. The delays are those of the client's [`RetryPolicy`].
     pub fn max_tries(self, tries: u32) -> Self {
         Self {
             max_tries: tries,
@@ -80,9 +77,9 @@ impl LogOptions {
             Some(interval) if !interval.is_zero() && interval <= LONGEST_INTERVAL => {
                 Ok(request.query("interval", &interval.as_secs_f64().to_string()))
             }
-            Some(_) => Err(Error::new(ErrorKind::Request)
-                .at(&request)
-                .because("the interval of a log is more than 0 and at most 10 s")),
+            Some(_) => Err(Error::new(ErrorKind::InvalidInput)
+                .with_operation(&request)
+                .with_message("the interval of a log must be more than 0 and at most 10 s")),
         }
     }
 }
@@ -90,9 +87,8 @@ impl LogOptions {
 impl Core<'_> {
     /// Follows the log of the panel's own core, line by line, for as long as the stream is read.
     ///
-    /// It begins with up to 100 lines that were written before. A lost connection is opened again, which gives these
-    /// lines again and leaves out those that were written meanwhile. The lines contain the names and addresses of
-    /// users.
+    /// The stream starts with up to 100 lines that were written before. A lost connection is reopened, which repeats
+    /// these lines and misses lines written in between. Lines contain usernames and IP addresses of users.
     ///
     /// # Examples
     ///
@@ -110,15 +106,18 @@ impl Core<'_> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights; a token that the panel has forgotten is replaced.
-    /// [`TooLarge`](ErrorKind::TooLarge) for a batch of lines beyond
-    /// [`max_body_bytes`](crate::ClientBuilder::max_body_bytes). [`Request`](ErrorKind::Request) for an interval of 0
-    /// or more than 10 s. [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout) and
-    /// [`Server`](ErrorKind::Server) when the tries are used up. Each ends the stream.
+    /// Any error ends the stream:
+    /// - [`Forbidden`](ErrorKind::Forbidden): the client's admin has no sudo rights. A token that the panel has
+    ///   forgotten is replaced.
+    /// - [`TooLarge`](ErrorKind::TooLarge): a batch of lines exceeds
+    ///   [`max_body_bytes`](crate::ClientBuilder::max_body_bytes).
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the interval is 0 or more than 10 s.
+    /// - [`Connect`](ErrorKind::Connect), [`Timeout`](ErrorKind::Timeout) or [`Server`](ErrorKind::Server): all
+    ///   attempts failed.
     ///
     /// # Cancel safety
     ///
-    /// It changes nothing and may be dropped at any time, also between two lines.
+    /// The stream may be dropped at any time.
     pub fn logs(&self, options: LogOptions) -> impl Stream<Item = Result<String, Error>> + Send + use<> {
         let request = Request::get("core.logs", "/api/core/logs");
         follow(self.client.clone(), Ok(request), options)
@@ -126,7 +125,7 @@ impl Core<'_> {
 }
 
 impl Nodes<'_> {
-    /// Follows the log of a node's core, as [`Core::logs`] does that of the panel's own.
+    /// Follows the log of a node's core, as [`Core::logs`] follows that of the panel's own.
     ///
     /// # Examples
     ///
@@ -144,18 +143,18 @@ impl Nodes<'_> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) also for a node that does not exist or is not connected: the panel says
-    /// no more. Otherwise as [`Core::logs`].
+    /// See [`Core::logs`]. [`Forbidden`](ErrorKind::Forbidden) is also the kind for a node that does not exist or is
+    /// not connected, because the panel does not tell these cases apart.
     ///
     /// # Cancel safety
     ///
-    /// It changes nothing and may be dropped at any time, also between two lines.
+    /// The stream may be dropped at any time.
     pub fn logs(
         &self,
         id: i64,
         options: LogOptions,
     ) -> impl Stream<Item = Result<String, Error>> + Send + use<> {
-        let request = super::numbered(Request::get("nodes.logs", "/api/node/{node_id}/logs"), id);
+        let request = super::path_id(Request::get("nodes.logs", "/api/node/{node_id}/logs"), id);
         follow(self.client.clone(), request, options)
     }
 }
@@ -215,54 +214,54 @@ impl Follower {
             if self
                 .open
                 .take()
-                .is_some_and(|open| open.since.elapsed() >= STEADY)
+                .is_some_and(|open| open.since.elapsed() >= STABLE_AFTER)
             {
                 self.retries = Retries::new(self.policy);
             }
-            let Some(delay) = self.retries.after(&error, Repeat::Safe) else {
+            let Some(delay) = self.retries.after(&error, RetryClass::Safe) else {
                 return Err(error);
             };
             tracing::debug!(
                 operation = self.request.operation(),
                 kind = ?error.kind(),
                 retry_in_ms = delay.as_millis(),
-                "a log is opened again"
+                "Reopening a log"
             );
             sleep(delay).await;
         }
     }
 
-    /// The next text, of whatever many lines.
+    /// Receives the next text, which may hold any number of lines.
     async fn receive(&mut self) -> Result<String, Error> {
         let open = match &mut self.open {
             Some(open) => open,
             closed => closed.insert(Open {
-                // Boxed: it is rare, and would make every stream of lines large.
+                // Boxed: it is rarely needed, and would make every stream large.
                 socket: Box::pin(self.client.open_socket(&self.request)).await?,
                 since: Instant::now(),
             }),
         };
         next_text(&mut open.socket).await.map_err(|error| {
             error
-                .at(&self.request)
-                .after(self.retries.tried() + 1, open.since.elapsed())
+                .with_operation(&self.request)
+                .with_attempts(self.retries.tried() + 1, open.since.elapsed())
         })
     }
 }
 
-/// Waits for the next text, however long it takes, as long as the other side shows that it lives.
+/// Waits for the next text, for as long as the panel answers pings.
 async fn next_text<S>(socket: &mut WebSocketStream<S>) -> Result<String, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut asked = false;
     loop {
-        match timeout(SILENCE, socket.next()).await {
+        match timeout(PING_INTERVAL, socket.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => return Ok(text.as_str().to_owned()),
             Ok(Some(Ok(Message::Close(_))) | None) => return Err(broke_off()),
             Ok(Some(Ok(_))) => asked = false,
             Ok(Some(Err(error))) => return Err(failure(error)),
-            Err(_) if asked => return Err(broke_off().because("the log fell silent")),
+            Err(_) if asked => return Err(broke_off().with_message("the log fell silent")),
             Err(_) => {
                 asked = true;
                 let ping = socket.send(Message::Ping(tungstenite::Bytes::new()));
@@ -272,7 +271,7 @@ where
     }
 }
 
-/// A connection that was there: whatever ended it, something was sent before.
+/// The error for an established connection that ended: the request was sent, whatever ended it.
 fn broke_off() -> Error {
     Error::new(ErrorKind::Connect).with_status(101)
 }
@@ -283,7 +282,7 @@ fn failure(error: tungstenite::Error) -> Error {
         tungstenite::Error::Utf8(_) => Error::new(ErrorKind::Decode).with_status(101),
         _ => broke_off(),
     }
-    .caused_by(error)
+    .with_source(error)
 }
 
 #[cfg(test)]
@@ -323,7 +322,7 @@ mod tests {
         };
         let (text, ()) = tokio::join!(next_text(&mut socket), answering);
         assert_eq!(text.unwrap(), "late");
-        assert_eq!(begin.elapsed(), SILENCE * 3);
+        assert_eq!(begin.elapsed(), PING_INTERVAL * 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -332,6 +331,6 @@ mod tests {
         let begin = Instant::now();
         let (text, ()) = tokio::join!(next_text(&mut socket), expect_ping(&mut panel));
         assert_eq!(text.unwrap_err().kind(), ErrorKind::Connect);
-        assert_eq!(begin.elapsed(), SILENCE * 2);
+        assert_eq!(begin.elapsed(), PING_INTERVAL * 2);
     }
 }

@@ -2,21 +2,21 @@
 
 use serde::Deserialize;
 
-use super::{Deletion, confirm, delete, numbered};
+use super::{DeleteOutcome, delete, execute_ack, path_id};
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{NewNode, Node, NodeChange, NodeSettings, NodeUsage, UsageRange};
+use crate::model::{NewNode, Node, NodeSettings, NodeUpdate, NodeUsage, UsageRange};
 use crate::request::Request;
 
 const NODE: &str = "/api/node/{node_id}";
 
-/// The panel's text of a 404 about a node; an unknown route says `Not Found` instead.
+/// The panel's message with status 404 for an unknown node; for an unknown route it is `Not Found`.
 const NODE_NOT_FOUND: &str = "Node not found";
 
-/// Operations on nodes, all of them for administrators with sudo rights; made by [`Client::nodes`].
+/// Operations on nodes, all of which need sudo rights; see [`Client::nodes`].
 ///
-/// The panel looks for the node before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not show that
-/// the administrator is signed in.
+/// The panel looks up the node before it checks the token, so a [`NotFound`](crate::ErrorKind::NotFound) does not
+/// show that the client is logged in.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ impl<'a> Nodes<'a> {
         Self { client }
     }
 
-    /// Reads what a host needs to become a node.
+    /// Fetches what a host needs to become a node.
     ///
     /// # Examples
     ///
@@ -56,18 +56,15 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights.
     pub async fn settings(&self) -> Result<NodeSettings, Error> {
         self.client
             .fetch(&Request::get("nodes.settings", "/api/node/settings"))
             .await
     }
 
-    /// Reads all nodes.
+    /// Fetches all nodes.
     ///
     /// # Examples
     ///
@@ -82,16 +79,13 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights.
     pub async fn list(&self) -> Result<Vec<Node>, Error> {
         self.client.fetch(&Request::get("nodes.list", "/api/nodes")).await
     }
 
-    /// Reads one node.
+    /// Fetches one node.
     ///
     /// # Examples
     ///
@@ -104,18 +98,15 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node, [`Forbidden`](crate::ErrorKind::Forbidden) without sudo
-    /// rights, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such node.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
     pub async fn get(&self, id: i64) -> Result<Node, Error> {
-        let request = numbered(Request::get("nodes.get", NODE), id)?;
+        let request = path_id(Request::get("nodes.get", NODE), id)?;
         self.client.fetch(&request).await
     }
 
-    /// Makes a node and lets the panel connect to it, which goes on after the answer.
+    /// Creates a node. The panel connects to it after it has responded.
     ///
     /// # Examples
     ///
@@ -129,45 +120,49 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) when there is a node of this name. [`Invalid`](crate::ErrorKind::Invalid) for what
-    /// the panel does not accept. [`Unclear`](crate::ErrorKind::Unclear) when the node may have been made: look for its name
-    /// in [`list`](Self::list) before trying again. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Conflict`](crate::ErrorKind::Conflict): the name is taken.
+    /// - [`Rejected`](crate::ErrorKind::Rejected): the panel does not accept the settings.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the node may have been created. Look it up with
+    ///   [`list`](Self::list) before trying again.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the node may have been made or not.
+    /// If dropped, the node may or may not have been created.
     pub async fn create(&self, node: &NewNode) -> Result<Node, Error> {
         let request = Request::post("nodes.create", "/api/node").json(node)?;
         self.client.changed(&request).await
     }
 
-    /// Changes a node and, unless it is switched off, lets the panel connect anew.
+    /// Updates a node. Unless the node is disabled, the panel reconnects to it.
     ///
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::NodeChange;
+    /// # use marzban_api::model::NodeUpdate;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// client.nodes().modify(1, &NodeChange::new().usage_coefficient(1.5)).await?;
+    /// client.nodes().update(1, &NodeUpdate::new().usage_coefficient(1.5)).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node. [`Invalid`](crate::ErrorKind::Invalid) for what the
-    /// panel does not accept. [`Unclear`](crate::ErrorKind::Unclear) with status 500 for the name of another node, which
-    /// the panel does not check, and whenever the outcome is unknown. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such node.
+    /// - [`Rejected`](crate::ErrorKind::Rejected): the panel does not accept the settings.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the node may have been updated. With status 500 this is
+    ///   also the kind for a name that is taken, which the panel does not check.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the node may have been changed or not. Doing it again is safe.
-    pub async fn modify(&self, id: i64, change: &NodeChange) -> Result<Node, Error> {
-        let request = numbered(Request::put("nodes.modify", NODE), id)?.json(change)?;
+    /// If dropped, the node may or may not have been updated. Calling again is safe.
+    pub async fn update(&self, id: i64, update: &NodeUpdate) -> Result<Node, Error> {
+        let request = path_id(Request::put("nodes.update", NODE), id)?.json(update)?;
         self.client.changed(&request).await
     }
 
-    /// Asks the panel to connect to a node anew. The answer does not wait for it: read the status of the node.
+    /// Asks the panel to reconnect to a node. The response does not wait for the connection; read the node's status.
     ///
     /// # Examples
     ///
@@ -180,21 +175,24 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such node, [`Unclear`](crate::ErrorKind::Unclear) when the outcome
-    /// is unknown, and the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such node.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the panel may reconnect.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the panel may have been asked or not. Doing it again is safe.
+    /// If dropped, the panel may or may not reconnect. Calling again is safe.
     pub async fn reconnect(&self, id: i64) -> Result<(), Error> {
-        let request = numbered(
+        let request = path_id(
             Request::post("nodes.reconnect", "/api/node/{node_id}/reconnect"),
             id,
         )?;
-        confirm(self.client, &request).await
+        execute_ack(self.client, &request).await
     }
 
-    /// Deletes a node. When the answer is unclear, the node is read again before anything is said.
+    /// Deletes a node.
+    ///
+    /// If the response does not settle the outcome, the node is read again.
     ///
     /// # Examples
     ///
@@ -207,19 +205,20 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the node is still there.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may or may not be. [`NotFound`](crate::ErrorKind::NotFound) when the address
-    /// is unknown, which proves nothing about the node. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Server`](crate::ErrorKind::Server): the deletion failed and the node still exists.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the node may be deleted now or later.
+    /// - [`NotFound`](crate::ErrorKind::NotFound): the route is unknown, which proves nothing about the node.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the node may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
-        let request = numbered(Request::delete("nodes.delete", NODE), id)?;
+    /// If dropped, the node may or may not be deleted. Calling again is safe.
+    pub async fn delete(&self, id: i64) -> Result<DeleteOutcome, Error> {
+        let request = path_id(Request::delete("nodes.delete", NODE), id)?;
         delete(self.client, &request, is_absent, || self.get(id)).await
     }
 
-    /// Reads what each node carried in a time, the panel's own core among them.
+    /// Fetches how much traffic each node carried within a range, including the panel's own core.
     ///
     /// # Examples
     ///
@@ -235,11 +234,8 @@ impl<'a> Nodes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights.
     pub async fn usage(&self, range: UsageRange) -> Result<Vec<NodeUsage>, Error> {
         #[derive(Deserialize)]
         struct Usages {
@@ -252,5 +248,5 @@ impl<'a> Nodes<'a> {
 }
 
 fn is_absent(error: &Error) -> bool {
-    error.says(NODE_NOT_FOUND)
+    error.is_not_found_with(NODE_NOT_FOUND)
 }

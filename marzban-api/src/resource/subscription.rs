@@ -1,4 +1,4 @@
-//! What the holder of a subscription's token sees, without an administrator.
+//! Operations for the holder of a subscription token, without an admin.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
 use crate::model::{ClientType, SubscriptionContent, SubscriptionInfo, UsageRange, User, UserUsage};
 use crate::request::{Request, UnusableSegment};
 
-/// The operations of a subscription; made by [`Client::subscription`].
+/// Operations on a subscription; see [`Client::subscription`].
 ///
-/// They are public: nothing of the administrator is sent with them, neither token nor name.
-/// A token that the panel does not know, also one that was revoked, is [`NotFound`](ErrorKind::NotFound), and so is
-/// every token when [`subscription_path`](crate::ClientBuilder::subscription_path) is not that of the panel.
+/// They are public: neither the admin's token nor its username is sent. A token that is unknown or revoked gives
+/// [`NotFound`](ErrorKind::NotFound), and so does any token if
+/// [`subscription_path`](crate::ClientBuilder::subscription_path) is not the panel's.
 ///
 /// # Examples
 ///
@@ -77,40 +77,38 @@ impl<'a> Subscription<'a> {
         Self { client, token }
     }
 
-    /// Fetches the subscription as the program of this `User-Agent` would: the panel chooses the format by it.
+    /// Fetches the subscription with this `User-Agent`, by which the panel chooses the format.
     ///
-    /// The panel notes time and program in the user's `sub_updated_at` and `sub_last_user_agent`.
+    /// The panel stores the time and the user agent in the user's `sub_updated_at` and `sub_last_user_agent`.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let subscription = client.subscription("token");
-    /// let content = subscription.content("v2rayNG/1.8").await?;
+    /// let content = subscription.fetch_as_user_agent("v2rayNG/1.8").await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Request`](ErrorKind::Request) for a token that no
-    /// path and a `User-Agent` that no header can carry, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing that matters and may be dropped at any time.
-    pub async fn content(&self, user_agent: &str) -> Result<SubscriptionContent, Error> {
-        let request = self.request("subscription.content", "/{subscription_path}/{token}")?;
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): the token is unknown.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the token cannot be part of a path, or the user agent not of a
+    ///   header.
+    pub async fn fetch_as_user_agent(&self, user_agent: &str) -> Result<SubscriptionContent, Error> {
+        let request = self.request("subscription.fetch_as_user_agent", "/{subscription_path}/{token}")?;
         let user_agent = HeaderValue::from_str(user_agent).map_err(|error| {
-            Error::new(ErrorKind::Request)
-                .at(&request)
-                .because("the user agent cannot be part of a header")
-                .caused_by(error)
+            Error::new(ErrorKind::InvalidInput)
+                .with_operation(&request)
+                .with_message("the user agent cannot be part of a header")
+                .with_source(error)
         })?;
         self.fetch_content(request.header(USER_AGENT, user_agent)).await
     }
 
-    /// Fetches the subscription in the format of a program.
+    /// Fetches the subscription in the format of a client app.
     ///
     /// # Examples
     ///
@@ -118,28 +116,25 @@ impl<'a> Subscription<'a> {
     /// # use marzban_api::model::ClientType;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let subscription = client.subscription("token");
-    /// let content = subscription.as_client(&ClientType::ClashMeta).await?;
+    /// let content = subscription.fetch(&ClientType::ClashMeta).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, [`Invalid`](ErrorKind::Invalid) for a program that
-    /// the panel does not know, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
-    pub async fn as_client(&self, client_type: &ClientType) -> Result<SubscriptionContent, Error> {
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): the token is unknown.
+    /// - [`Rejected`](ErrorKind::Rejected): the panel does not support the client type.
+    pub async fn fetch(&self, client_type: &ClientType) -> Result<SubscriptionContent, Error> {
         let template = "/{subscription_path}/{token}/{client_type}";
-        let request = self.request("subscription.as_client", template)?;
+        let request = self.request("subscription.fetch", template)?;
         let refused = refusal(&request);
         let request = request.segment(client_type.as_str()).map_err(refused)?;
         self.fetch_content(request).await
     }
 
-    /// Reads the user whose subscription it is, without owner, note and inbounds.
+    /// Fetches the subscription's user, without owner, note and inbounds.
     ///
     /// # Examples
     ///
@@ -154,17 +149,14 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown token.
     pub async fn info(&self) -> Result<User, Error> {
         let request = self.request("subscription.info", "/{subscription_path}/{token}/info")?;
         self.client.execute_public(&request).await?.decode(&request)
     }
 
-    /// Reads what the user used through each node in a time.
+    /// Fetches how much traffic the user used within a range, per node.
     ///
     /// # Examples
     ///
@@ -179,11 +171,8 @@ impl<'a> Subscription<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) for an unknown token, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown token.
     pub async fn usage(&self, range: UsageRange) -> Result<Vec<UserUsage>, Error> {
         #[derive(Deserialize)]
         struct Usages {
@@ -205,28 +194,28 @@ impl<'a> Subscription<'a> {
     }
 
     async fn fetch_content(&self, request: Request) -> Result<SubscriptionContent, Error> {
-        // Whoever accepts HTML is shown a page for people.
+        // The panel sends a web page to clients that accept HTML.
         let request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
-        let answer = self.client.execute_public(&request).await?;
-        let media_type = media_type(&answer);
+        let response = self.client.execute_public(&request).await?;
+        let media_type = media_type(&response);
         if media_type.as_deref() == Some("text/html") {
-            return Err(answer.error(ErrorKind::NotPanel, &request));
+            return Err(response.error(ErrorKind::UnexpectedResponse, &request));
         }
         Ok(SubscriptionContent {
-            info: SubscriptionInfo::read(&answer.headers),
+            info: SubscriptionInfo::read(&response.headers),
             media_type,
-            body: answer.body,
+            body: response.body,
         })
     }
 }
 
 fn refusal(request: &Request) -> impl FnOnce(UnusableSegment) -> Error + use<> {
-    let refused = Error::new(ErrorKind::Request).at(request);
-    |error| refused.caused_by(error)
+    let refused = Error::new(ErrorKind::InvalidInput).with_operation(request);
+    |error| refused.with_source(error)
 }
 
-fn media_type(answer: &Answer) -> Option<String> {
-    let value = answer.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+fn media_type(response: &Response) -> Option<String> {
+    let value = response.headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let (essence, _) = value.split_once(';').unwrap_or((value, ""));
     Some(essence.trim().to_ascii_lowercase())
 }

@@ -9,7 +9,7 @@ use crate::request::Request;
 
 const HOSTS: &str = "/api/hosts";
 
-/// Operations on the panel's host; made by [`Client::system`].
+/// Operations on the panel's host; see [`Client::system`].
 ///
 /// # Examples
 ///
@@ -32,7 +32,7 @@ impl<'a> System<'a> {
         Self { client }
     }
 
-    /// Reads the state of the host and the numbers of users.
+    /// Fetches the state of the host and the number of users.
     ///
     /// # Examples
     ///
@@ -46,23 +46,16 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     ///
-    /// The failures of every operation: [`Connect`](crate::ErrorKind::Connect),
-    /// [`Timeout`](crate::ErrorKind::Timeout), [`Unauthorized`](crate::ErrorKind::Unauthorized),
-    /// [`Server`](crate::ErrorKind::Server), [`NotPanel`](crate::ErrorKind::NotPanel) and
-    /// [`Decode`](crate::ErrorKind::Decode) among them.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// The [errors of every operation](crate::resource#errors).
     pub async fn stats(&self) -> Result<SystemStats, Error> {
         self.client
             .fetch(&Request::get("system.stats", "/api/system"))
             .await
     }
 
-    /// Reads the page at the panel's address, as nobody: what a browser is shown that opens it.
+    /// Fetches `GET /` without authentication, i.e. the page a browser would see.
     ///
-    /// It shows that something answers there, and not that it is a panel.
+    /// It shows that a server responds at this URL, not that it is a panel.
     ///
     /// # Examples
     ///
@@ -75,24 +68,20 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     ///
-    /// [`Decode`](crate::ErrorKind::Decode) for a page that is no UTF-8, and the failures of every operation but those
-    /// of signing in.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors) except those of the login,
+    /// [`Decode`](crate::ErrorKind::Decode) for a page that is not UTF-8.
     pub async fn home_page(&self) -> Result<String, Error> {
         let request =
             Request::get("system.home_page", "/").header(ACCEPT, HeaderValue::from_static("text/html"));
-        let answer = self.client.execute_public(&request).await?;
-        String::from_utf8(answer.body.to_vec()).map_err(|error| {
-            answer
+        let response = self.client.execute_public(&request).await?;
+        String::from_utf8(response.body.to_vec()).map_err(|error| {
+            response
                 .error(ErrorKind::Decode, &request)
-                .caused_by(error.utf8_error())
+                .with_source(error.utf8_error())
         })
     }
 
-    /// Reads the inbounds of the core, by protocol.
+    /// Fetches the core's inbounds, by protocol.
     ///
     /// # Examples
     ///
@@ -107,18 +96,14 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     ///
-    /// The failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// The [errors of every operation](crate::resource#errors).
     pub async fn inbounds(&self) -> Result<BTreeMap<String, Vec<Inbound>>, Error> {
         self.client
             .fetch(&Request::get("system.inbounds", "/api/inbounds"))
             .await
     }
 
-    /// Reads the hosts of each inbound, by its tag.
+    /// Fetches the hosts of each inbound, by the inbound's tag.
     ///
     /// # Examples
     ///
@@ -131,17 +116,15 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Forbidden`](crate::ErrorKind::Forbidden)
+    /// without sudo rights.
     pub async fn hosts(&self) -> Result<BTreeMap<String, Vec<Host>>, Error> {
         self.client.fetch(&Request::get("system.hosts", HOSTS)).await
     }
 
-    /// Replaces the hosts of the given tags. The list of a tag becomes exactly the given one, an empty one included;
-    /// tags that are not given keep theirs. Answers with the hosts of all tags.
+    /// Replaces the hosts of the given inbound tags and returns the hosts of all tags.
+    ///
+    /// A tag's list becomes exactly the given one, even if that is empty. Tags that are not given keep their hosts.
     ///
     /// # Examples
     ///
@@ -158,13 +141,15 @@ impl<'a> System<'a> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a tag that no inbound has and for settings that the panel refuses;
-    /// nothing is changed then. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when the outcome is unknown. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Rejected`](crate::ErrorKind::Rejected): no inbound has the tag, or the panel does not accept the settings.
+    ///   Nothing is changed.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the hosts may have been replaced.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the hosts may be replaced or not. Doing it again is safe.
+    /// If dropped, the hosts may or may not have been replaced. Calling again is safe.
     pub async fn replace_hosts(
         &self,
         hosts: &BTreeMap<String, Vec<Host>>,

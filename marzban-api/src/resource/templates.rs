@@ -1,21 +1,21 @@
-//! Operations on templates for users.
+//! Operations on user templates.
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{NewUserTemplate, UserTemplate, UserTemplateChange};
+use crate::model::{NewUserTemplate, UserTemplate, UserTemplateUpdate};
 use crate::request::Request;
-use crate::resource::{Deletion, delete, numbered};
+use crate::resource::{DeleteOutcome, delete, path_id};
 
 const TEMPLATES: &str = "/api/user_template";
 const TEMPLATE: &str = "/api/user_template/{template_id}";
 
-/// The panel's text of a 404 about a template; an unknown route says `Not Found` instead.
+/// The panel's message with status 404 for an unknown template; for an unknown route it is `Not Found`.
 const TEMPLATE_NOT_FOUND: &str = "User Template not found";
 
-/// Operations on templates for users; made by [`Client::templates`]. Changes need sudo rights.
+/// Operations on user templates, whose changes need sudo rights; see [`Client::templates`].
 ///
-/// The panel looks for the template before it looks at the token: a [`NotFound`](crate::ErrorKind::NotFound) does not show
-/// that the client is signed in.
+/// The panel looks up the template before it checks the token, so a [`NotFound`](crate::ErrorKind::NotFound) does not
+/// show that the client is logged in.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ impl<'a> Templates<'a> {
         Self { client }
     }
 
-    /// Reads all templates.
+    /// Fetches all templates.
     ///
     /// # Examples
     ///
@@ -57,18 +57,14 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// The failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// The [errors of every operation](crate::resource#errors).
     pub async fn list(&self) -> Result<Vec<UserTemplate>, Error> {
         self.client
             .fetch(&Request::get("templates.list", TEMPLATES))
             .await
     }
 
-    /// Reads at most `limit` templates after the first `offset`.
+    /// Fetches at most `limit` templates after the first `offset`.
     ///
     /// # Examples
     ///
@@ -81,11 +77,7 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// The failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// The [errors of every operation](crate::resource#errors).
     pub async fn page(&self, offset: u64, limit: u64) -> Result<Vec<UserTemplate>, Error> {
         let request = Request::get("templates.page", TEMPLATES)
             .query("offset", &offset.to_string())
@@ -93,7 +85,7 @@ impl<'a> Templates<'a> {
         self.client.fetch(&request).await
     }
 
-    /// Reads one template.
+    /// Fetches one template.
     ///
     /// # Examples
     ///
@@ -106,17 +98,14 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such template, and the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`NotFound`](crate::ErrorKind::NotFound) for
+    /// an unknown template.
     pub async fn get(&self, id: i64) -> Result<UserTemplate, Error> {
-        let request = numbered(Request::get("templates.get", TEMPLATE), id)?;
+        let request = path_id(Request::get("templates.get", TEMPLATE), id)?;
         self.client.fetch(&request).await
     }
 
-    /// Makes a template.
+    /// Creates a template.
     ///
     /// # Examples
     ///
@@ -132,47 +121,54 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) when there is one of this name. [`Invalid`](crate::ErrorKind::Invalid) for what the
-    /// panel does not accept. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may have been made: look for its name in [`list`](Self::list).
-    /// And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Conflict`](crate::ErrorKind::Conflict): the name is taken.
+    /// - [`Rejected`](crate::ErrorKind::Rejected): the panel does not accept the settings.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the template may have been created. Look it up with
+    ///   [`list`](Self::list).
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the template may have been made or not. Doing it again is safe: it is then a conflict.
+    /// If dropped, the template may or may not have been created. Calling again is safe: it then fails with
+    /// [`Conflict`](crate::ErrorKind::Conflict).
     pub async fn create(&self, template: &NewUserTemplate) -> Result<UserTemplate, Error> {
         let request = Request::post("templates.create", TEMPLATES).json(template)?;
         self.client.changed(&request).await
     }
 
-    /// Changes a template.
+    /// Updates a template.
     ///
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::UserTemplateChange;
+    /// # use marzban_api::model::UserTemplateUpdate;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// client.templates().modify(1, &UserTemplateChange::new().name("30 days")).await?;
+    /// client.templates().update(1, &UserTemplateUpdate::new().name("30 days")).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such template. [`Conflict`](crate::ErrorKind::Conflict) for the name
-    /// of another one. [`Invalid`](crate::ErrorKind::Invalid) for what the panel does not accept.
-    /// [`Forbidden`](crate::ErrorKind::Forbidden) without sudo rights. [`Unclear`](crate::ErrorKind::Unclear) when it may have
-    /// happened. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such template.
+    /// - [`Conflict`](crate::ErrorKind::Conflict): another template has the name.
+    /// - [`Rejected`](crate::ErrorKind::Rejected): the panel does not accept the settings.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the template may have been updated.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the template may have been changed or not. Doing it again is safe.
-    pub async fn modify(&self, id: i64, change: &UserTemplateChange) -> Result<UserTemplate, Error> {
-        let request = numbered(Request::put("templates.modify", TEMPLATE), id)?.json(change)?;
+    /// If dropped, the template may or may not have been updated. Calling again is safe.
+    pub async fn update(&self, id: i64, update: &UserTemplateUpdate) -> Result<UserTemplate, Error> {
+        let request = path_id(Request::put("templates.update", TEMPLATE), id)?.json(update)?;
         self.client.changed(&request).await
     }
 
-    /// Deletes a template. When the answer is unclear, the template is read again before anything is said.
+    /// Deletes a template.
+    ///
+    /// If the response does not settle the outcome, the template is read again.
     ///
     /// # Examples
     ///
@@ -185,19 +181,20 @@ impl<'a> Templates<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](crate::ErrorKind::Server) when the deletion failed and the template is still there.
-    /// [`Unclear`](crate::ErrorKind::Unclear) when it may or may not be. [`Forbidden`](crate::ErrorKind::Forbidden) without sudo
-    /// rights. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Server`](crate::ErrorKind::Server): the deletion failed and the template still exists.
+    /// - [`Indeterminate`](crate::ErrorKind::Indeterminate): the template may be deleted now or later.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the client's admin has no sudo rights.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the template may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, id: i64) -> Result<Deletion, Error> {
-        let request = numbered(Request::delete("templates.delete", TEMPLATE), id)?;
+    /// If dropped, the template may or may not be deleted. Calling again is safe.
+    pub async fn delete(&self, id: i64) -> Result<DeleteOutcome, Error> {
+        let request = path_id(Request::delete("templates.delete", TEMPLATE), id)?;
         delete(
             self.client,
             &request,
-            |error: &Error| error.says(TEMPLATE_NOT_FOUND),
+            |error: &Error| error.is_not_found_with(TEMPLATE_NOT_FOUND),
             || self.get(id),
         )
         .await

@@ -1,12 +1,11 @@
 //! Operations on users.
 
+mod batch_get;
 mod change;
-mod named;
-mod outcome;
 mod page;
 mod query;
-mod scan;
 mod usage;
+mod verify;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,26 +13,26 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use http::StatusCode;
 
-pub use self::named::NamedUsers;
+pub use self::batch_get::BatchGet;
 #[cfg(feature = "test-util")]
 pub(crate) use self::page::read_whole;
 use self::page::{Entry, read_page};
 pub use self::query::{ListUsers, UserSort, UserSortField};
-use crate::client::{Answer, Client};
+use crate::client::{Client, Response};
 use crate::error::{Error, ErrorKind};
-use crate::model::{UnreadableUser, User, UserState};
-use crate::paging::{Bisection, Refusal, Walk, take_batch};
-use crate::request::{Repeat, Request};
-use crate::resource::{delete, named};
+use crate::model::{UnreadableUser, User, UserSummary};
+use crate::paging::{Bisection, PageFailure, Paginator, take_batch};
+use crate::request::{Request, RetryClass};
+use crate::resource::{delete, path_name};
 
 const USER: &str = "/api/user/{username}";
 
-/// The longest path and query of a batch, in bytes; the proxies in front of panels refuse twice of it.
-const LONGEST_TARGET: usize = 4096;
+/// The longest path and query of a batch, in bytes. Proxies in front of panels reject twice this length.
+const MAX_URI_LEN: usize = 4096;
 
 const PAGE_SIZE: u64 = 100;
 
-/// Operations on users; made by [`Client::users`].
+/// Operations on users; see [`Client::users`].
 ///
 /// # Examples
 ///
@@ -43,11 +42,11 @@ const PAGE_SIZE: u64 = 100;
 /// # let panel = marzban_api::testing::FakePanel::start().await;
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
-/// use marzban_api::resource::Deletion;
+/// use marzban_api::resource::DeleteOutcome;
 ///
 /// let alice = client.users().get("alice").await?;
-/// assert_eq!(client.users().delete(&alice.username).await?, Deletion::Deleted);
-/// assert_eq!(client.users().delete(&alice.username).await?, Deletion::AlreadyGone);
+/// assert_eq!(client.users().delete(&alice.username).await?, DeleteOutcome::Deleted);
+/// assert_eq!(client.users().delete(&alice.username).await?, DeleteOutcome::NotFound);
 /// # Ok(())
 /// # }
 /// ```
@@ -72,11 +71,11 @@ pub struct Users<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UsersPage {
-    /// The users, in the order that was asked for.
+    /// The users, in the requested order.
     pub users: Vec<User>,
-    /// Those that could not be read.
+    /// The users that could not be decoded.
     pub unreadable: Vec<UnreadableUser>,
-    /// How many users meet the conditions, whatever offset and limit.
+    /// The number of users that match the query, regardless of offset and limit.
     pub total: u64,
 }
 
@@ -87,40 +86,41 @@ pub struct UsersPage {
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
 /// use futures_util::TryStreamExt;
-/// use marzban_api::resource::{Listed, ListUsers};
+/// use marzban_api::resource::{UserEntry, ListUsers};
 ///
-/// let users: Vec<Listed> = client.users().stream(ListUsers::new()).try_collect().await?;
-/// let readable = users.iter().filter(|listed| matches!(listed, Listed::User(_))).count();
+/// let users: Vec<UserEntry> = client.users().stream(ListUsers::new()).try_collect().await?;
+/// let readable = users.iter().filter(|listed| matches!(listed, UserEntry::User(_))).count();
 /// println!("{readable} of {} can be read", users.len());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub enum Listed {
+pub enum UserEntry {
     /// A user.
     User(Box<User>),
-    /// A user that the panel could not show or that could not be read.
+    /// A user that the panel cannot render, or that cannot be decoded.
     Unreadable(UnreadableUser),
 }
 
-/// What became of a deletion.
+/// The outcome of a deletion.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// use marzban_api::resource::Deletion;
+/// use marzban_api::resource::DeleteOutcome;
 ///
-/// let was_there = client.users().delete("alice").await? == Deletion::Deleted;
+/// let was_there = client.users().delete("alice").await? == DeleteOutcome::Deleted;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Deletion {
-    /// What was to be deleted is gone: the panel says so, or its answer was lost and it was looked for in vain.
+pub enum DeleteOutcome {
+    /// The resource is gone: the panel confirmed the deletion, or its response was lost and a read no longer finds
+    /// the resource.
     Deleted,
-    /// The panel knew nothing of this name or number.
-    AlreadyGone,
+    /// The panel has no resource with this name or id.
+    NotFound,
 }
 
 impl<'a> Users<'a> {
@@ -128,9 +128,9 @@ impl<'a> Users<'a> {
         Self { client }
     }
 
-    /// Reads one user.
+    /// Fetches one user.
     ///
-    /// On some databases the panel finds a user whatever its upper and lower case: look at the name in the answer.
+    /// On some databases the panel ignores case when it looks up a user; compare the username in the result.
     ///
     /// # Examples
     ///
@@ -144,21 +144,19 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
-    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Server`](ErrorKind::Server) with status 500 for a user that the panel cannot show, for example one whose
-    /// `expire` was set in milliseconds. [`Request`](ErrorKind::Request) for an empty name, `.` and `..`.
-    /// And the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such user. Check [`Error::is_user_not_found`] before drawing
+    ///   conclusions.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`Server`](ErrorKind::Server) with status 500: the panel cannot render the user, for example because its
+    ///   `expire` was set in milliseconds.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the username is empty, `.` or `..`.
     pub async fn get(&self, username: &str) -> Result<User, Error> {
-        let request = named(Request::get("users.get", USER), username)?;
+        let request = path_name(Request::get("users.get", USER), username)?;
         self.client.fetch(&request).await
     }
 
-    /// Reads one page of users.
+    /// Fetches one page of users.
     ///
     /// # Examples
     ///
@@ -172,17 +170,14 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) with status 500 when the panel cannot show one of the users of the page.
-    /// [`Invalid`](ErrorKind::Invalid) for a status that the panel does not know. [`Decode`](ErrorKind::Decode) when
-    /// more than 10,000 users of the page cannot be read. And the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Server`](ErrorKind::Server) with status 500: the panel cannot render one of the users of the page.
+    /// - [`Rejected`](ErrorKind::Rejected): the panel does not support the status that was asked for.
+    /// - [`Decode`](ErrorKind::Decode): more than 10,000 users of the page cannot be decoded.
     pub async fn list(&self, query: &ListUsers) -> Result<UsersPage, Error> {
         let request = query.request("users.list");
-        let answer = self.client.execute(&request).await?;
-        let (listed, total) = read_page(&answer, &request)?;
+        let response = self.client.execute(&request).await?;
+        let (listed, total) = read_page(&response, &request)?;
         let mut page = UsersPage {
             users: Vec::new(),
             unreadable: Vec::new(),
@@ -197,11 +192,11 @@ impl<'a> Users<'a> {
         Ok(page)
     }
 
-    /// Reads all users that meet the conditions, page by page, each of them once.
+    /// Streams all users that match the query, page by page, each of them once.
     ///
-    /// The order is by creation and then by name, whatever the query's own order: in it, users that come and go while
-    /// the list is read shift nobody out of sight. A user that is there from the first request to the last is not
-    /// missed. One that the panel cannot show is searched out and passed over as unreadable.
+    /// Sorts by `created_at`, then `username`, overriding the query's own order; this keeps pagination complete while
+    /// users are added or removed. A user that exists from the first request to the last is never missed. A user that
+    /// the panel cannot render is isolated and returned as [`UserEntry::Unreadable`].
     ///
     /// # Examples
     ///
@@ -219,90 +214,82 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// The first failure ends the stream: [`Decode`](ErrorKind::Decode) when the pages contradict their total, and the
-    /// failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time, also between two users.
-    pub fn stream(&self, query: ListUsers) -> impl Stream<Item = Result<Listed, Error>> + Send + use<> {
-        let walk = Walk::new(query.first(), query.page_size().unwrap_or(PAGE_SIZE));
+    /// The first error ends the stream. Besides the [errors of every operation](crate::resource#errors), it is
+    /// [`Decode`](ErrorKind::Decode) when the pages contradict their total.
+    pub fn stream(&self, query: ListUsers) -> impl Stream<Item = Result<UserEntry, Error>> + Send + use<> {
+        let paginator = Paginator::new(query.first(), query.page_size().unwrap_or(PAGE_SIZE));
         let query = query.sort([
             UserSort::ascending(UserSortField::CreatedAt),
             UserSort::ascending(UserSortField::Username),
         ]);
-        let state = (self.client.clone(), query, walk, VecDeque::new());
-        try_unfold(state, |(client, query, mut walk, mut ready)| async move {
-            while ready.is_empty() && walk.window().is_some() {
-                ready.extend(client.users().next_page(&query, &mut walk).await?);
+        let state = (self.client.clone(), query, paginator, VecDeque::new());
+        try_unfold(state, |(client, query, mut paginator, mut ready)| async move {
+            while ready.is_empty() && paginator.window().is_some() {
+                ready.extend(client.users().next_page(&query, &mut paginator).await?);
             }
             Ok(ready
                 .pop_front()
-                .map(|listed| (listed, (client, query, walk, ready))))
+                .map(|listed| (listed, (client, query, paginator, ready))))
         })
     }
 
-    /// Reads the users of these names, in batches.
+    /// Fetches the users with these usernames, in batches.
     ///
-    /// A batch has at most 100 names and is sized by the speed of the panel, so that a request takes about a second;
-    /// a client and its clones have one batch under way at a time. When the panel fails on a batch, it is halved until
-    /// the user is found that it cannot show. Names are compared exactly, upper and lower case included.
+    /// A batch has at most 100 usernames. Its size adapts to the panel's speed, so that a request takes about a
+    /// second. A client and its clones send one batch at a time. If the panel fails on a batch, the batch is halved
+    /// until the user that cannot be rendered is isolated.
+    ///
+    /// Usernames are compared exactly. A user whose username differs only in case counts as the requested one if just
+    /// one requested username is like it, because some databases behind the panel ignore case.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let answer = client.users().by_names(&["alice", "bob"]).await?;
-    /// println!("{} found, absent: {:?}", answer.found.len(), answer.absent);
+    /// let answer = client.users().get_many(&["alice", "bob"]).await?;
+    /// println!("{} found, missing: {:?}", answer.found.len(), answer.missing);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) when nothing of a batch could be read, or 16 requests have failed and none
-    /// succeeded: that is no single user.
-    /// And the failures of every operation, which are no failure of a single user either.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
-    pub async fn by_names<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<NamedUsers, Error> {
-        self.read_by_names("users.by_names", names).await
+    /// Besides the [errors of every operation](crate::resource#errors), [`Server`](ErrorKind::Server) when no user of
+    /// a batch can be read, or when 16 requests fail before one succeeds: the panel is then broken rather than a
+    /// user.
+    pub async fn get_many<S: AsRef<str> + Sync>(&self, names: &[S]) -> Result<BatchGet, Error> {
+        self.read_many("users.get_many", names).await
     }
 
-    /// Reads the states of the users of these names, in batches, and passes over all else that the panel says of them.
+    /// Fetches summaries of the users with these usernames, in batches, and skips all other fields.
     ///
-    /// It asks as [`by_names`](Self::by_names) does and is as tolerant.
+    /// It sends the same requests as [`get_many`](Self::get_many). A user is readable here even if a skipped field of
+    /// it cannot be decoded.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let answer = client.users().states_by_names(&["alice", "bob"]).await?;
-    /// println!("{:?}", answer.found.get("alice").map(|state| &state.status));
+    /// let answer = client.users().get_many_summaries(&["alice", "bob"]).await?;
+    /// println!("{:?}", answer.found.get("alice").map(|user| &user.status));
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`by_names`](Self::by_names).
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
-    pub async fn states_by_names<S: AsRef<str> + Sync>(
+    /// See [`get_many`](Self::get_many).
+    pub async fn get_many_summaries<S: AsRef<str> + Sync>(
         &self,
         names: &[S],
-    ) -> Result<NamedUsers<UserState>, Error> {
-        self.read_by_names("users.states_by_names", names).await
+    ) -> Result<BatchGet<UserSummary>, Error> {
+        self.read_many("users.get_many_summaries", names).await
     }
 
     /// Deletes a user.
     ///
-    /// The panel answers 500 to the deletion of a user without an owner although it deletes it, so after a 5xx, a
-    /// time-out and a broken connection the user is read again before anything is said.
+    /// Marzban answers 500 to the deletion of a user without an owner, although it deletes the user. So after a 5xx,
+    /// a time-out or a broken connection the user is read again to find out.
     ///
     /// # Examples
     ///
@@ -315,30 +302,31 @@ impl<'a> Users<'a> {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server) when the deletion failed and the user is still there.
-    /// [`Unclear`](ErrorKind::Unclear) when it may or may not be, or may yet be deleted: read before acting.
-    /// [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`NotFound`](ErrorKind::NotFound) when the address is unknown, which proves nothing about the user.
-    /// [`Request`](ErrorKind::Request) for an empty name, `.` and `..`. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Server`](ErrorKind::Server): the deletion failed and the user still exists.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the user may be deleted now or later. Read it before acting.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`NotFound`](ErrorKind::NotFound): the route is unknown, which proves nothing about the user.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the username is empty, `.` or `..`.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the user may be deleted or not. Doing it again is safe.
-    pub async fn delete(&self, username: &str) -> Result<Deletion, Error> {
-        let request = named(Request::delete("users.delete", USER), username)?;
+    /// If dropped, the user may or may not be deleted. Calling again is safe.
+    pub async fn delete(&self, username: &str) -> Result<DeleteOutcome, Error> {
+        let request = path_name(Request::delete("users.delete", USER), username)?;
         let is_gone = Error::is_user_not_found;
         delete(self.client, &request, is_gone, || self.get(username)).await
     }
 
-    async fn read_by_names<T: Entry, S: AsRef<str> + Sync>(
+    async fn read_many<T: Entry, S: AsRef<str> + Sync>(
         &self,
         operation: &'static str,
         names: &[S],
-    ) -> Result<NamedUsers<T>, Error> {
+    ) -> Result<BatchGet<T>, Error> {
         let names: BTreeSet<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         let mut names = names.into_iter().peekable();
-        let room = LONGEST_TARGET.saturating_sub(self.client.prefix_len() + "/api/users?".len());
-        let mut result = NamedUsers::default();
+        let room = MAX_URI_LEN.saturating_sub(self.client.prefix_len() + "/api/users?".len());
+        let mut result = BatchGet::default();
         loop {
             let batch = take_batch(&mut names, self.client.batching().size(), room);
             if batch.is_empty() {
@@ -348,74 +336,74 @@ impl<'a> Users<'a> {
         }
     }
 
-    async fn next_page(&self, query: &ListUsers, walk: &mut Walk) -> Result<Vec<Listed>, Error> {
-        let Some(window) = walk.window() else {
+    async fn next_page(&self, query: &ListUsers, paginator: &mut Paginator) -> Result<Vec<UserEntry>, Error> {
+        let Some(window) = paginator.window() else {
             return Ok(Vec::new());
         };
         let query = query.clone().offset(window.offset).limit(window.limit);
-        let repeat = if window.limit > 1 {
-            Repeat::Batch
+        let class = if window.limit > 1 {
+            RetryClass::SplittableRead
         } else {
-            Repeat::Safe
+            RetryClass::Safe
         };
-        let request = query.request("users.stream").repeated_as(repeat);
+        let request = query.request("users.stream").with_retry_class(class);
         let error = match self.client.execute(&request).await {
-            Ok(answer) => {
-                let (page, total) = read_page(&answer, &request)?;
-                let page = page.into_iter().map(Listed::from).collect();
-                return walk
-                    .accept(page, total, Listed::username)
-                    .map_err(|error| answer.error(ErrorKind::Decode, &request).caused_by(error));
+            Ok(response) => {
+                let (page, total) = read_page(&response, &request)?;
+                let page = page.into_iter().map(UserEntry::from).collect();
+                return paginator
+                    .on_page(page, total, UserEntry::username)
+                    .map_err(|error| response.error(ErrorKind::Decode, &request).with_source(error));
             }
-            Err(error) if cannot_show(&error, &request) => error,
+            Err(error) if is_render_failure(&error, &request) => error,
             Err(error) => return Err(error),
         };
-        match walk.refuse() {
-            Refusal::Narrowed => Ok(Vec::new()),
-            Refusal::Poison => Ok(vec![Listed::Unreadable(UnreadableUser {
+        match paginator.on_error() {
+            PageFailure::Narrowed => Ok(Vec::new()),
+            PageFailure::UnreadableUser => Ok(vec![UserEntry::Unreadable(UnreadableUser {
                 username: None,
                 error,
             })]),
-            Refusal::Hopeless => Err(error),
+            PageFailure::GiveUp => Err(error),
         }
     }
 
-    /// Reads one batch, halving it around users that the panel cannot show.
+    /// Reads one batch, halving it around users that the panel cannot render.
     async fn read_batch<T: Entry>(
         &self,
         operation: &'static str,
         batch: Vec<String>,
-        result: &mut NamedUsers<T>,
+        result: &mut BatchGet<T>,
     ) -> Result<(), Error> {
         let of_many = batch.len() > 1;
         let mut pending = vec![batch];
         let mut bisection = Bisection::default();
         let mut failure = None;
         while let Some(mut batch) = pending.pop() {
-            let repeat = if batch.len() > 1 {
-                Repeat::Batch
+            let class = if batch.len() > 1 {
+                RetryClass::SplittableRead
             } else {
-                Repeat::Safe
+                RetryClass::Safe
             };
             let request = ListUsers::new()
                 .usernames(&batch)
                 .request(operation)
-                .repeated_as(repeat);
+                .with_retry_class(class);
             match self.execute_batch(&request, batch.len()).await {
-                Ok(answer) => {
+                Ok(response) => {
                     bisection.succeeded();
-                    let (listed, _) = read_page(&answer, &request)?;
-                    let ambiguous = |reason| answer.error(ErrorKind::Decode, &request).because(reason);
+                    let (listed, _) = read_page(&response, &request)?;
+                    let ambiguous = |reason| response.error(ErrorKind::Decode, &request).with_message(reason);
                     result.assign(batch, listed, ambiguous);
                 }
-                Err(error) if cannot_show(&error, &request) => {
+                Err(error) if is_render_failure(&error, &request) => {
                     if bisection.failed_for_good() {
                         return Err(error);
                     }
                     let second = batch.split_off(batch.len().div_ceil(2));
                     if second.is_empty() {
                         result
-                            .unreadable
+                            .failed
                             .extend(batch.into_iter().map(|name| (name, error.clone())));
                     } else {
                         pending.extend([second, batch]);
@@ -425,20 +413,20 @@ impl<'a> Users<'a> {
                 Err(error) => return Err(error),
             }
         }
-        // Several users of whom none can be shown are a panel that is down, and no broken users.
+        // If none of several users can be rendered, the panel is broken rather than the users.
         match failure {
             Some(error) if of_many && !bisection.has_succeeded() => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Performs a batch when it is its turn, and learns from the time that it takes.
-    async fn execute_batch(&self, request: &Request, names: usize) -> Result<Answer, Error> {
+    /// Sends a batch when no other one is under way, and adapts the batch size to the time it takes.
+    async fn execute_batch(&self, request: &Request, names: usize) -> Result<Response, Error> {
         let batching = self.client.batching();
         let _turn = batching.turn().await;
         let outcome = self.client.execute(request).await;
         match &outcome {
-            Ok(answer) => batching.learn(names, answer.took),
+            Ok(response) => batching.learn(names, response.took),
             Err(error) if error.kind() == ErrorKind::Timeout => batching.learn_timeout(names),
             Err(_) => {}
         }
@@ -446,8 +434,8 @@ impl<'a> Users<'a> {
     }
 }
 
-impl Listed {
-    /// The name, if it is known.
+impl UserEntry {
+    /// Returns the username, if it is known.
     ///
     /// # Examples
     ///
@@ -457,10 +445,10 @@ impl Listed {
     /// # let panel = marzban_api::testing::FakePanel::start().await;
     /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
     /// use futures_util::TryStreamExt;
-    /// use marzban_api::resource::{ListUsers, Listed};
+    /// use marzban_api::resource::{ListUsers, UserEntry};
     /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
     ///
-    /// let users: Vec<Listed> = client.users().stream(ListUsers::new()).try_collect().await?;
+    /// let users: Vec<UserEntry> = client.users().stream(ListUsers::new()).try_collect().await?;
     /// assert_eq!(users[0].username(), Some("alice"));
     /// # Ok(())
     /// # }
@@ -474,7 +462,7 @@ impl Listed {
     }
 }
 
-impl From<Result<User, UnreadableUser>> for Listed {
+impl From<Result<User, UnreadableUser>> for UserEntry {
     fn from(entry: Result<User, UnreadableUser>) -> Self {
         match entry {
             Ok(user) => Self::User(Box::new(user)),
@@ -483,9 +471,9 @@ impl From<Result<User, UnreadableUser>> for Listed {
     }
 }
 
-/// Whether this is the panel's failure over a record, which other records need not share. A login that failed on the
-/// way is another operation's failure.
-fn cannot_show(error: &Error, request: &Request) -> bool {
+/// Returns whether the panel failed on one record, which need not affect other records. A failed login does not
+/// count: it belongs to another operation.
+fn is_render_failure(error: &Error, request: &Request) -> bool {
     let internal = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
     error.status() == Some(internal) && !error.is_by_proxy() && error.operation() == request.operation()
 }

@@ -1,6 +1,6 @@
 //! Reading a page of users without a panel, for benchmarks.
 
-use crate::model::{User, UserState};
+use crate::model::{User, UserSummary};
 use crate::resource::read_whole;
 
 /// Reads a page of users as the client reads the answer to a list; none if one of them cannot be read.
@@ -23,10 +23,10 @@ pub fn read_users(page: &[u8]) -> Option<Vec<User>> {
 ///
 /// ```
 /// let page = br#"{"users":[{"username":"alice","status":"active","used_traffic":7}],"total":1}"#;
-/// let states = marzban_api::testing::read_states(page).expect("a page of users");
+/// let states = marzban_api::testing::read_summaries(page).expect("a page of users");
 /// assert_eq!(states[0].used_traffic, 7);
 /// ```
 #[must_use]
-pub fn read_states(page: &[u8]) -> Option<Vec<UserState>> {
+pub fn read_summaries(page: &[u8]) -> Option<Vec<UserSummary>> {
     read_whole(page).ok().map(|(states, _)| states)
 }

@@ -5,19 +5,19 @@ use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{Notification, Refusal, UnreadableNotification, WebhookSecret, parse};
+use super::{Notification, UnreadableNotification, WebhookError, WebhookSecret, parse};
 
-/// The size in bytes up to which [`Webhook`] reads a batch: room for some 8,000 notifications.
+/// The maximum size of a batch that [`Webhook`] reads, in bytes: room for some 8,000 notifications.
 ///
-/// The panel sends all that it has in one POST, and what is refused for its size is lost.
-///
-/// See [`Webhook`] for an example.
+/// The panel sends everything in its queue in one POST, and what is rejected for its size is lost.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// An axum extractor of a batch of notifications from a POST with the right secret.
 ///
-/// The router's state gives the secret: it implements `FromRef` for [`WebhookSecret`] or is one. The secret is looked
-/// at before the body is read. A [`Refusal`] is answered with its status.
+/// The secret comes from the router's state, which implements `FromRef` for [`WebhookSecret`] or is one. It is
+/// checked before the body is read. A [`WebhookError`] is answered with its status.
+///
+/// # Examples
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -43,16 +43,16 @@ where
     S: Send + Sync,
     WebhookSecret: FromRef<S>,
 {
-    type Rejection = Refusal;
+    type Rejection = WebhookError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, WebhookError> {
         let secret = WebhookSecret::from_ref(state);
         secret.check(request.headers())?;
         let body = request.into_body();
-        let too_large = || Refusal::TooLarge {
+        let too_large = || WebhookError::TooLarge {
             limit: MAX_BODY_BYTES,
         };
-        // What says that it will be too large is not waited for.
+        // A body that announces that it is too large is not read.
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(too_large());
         }
@@ -61,14 +61,14 @@ where
             if error.is::<LengthLimitError>() {
                 too_large()
             } else {
-                Refusal::BrokeOff(error)
+                WebhookError::BrokeOff(error)
             }
         })?;
         parse(&body.to_bytes()).map(Self)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for WebhookError {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::WrongSecret => StatusCode::UNAUTHORIZED,

@@ -4,11 +4,11 @@ use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::Refusal;
+use super::WebhookError;
 
 const HEADER: &str = "x-webhook-secret";
 
-/// What a POST must bring to be believed: the panel's setting `WEBHOOK_SECRET`.
+/// The secret that a POST must carry to be accepted: the panel's setting `WEBHOOK_SECRET`.
 ///
 /// # Examples
 ///
@@ -26,40 +26,34 @@ const HEADER: &str = "x-webhook-secret";
 pub struct WebhookSecret(Option<SecretString>);
 
 impl WebhookSecret {
-    /// Believes those who know this secret. Nobody knows an empty one.
-    ///
-    /// See [`WebhookSecret`] for an example.
+    /// Accepts requests that carry this secret. An empty secret rejects every request.
     #[must_use]
     pub fn new(secret: impl Into<SecretString>) -> Self {
         Self(Some(secret.into()))
     }
 
-    /// Believes everybody, for a panel without a secret. Whoever reaches the receiver can then make things up.
-    ///
-    /// See [`WebhookSecret`] for an example.
+    /// Disables verification. Anyone who can reach the endpoint can forge notifications.
     #[must_use]
     pub fn danger_accept_anyone() -> Self {
         Self(None)
     }
 
-    /// Compares the secret in a time that depends on its length only.
-    ///
-    /// See [`WebhookSecret`] for an example.
+    /// Compares the secret, in a time that depends only on its length.
     ///
     /// # Errors
     ///
-    /// [`Refusal::WrongSecret`] when the header `x-webhook-secret` is missing, comes twice or is another one.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// [`WebhookError::WrongSecret`] if the header `x-webhook-secret` is missing, repeated or wrong.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), WebhookError> {
         let Some(secret) = &self.0 else {
             return Ok(());
         };
         let mut given = headers.get_all(HEADER).iter();
         let (Some(given), None) = (given.next(), given.next()) else {
-            return Err(Refusal::WrongSecret);
+            return Err(WebhookError::WrongSecret);
         };
         let secret = secret.expose_secret().as_bytes();
         if secret.is_empty() || !bool::from(secret.ct_eq(given.as_bytes())) {
-            return Err(Refusal::WrongSecret);
+            return Err(WebhookError::WrongSecret);
         }
         Ok(())
     }
@@ -84,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_secret_is_believed() {
+    fn only_the_whole_secret_is_accepted() {
         let secret = WebhookSecret::new("s3cr3t-hook");
         assert!(secret.check(&headers(&["s3cr3t-hook"])).is_ok());
         for given in [
@@ -97,12 +91,12 @@ mod tests {
             &["wrong", "s3cr3t-hook"],
         ] {
             let refusal = secret.check(&headers(given)).unwrap_err();
-            assert!(matches!(refusal, Refusal::WrongSecret), "{given:?}");
+            assert!(matches!(refusal, WebhookError::WrongSecret), "{given:?}");
         }
     }
 
     #[test]
-    fn an_empty_secret_is_nobodys() {
+    fn an_empty_secret_is_never_accepted() {
         assert!(WebhookSecret::new("").check(&headers(&[""])).is_err());
         assert!(WebhookSecret::new("").check(&headers(&[])).is_err());
         assert!(WebhookSecret::danger_accept_anyone().check(&headers(&[])).is_ok());

@@ -1,19 +1,19 @@
-//! Many users by their names: who is found, who cannot be read, and who is proved to be absent.
+//! Many users by their usernames: which are found, which are unreadable, and which are missing.
 
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use marzban_api::ErrorKind;
-use marzban_api::resource::{ListUsers, Listed, NamedUsers};
+use marzban_api::resource::{BatchGet, ListUsers, UserEntry};
 
 use crate::pages::{numbered, panel};
 use crate::wire::{Reply, Wire, builder, granted, html, internal_error, json, user, users};
 
-fn names_of(result: &NamedUsers) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
+fn names_of(result: &BatchGet) -> (Vec<&str>, Vec<&str>, Vec<&str>) {
     (
         result.found.keys().map(String::as_str).collect(),
-        result.unreadable.keys().map(String::as_str).collect(),
-        result.absent.iter().map(String::as_str).collect(),
+        result.failed.keys().map(String::as_str).collect(),
+        result.missing.iter().map(String::as_str).collect(),
     )
 }
 
@@ -22,16 +22,16 @@ async fn usernames_are_repeated_without_brackets() {
     let wire = panel(numbered(3), &[]).await;
     wire.client()
         .users()
-        .by_names(&["user_0001", "a@b", "user_0001"])
+        .get_many(&["user_0001", "a@b", "user_0001"])
         .await
         .unwrap();
     assert_eq!(wire.lines(), ["GET /api/users?username=a%40b&username=user_0001"]);
 }
 
 #[tokio::test]
-async fn no_names_ask_for_nobody_and_not_for_everybody() {
+async fn an_empty_batch_sends_no_request() {
     let wire = panel(numbered(3), &[]).await;
-    let result = wire.client().users().by_names::<&str>(&[]).await.unwrap();
+    let result = wire.client().users().get_many::<&str>(&[]).await.unwrap();
     assert_eq!(names_of(&result), (vec![], vec![], vec![]));
     assert_eq!(wire.lines(), [] as [&str; 0]);
 }
@@ -41,16 +41,16 @@ async fn a_proxys_500_is_no_broken_user() {
     let alice = || users(&[user("alice")], 1);
     for names in [&["alice"][..], &["alice", "boris"]] {
         let wire = Wire::script([html(500), alice()]).await;
-        let result = wire.client().users().by_names(names).await.unwrap();
-        assert_eq!((result.found.len(), result.unreadable.len()), (1, 0));
+        let result = wire.client().users().get_many(names).await.unwrap();
+        assert_eq!((result.found.len(), result.failed.len()), (1, 0));
         let wire = Wire::script([html(500), html(500), html(500), alice()]).await;
-        let error = wire.client().users().by_names(names).await.unwrap_err();
+        let error = wire.client().users().get_many(names).await.unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Server, 3));
     }
 }
 
 #[tokio::test]
-async fn every_name_is_found_unreadable_or_absent() {
+async fn every_name_is_found_failed_or_missing() {
     let answer = r#"{"users":[
         {"username":"alice","status":"active","used_traffic":1},
         {"username":"broken","status":"active","used_traffic":-1},
@@ -59,15 +59,15 @@ async fn every_name_is_found_unreadable_or_absent() {
         {"username":"stranger","status":"active","used_traffic":1}],"total":5}"#;
     let wire = Wire::script([json(200, answer)]).await;
     let asked = ["alice", "broken", "double", "missing"];
-    let result = wire.client().users().by_names(&asked).await.unwrap();
+    let result = wire.client().users().get_many(&asked).await.unwrap();
     assert_eq!(
         names_of(&result),
         (vec!["alice"], vec!["broken", "double"], vec!["missing"])
     );
     assert!(
-        result.unreadable["double"]
+        result.failed["double"]
             .to_string()
-            .contains("the answer has this user twice")
+            .contains("the response contains this user twice")
     );
 }
 
@@ -81,29 +81,29 @@ async fn a_user_that_differs_in_case_is_the_only_such_one_that_was_asked_for() {
     ] {
         let answer = r#"{"users":[{"username":"casey","status":"active","used_traffic":1}],"total":1}"#;
         let wire = Wire::script([json(200, answer)]).await;
-        let result = wire.client().users().by_names(asked).await.unwrap();
+        let result = wire.client().users().get_many(asked).await.unwrap();
         let spelled = result
             .found
             .iter()
             .map(|(name, user)| (name.as_str(), user.username.as_str()));
         assert_eq!(spelled.collect::<Vec<_>>(), found, "{asked:?}");
-        assert_eq!(result.absent.iter().collect::<Vec<_>>(), absent, "{asked:?}");
+        assert_eq!(result.missing.iter().collect::<Vec<_>>(), absent, "{asked:?}");
     }
     let twice = r#"{"users":[
         {"username":"casey","status":"active","used_traffic":1},
         {"username":"CASEY","status":"active","used_traffic":1}],"total":2}"#;
     let wire = Wire::script([json(200, twice)]).await;
-    let result = wire.client().users().by_names(&["Casey"]).await.unwrap();
+    let result = wire.client().users().get_many(&["Casey"]).await.unwrap();
     assert_eq!(names_of(&result), (vec![], vec!["Casey"], vec![]));
 }
 
 #[tokio::test]
-async fn nobody_is_absent_while_somebody_cannot_be_recognised() {
+async fn no_user_is_missing_while_another_cannot_be_recognized() {
     let wire = Wire::script([users(&[user("alice"), r#"{"username":null}"#.to_owned()], 2)]).await;
     let result = wire
         .client()
         .users()
-        .by_names(&["alice", "bobby", "carol"])
+        .get_many(&["alice", "bobby", "carol"])
         .await
         .unwrap();
     assert_eq!(names_of(&result), (vec!["alice"], vec!["bobby", "carol"], vec![]));
@@ -113,8 +113,8 @@ async fn nobody_is_absent_while_somebody_cannot_be_recognised() {
 async fn a_batch_has_at_most_100_names_and_4_kib() {
     let names = numbered(250);
     let wire = panel(names.clone(), &[]).await;
-    let result = wire.client().users().by_names(&names).await.unwrap();
-    assert_eq!((result.found.len(), result.absent.len()), (250, 0));
+    let result = wire.client().users().get_many(&names).await.unwrap();
+    assert_eq!((result.found.len(), result.missing.len()), (250, 0));
     assert_eq!(
         wire.requests()
             .iter()
@@ -130,8 +130,8 @@ async fn a_batch_has_at_most_100_names_and_4_kib() {
     let client = builder(&format!("{}/{}", wire.url, "prefix".repeat(100)))
         .build()
         .unwrap();
-    let result = client.users().by_names(&long).await.unwrap();
-    assert_eq!(result.absent.len(), 60);
+    let result = client.users().get_many(&long).await.unwrap();
+    assert_eq!(result.missing.len(), 60);
     for line in wire.lines() {
         assert!(line.len() - "GET ".len() <= 4096, "{} bytes", line.len());
     }
@@ -139,16 +139,16 @@ async fn a_batch_has_at_most_100_names_and_4_kib() {
 }
 
 #[tokio::test]
-async fn a_poison_user_is_searched_out_and_everybody_else_is_found() {
+async fn an_unrenderable_user_is_isolated_and_all_others_are_found() {
     let names = numbered(100);
     let wire = panel(names.clone(), &["user_0041", "user_0077"]).await;
-    let result = wire.client().users().by_names(&names).await.unwrap();
+    let result = wire.client().users().get_many(&names).await.unwrap();
     let (found, unreadable, absent) = names_of(&result);
     assert_eq!(
         (found.len(), unreadable, absent.len()),
         (98, vec!["user_0041", "user_0077"], 0)
     );
-    let error = &result.unreadable["user_0041"];
+    let error = &result.failed["user_0041"];
     assert_eq!(
         (error.kind(), error.status(), error.attempts()),
         (ErrorKind::Server, Some(500), 3)
@@ -159,7 +159,7 @@ async fn a_poison_user_is_searched_out_and_everybody_else_is_found() {
 #[tokio::test]
 async fn a_panel_that_fails_on_everything_is_given_up() {
     let wire = Wire::script(vec![internal_error(); 1000]).await;
-    let error = wire.client().users().by_names(&numbered(300)).await.unwrap_err();
+    let error = wire.client().users().get_many(&numbered(300)).await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Server, Some(500)));
     assert!(wire.requests().len() <= 16 * 3, "{}", wire.requests().len());
 }
@@ -171,7 +171,7 @@ async fn a_small_batch_of_which_nothing_can_be_read_is_a_panel_that_is_down() {
         let error = wire
             .client()
             .users()
-            .by_names(&numbered(count))
+            .get_many(&numbered(count))
             .await
             .unwrap_err();
         assert_eq!(
@@ -181,8 +181,8 @@ async fn a_small_batch_of_which_nothing_can_be_read_is_a_panel_that_is_down() {
         );
     }
     let wire = panel(numbered(1), &["user_0000"]).await;
-    let result = wire.client().users().by_names(&numbered(1)).await.unwrap();
-    assert_eq!(result.unreadable.len(), 1, "a single user may well be broken");
+    let result = wire.client().users().get_many(&numbered(1)).await.unwrap();
+    assert_eq!(result.failed.len(), 1, "a single user may well be broken");
 }
 
 #[tokio::test]
@@ -191,25 +191,25 @@ async fn a_batch_that_fails_otherwise_fails_whole() {
     let error = wire
         .client()
         .users()
-        .by_names(&["alice", "bobby"])
+        .get_many(&["alice", "bobby"])
         .await
         .unwrap_err();
     assert_eq!(
         (error.kind(), error.attempts(), error.operation()),
-        (ErrorKind::Server, 3, "users.by_names")
+        (ErrorKind::Server, 3, "users.get_many")
     );
 }
 
 #[tokio::test]
-async fn an_absence_is_never_taken_from_a_page_of_somebody_else() {
+async fn a_foreign_page_never_shows_that_a_user_is_missing() {
     let wire = Wire::script([html(200)]).await;
     let error = wire
         .client()
         .users()
-        .by_names(&["alice", "bobby"])
+        .get_many(&["alice", "bobby"])
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotPanel);
+    assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
 }
 
 #[tokio::test]
@@ -222,29 +222,30 @@ async fn one_batch_is_under_way_at_a_time() {
     let client = wire.client();
     let hanging = tokio::spawn({
         let client = client.clone();
-        async move { client.users().by_names(&["alice"]).await }
+        async move { client.users().get_many(&["alice"]).await }
     });
     while wire.requests().is_empty() {
         tokio::task::yield_now().await;
     }
-    let second = tokio::time::timeout(Duration::from_millis(50), client.users().by_names(&["bobby"])).await;
+    let second = tokio::time::timeout(Duration::from_millis(50), client.users().get_many(&["bobby"])).await;
     assert!(second.is_err(), "the second batch did not wait");
     hanging.abort();
-    let result = client.users().by_names(&["bobby"]).await.unwrap();
+    let result = client.users().get_many(&["bobby"]).await.unwrap();
     assert_eq!(names_of(&result).0, ["bobby"]);
 }
 
 #[tokio::test]
-async fn a_login_that_fails_is_no_poison_user() {
+async fn a_failed_login_is_not_an_unrenderable_user() {
     let wire = Wire::with_logins(|_| internal_error(), []).await;
     let names = ["alice", "bobby"];
-    let error = wire.client().users().by_names(&names).await.unwrap_err();
+    let error = wire.client().users().get_many(&names).await.unwrap_err();
     assert_eq!(
         (error.operation(), error.kind()),
         ("admins.token", ErrorKind::Server)
     );
     assert_eq!(wire.logins().len(), 3);
-    let listed: Result<Vec<Listed>, _> = wire.client().users().stream(ListUsers::new()).try_collect().await;
+    let listed: Result<Vec<UserEntry>, _> =
+        wire.client().users().stream(ListUsers::new()).try_collect().await;
     assert_eq!(listed.unwrap_err().operation(), "admins.token");
     assert_eq!((wire.logins().len(), wire.requests().len()), (6, 0));
 }

@@ -1,4 +1,4 @@
-//! Settings: what is refused, and what they do on the wire.
+//! Settings: which are rejected, and what they do on the wire.
 
 use std::error::Error as _;
 
@@ -24,11 +24,11 @@ fn an_unusable_url_is_refused_without_being_repeated() {
         ),
         (
             "https://root:hunter2@panel.example",
-            "client.build: the panel's URL contains credentials, which belong into `credentials`",
+            "client.build: the panel's URL contains credentials, which belong in `credentials`",
         ),
         (
             "https://hunter2@panel.example",
-            "client.build: the panel's URL contains credentials, which belong into `credentials`",
+            "client.build: the panel's URL contains credentials, which belong in `credentials`",
         ),
         (
             "https://panel.example/?key=hunter2",
@@ -42,7 +42,7 @@ fn an_unusable_url_is_refused_without_being_repeated() {
         let error = builder(url).build().unwrap_err();
         assert_eq!(
             (error.kind(), error.to_string().as_str()),
-            (ErrorKind::Build, message),
+            (ErrorKind::Config, message),
             "{url}"
         );
         let all = format!("{error:?} {:?} {:?}", error.source(), builder(url));
@@ -141,7 +141,7 @@ async fn over_https_nothing_is_said_before_the_handshake() {
 fn a_subscription_path_of_dots_is_refused_when_the_client_is_built() {
     for path in ["..", "sub/../api", "./sub", "/../"] {
         let built = builder("http://127.0.0.1:1").subscription_path(path).build();
-        assert_eq!(built.unwrap_err().kind(), ErrorKind::Build, "{path}");
+        assert_eq!(built.unwrap_err().kind(), ErrorKind::Config, "{path}");
     }
     for path in ["sub", "a.b", "...", "x/..y"] {
         let built = builder("http://127.0.0.1:1").subscription_path(path).build();
@@ -172,7 +172,7 @@ fn a_host_without_certificates_can_still_speak_plain_http() {
     if std::env::var_os(MARK).is_some() {
         assert_eq!(
             builder("https://panel.example").build().unwrap_err().kind(),
-            ErrorKind::Build
+            ErrorKind::Config
         );
         assert_eq!(
             builder("http://panel.example")

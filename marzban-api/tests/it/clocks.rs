@@ -1,4 +1,4 @@
-//! What is known of the panel's clock.
+//! What the client knows of the panel's clock.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_api::Client;

@@ -1,4 +1,4 @@
-//! The core, its inbounds and their hosts, by the bytes of the panel.
+//! The core, its inbounds and their hosts, on the bytes of the panel.
 
 use std::collections::BTreeMap;
 
@@ -29,11 +29,11 @@ async fn the_core_is_restarted_once() {
     client.core().restart().await.unwrap();
     assert_eq!(
         client.core().restart().await.unwrap_err().kind(),
-        ErrorKind::Unclear
+        ErrorKind::Indeterminate
     );
     assert_eq!(
         client.core().restart().await.unwrap_err().kind(),
-        ErrorKind::NotPanel
+        ErrorKind::UnexpectedResponse
     );
     assert_eq!(wire.lines(), vec!["POST /api/core/restart"; 3]);
 }
@@ -52,7 +52,7 @@ async fn the_configuration_of_the_core_is_read_and_replaced_whole() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_the_panel_refuses_is_invalid() {
+async fn a_configuration_that_the_panel_does_not_accept_is_rejected() {
     let wire = Wire::script([answer(400, r#"{"detail":"all inbounds must have a unique tag"}"#)]).await;
     let error = wire
         .client()
@@ -60,7 +60,7 @@ async fn a_configuration_that_the_panel_refuses_is_invalid() {
         .replace_config(&serde_json::Map::new())
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(
         error.detail().unwrap().to_string(),
         "all inbounds must have a unique tag"
@@ -131,7 +131,7 @@ async fn hosts_are_replaced_tag_by_tag_and_none_is_an_empty_word() {
 }
 
 #[tokio::test]
-async fn hosts_that_the_panel_refuses_are_invalid() {
+async fn hosts_that_the_panel_does_not_accept_are_rejected() {
     let wire = Wire::script([
         answer(400, r#"{"detail":"Inbound Nope doesn't exist"}"#),
         answer(
@@ -142,7 +142,7 @@ async fn hosts_that_the_panel_refuses_are_invalid() {
     ])
     .await;
     let client = wire.client();
-    let kinds = [ErrorKind::Invalid, ErrorKind::Invalid, ErrorKind::Unclear];
+    let kinds = [ErrorKind::Rejected, ErrorKind::Rejected, ErrorKind::Indeterminate];
     for kind in kinds {
         let error = client.system().replace_hosts(&BTreeMap::new()).await.unwrap_err();
         assert_eq!(error.kind(), kind);
@@ -150,7 +150,7 @@ async fn hosts_that_the_panel_refuses_are_invalid() {
 }
 
 #[tokio::test]
-async fn the_page_of_the_panel_is_read_as_nobody() {
+async fn the_home_page_is_fetched_without_login() {
     let wire = Wire::script([html(200)]).await;
     let page = wire.client().system().home_page().await.unwrap();
     assert!(page.contains("<h1>"), "{page}");

@@ -1,10 +1,10 @@
-//! New users: what is sent, and what is said when the panel says something else than it did.
+//! New users: what is sent, and what becomes of a response that does not match what the panel did.
 
 use std::time::Duration;
 
 use marzban_api::model::{
-    DataLimit, Expiry, Flow, NewNextPlan, NewUser, Note, OnHold, PanelTime, Proxies, ResetStrategy,
-    Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, User, Username, Vless, Vmess,
+    DataLimit, Expiry, Flow, NewNextPlan, NewUser, Note, OnHold, Proxies, ResetStrategy, Shadowsocks,
+    ShadowsocksMethod, Timestamp, Trojan, UnknownProxy, User, Username, Vless, Vmess,
 };
 use marzban_api::{Error, ErrorKind, Timeouts};
 
@@ -20,8 +20,8 @@ fn vless() -> Proxies {
     Proxies::new(Vless::default())
 }
 
-fn time(seconds: i64) -> PanelTime {
-    PanelTime::from_timestamp(seconds).unwrap()
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_timestamp(seconds).unwrap()
 }
 
 /// A user with a limit, an end and a note.
@@ -165,7 +165,7 @@ async fn what_the_panel_would_take_amiss_is_not_sent() {
         let error = outcome.unwrap_err();
         assert_eq!(
             (error.kind(), error.operation(), requests.len()),
-            (ErrorKind::Request, "users.create", 0)
+            (ErrorKind::InvalidInput, "users.create", 0)
         );
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), cause);
     }
@@ -227,16 +227,16 @@ async fn a_500_though_the_user_was_made_is_a_creation() {
 }
 
 #[tokio::test]
-async fn a_creation_that_takes_too_long_is_looked_into() {
+async fn a_creation_that_times_out_is_verified() {
     let silent = || Reply::Hang(Vec::new());
     let timeouts = Timeouts {
-        total: Duration::from_millis(80),
+        request: Duration::from_millis(80),
         ..Timeouts::default()
     };
     for (replies, expected) in [
         (vec![silent(), at_noon(MADE)], Ok(())),
-        (vec![silent(), user_not_found()], Err(ErrorKind::Unclear)),
-        (vec![silent(), html(404)], Err(ErrorKind::Unclear)),
+        (vec![silent(), user_not_found()], Err(ErrorKind::Indeterminate)),
+        (vec![silent(), html(404)], Err(ErrorKind::Indeterminate)),
     ] {
         let wire = Wire::script(replies).await;
         let client = wire.builder().timeouts(timeouts).build().unwrap();
@@ -263,43 +263,43 @@ async fn a_user_that_this_call_cannot_have_made_is_not_claimed() {
         (
             "of unknown age",
             with(r#""2025-09-15T11:59:59.500000""#, "null"),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another end",
             with("1796417982", "1796417983"),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another limit",
             with("1073741824", "1073741825"),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another note",
             with(r#""paid""#, r#""free""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another protocol",
             with(r#""proxies":{"vless""#, r#""proxies":{"vmess""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "with another status",
             with(r#""status":"active""#, r#""status":"disabled""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "of another case",
             with(r#""alice""#, r#""Alice""#),
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
     ])
@@ -363,43 +363,47 @@ async fn every_setting_tells_whether_a_user_is_the_one_that_was_made() {
             let other = made.replace(old, new);
             assert_ne!(other, made);
             let (outcome, _) = create(&user, vec![internal_error(), at_noon(&other)]).await;
-            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unclear, "{new} for {old}");
+            assert_eq!(
+                outcome.unwrap_err().kind(),
+                ErrorKind::Indeterminate,
+                "{new} for {old}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_creation_that_nothing_is_known_of_is_unclear() {
+async fn a_creation_that_cannot_be_verified_is_indeterminate() {
     let dropped = || Reply::Close(Vec::new());
     check([
         (
             "perhaps still under way",
             vec![dropped(), user_not_found()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "perhaps still under way behind a proxy",
             vec![html(502), user_not_found()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "a user that cannot be shown",
             vec![internal_error(); 4],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET GET GET",
         ),
         (
             "a proxy's word",
             vec![internal_error(), html(404)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "an unknown route",
             vec![internal_error(), json(404, r#"{"detail":"Not Found"}"#)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
     ])
@@ -414,13 +418,13 @@ async fn a_success_that_cannot_be_read_is_no_failed_creation() {
         (
             "never readable",
             vec![odd(), odd()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
         (
             "not to be seen",
             vec![odd(), user_not_found()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "POST GET",
         ),
     ])
@@ -451,7 +455,7 @@ async fn a_409_about_a_user_that_does_not_exist_is_no_conflict() {
         (
             "no conflict",
             vec![exists(), user_not_found()],
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
             "POST GET",
         ),
     ])
@@ -460,7 +464,7 @@ async fn a_409_about_a_user_that_does_not_exist_is_no_conflict() {
     let error = outcome.unwrap_err();
     assert!(
         error.to_string().starts_with(
-            "users.create: the panel says that the user exists, but it does not: its database refused the data \
+            "users.create: the panel reports that the user exists, but it does not: its database rejected the data \
              (POST /api/user, status 409"
         ),
         "{error}"
@@ -474,14 +478,14 @@ async fn a_409_about_a_user_that_does_not_exist_is_no_conflict() {
 }
 
 #[tokio::test]
-async fn a_clear_answer_to_a_creation_is_taken_as_it_is() {
+async fn a_definite_response_to_a_creation_is_final() {
     let unknown = r#"{"detail":{"inbounds":"Value error, Inbound X doesn't exist"}}"#;
     check([
         ("made", vec![json(200, MADE)], Ok(()), "POST"),
         (
             "not accepted",
             vec![json(422, unknown)],
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
             "POST",
         ),
         (
@@ -490,13 +494,13 @@ async fn a_clear_answer_to_a_creation_is_taken_as_it_is() {
                 400,
                 r#"{"detail":"Protocol ProxyTypes.Trojan is disabled on your server"}"#,
             )],
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
             "POST",
         ),
         (
             "a proxy's page",
             vec![html(200)],
-            Err(ErrorKind::NotPanel),
+            Err(ErrorKind::UnexpectedResponse),
             "POST",
         ),
         (

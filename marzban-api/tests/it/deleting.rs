@@ -1,7 +1,7 @@
-//! Deletions: what is said must be so.
+//! Deletions: their outcome must be true.
 
 use marzban_api::ErrorKind;
-use marzban_api::resource::Deletion;
+use marzban_api::resource::DeleteOutcome;
 
 use crate::wire::{Reply, Wire, granted, html, internal_error, json, one, raw, user_not_found};
 
@@ -10,7 +10,7 @@ fn deleted() -> Reply {
 }
 
 /// What becomes of a deletion, and the requests that it takes.
-async fn delete(replies: impl IntoIterator<Item = Reply>) -> (Result<Deletion, ErrorKind>, Vec<String>) {
+async fn delete(replies: impl IntoIterator<Item = Reply>) -> (Result<DeleteOutcome, ErrorKind>, Vec<String>) {
     let wire = Wire::script(replies).await;
     let outcome = wire
         .client()
@@ -29,7 +29,7 @@ async fn delete(replies: impl IntoIterator<Item = Reply>) -> (Result<Deletion, E
 type Case = (
     &'static str,
     Vec<Reply>,
-    Result<Deletion, ErrorKind>,
+    Result<DeleteOutcome, ErrorKind>,
     &'static str,
 );
 
@@ -42,27 +42,27 @@ async fn check(cases: impl IntoIterator<Item = Case>) {
 }
 
 #[tokio::test]
-async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
+async fn a_definite_response_to_a_deletion_is_final() {
     let refusal = |status, detail: &str| vec![json(status, &format!(r#"{{"detail":"{detail}"}}"#))];
     let busy = Reply::Keep(raw(429, "", ""));
     check([
-        ("confirmed", vec![deleted()], Ok(Deletion::Deleted), "DELETE"),
+        ("confirmed", vec![deleted()], Ok(DeleteOutcome::Deleted), "DELETE"),
         (
             "another panel's way",
             vec![json(200, "{}")],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE",
         ),
         (
             "nothing to say",
             vec![Reply::Keep(raw(204, "", ""))],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE",
         ),
         (
             "gone",
             vec![user_not_found()],
-            Ok(Deletion::AlreadyGone),
+            Ok(DeleteOutcome::NotFound),
             "DELETE",
         ),
         (
@@ -74,13 +74,13 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
         (
             "a proxy's 404",
             vec![html(404)],
-            Err(ErrorKind::NotPanel),
+            Err(ErrorKind::UnexpectedResponse),
             "DELETE",
         ),
         (
             "a proxy's 200",
             vec![html(200)],
-            Err(ErrorKind::NotPanel),
+            Err(ErrorKind::UnexpectedResponse),
             "DELETE",
         ),
         (
@@ -92,7 +92,7 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
         (
             "429 then done",
             vec![busy, deleted()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE DELETE",
         ),
     ])
@@ -100,20 +100,20 @@ async fn a_clear_answer_to_a_deletion_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_success_that_cannot_be_read_is_looked_into() {
+async fn a_success_that_cannot_be_decoded_is_verified() {
     for success in ["true", "[1]", r#"{"detail":"deleted"#] {
         let odd = || json(200, success);
         check([
             (
                 "done",
                 vec![odd(), user_not_found()],
-                Ok(Deletion::Deleted),
+                Ok(DeleteOutcome::Deleted),
                 "DELETE GET",
             ),
             (
                 "not yet",
                 vec![odd(), one("alice")],
-                Err(ErrorKind::Unclear),
+                Err(ErrorKind::Indeterminate),
                 "DELETE GET",
             ),
         ])
@@ -127,13 +127,13 @@ async fn a_proxys_500_does_not_say_that_the_panel_is_done() {
         (
             "done",
             vec![html(500), user_not_found()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
             "not yet",
             vec![html(500), one("alice")],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
     ])
@@ -141,14 +141,14 @@ async fn a_proxys_500_does_not_say_that_the_panel_is_done() {
 }
 
 #[tokio::test]
-async fn a_500_after_a_deletion_is_looked_into() {
+async fn a_500_after_a_deletion_is_verified() {
     let (gone, there) = (user_not_found, || one("alice"));
     let failed = internal_error;
     check([
         (
             "though deleted",
             vec![failed(), gone()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
@@ -160,25 +160,25 @@ async fn a_500_after_a_deletion_is_looked_into() {
         (
             "not ours to see",
             vec![failed(), html(403)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
         (
             "for ever",
             vec![failed(); 4],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET GET GET",
         ),
         (
             "of a proxy",
             vec![html(502), gone()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
             "of a proxy, behind which the panel may still be at work",
             vec![html(502), there()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
     ])
@@ -186,25 +186,25 @@ async fn a_500_after_a_deletion_is_looked_into() {
 }
 
 #[tokio::test]
-async fn a_connection_dropped_after_a_deletion_is_looked_into() {
+async fn a_connection_dropped_after_a_deletion_is_verified() {
     let dropped = || Reply::Close(Vec::new());
     check([
         (
             "though deleted",
             vec![dropped(), user_not_found()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
             "still there, and perhaps not for long",
             vec![dropped(), one("alice")],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
         (
             "for ever",
             vec![dropped(); 4],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET GET GET",
         ),
     ])
@@ -212,7 +212,7 @@ async fn a_connection_dropped_after_a_deletion_is_looked_into() {
 }
 
 #[tokio::test]
-async fn a_failed_deletion_tells_its_own_failure_as_the_cause() {
+async fn a_failed_deletion_has_its_own_failure_as_the_source() {
     let wire = Wire::script([internal_error(), one("alice")]).await;
     let error = wire.client().users().delete("alice").await.unwrap_err();
     assert_eq!(
@@ -222,7 +222,7 @@ async fn a_failed_deletion_tells_its_own_failure_as_the_cause() {
     assert!(
         error
             .to_string()
-            .starts_with("users.delete: the deletion failed and nothing is deleted (DELETE")
+            .starts_with("users.delete: the deletion failed and nothing was deleted (DELETE")
     );
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(
@@ -237,7 +237,7 @@ async fn a_change_never_meets_a_kept_connection() {
     let client = wire.client();
     for name in ["alice", "bobby"] {
         client.users().get(name).await.unwrap();
-        assert_eq!(client.users().delete(name).await.unwrap(), Deletion::Deleted);
+        assert_eq!(client.users().delete(name).await.unwrap(), DeleteOutcome::Deleted);
     }
     let connections: Vec<_> = wire.requests().iter().map(|request| request.connection).collect();
     assert_eq!(connections[0], connections[2]);
@@ -259,7 +259,7 @@ async fn a_deletion_is_repeated_after_a_refused_token() {
     .await;
     assert_eq!(
         wire.client().users().delete("a@b").await.unwrap(),
-        Deletion::Deleted
+        DeleteOutcome::Deleted
     );
     assert_eq!(wire.lines(), ["DELETE /api/user/a%40b"; 2]);
 }

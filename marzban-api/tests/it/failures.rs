@@ -1,9 +1,9 @@
-//! What every kind of bad answer and bad connection becomes.
+//! The error for each kind of bad response and bad connection.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use marzban_api::{Detail, Error, ErrorKind, Pacing, RetryPolicy, Timeouts};
+use marzban_api::{Detail, Error, ErrorKind, RetryPolicy, Throttle, Timeouts};
 
 use crate::wire::{Reply, Wire, builder, html, internal_error, json, one, raw, system, user_not_found};
 
@@ -18,12 +18,12 @@ async fn failure(replies: impl IntoIterator<Item = Reply>) -> (Error, usize) {
 async fn every_status_has_its_kind_and_its_number_of_tries() {
     let refusal = |status| json(status, r#"{"detail":"You're not allowed"}"#);
     for (reply, kind, tries) in [
-        (refusal(400), ErrorKind::Invalid, 1),
+        (refusal(400), ErrorKind::Rejected, 1),
         (refusal(403), ErrorKind::Forbidden, 1),
         (refusal(404), ErrorKind::NotFound, 1),
-        (refusal(405), ErrorKind::Invalid, 1),
+        (refusal(405), ErrorKind::Rejected, 1),
         (refusal(409), ErrorKind::Conflict, 1),
-        (refusal(422), ErrorKind::Invalid, 1),
+        (refusal(422), ErrorKind::Rejected, 1),
         (refusal(429), ErrorKind::RateLimited, 3),
         (internal_error(), ErrorKind::Server, 3),
         (html(500), ErrorKind::Server, 3),
@@ -31,18 +31,18 @@ async fn every_status_has_its_kind_and_its_number_of_tries() {
         (html(502), ErrorKind::Server, 3),
         (html(503), ErrorKind::Server, 3),
         (html(504), ErrorKind::Server, 3),
-        (html(200), ErrorKind::NotPanel, 1),
-        (html(403), ErrorKind::NotPanel, 1),
-        (html(404), ErrorKind::NotPanel, 1),
-        (html(302), ErrorKind::NotPanel, 1),
+        (html(200), ErrorKind::UnexpectedResponse, 1),
+        (html(403), ErrorKind::UnexpectedResponse, 1),
+        (html(404), ErrorKind::UnexpectedResponse, 1),
+        (html(302), ErrorKind::UnexpectedResponse, 1),
         (html(429), ErrorKind::RateLimited, 3),
-        (Reply::Keep(raw(200, "", "")), ErrorKind::NotPanel, 1),
+        (Reply::Keep(raw(200, "", "")), ErrorKind::UnexpectedResponse, 1),
         (
             Reply::Keep(raw(200, "content-type: text/plain\r\n", "OK")),
-            ErrorKind::NotPanel,
+            ErrorKind::UnexpectedResponse,
             1,
         ),
-        (json(200, "<html>"), ErrorKind::NotPanel, 1),
+        (json(200, "<html>"), ErrorKind::UnexpectedResponse, 1),
         (json(200, "null"), ErrorKind::Decode, 1),
         (json(200, "{}"), ErrorKind::Decode, 1),
         (json(200, r#"{"username":"al"#), ErrorKind::Decode, 1),
@@ -59,7 +59,7 @@ async fn every_status_has_its_kind_and_its_number_of_tries() {
 }
 
 #[tokio::test]
-async fn only_the_panels_own_words_say_that_a_user_is_not_there() {
+async fn only_the_panels_own_message_shows_that_a_user_does_not_exist() {
     let (missing, _) = failure([user_not_found()]).await;
     assert!(missing.is_user_not_found());
     for reply in [
@@ -106,7 +106,7 @@ async fn another_form_of_detail_is_kept_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_message_is_one_short_line_whatever_the_panel_says() {
+async fn a_message_is_one_short_line_whatever_the_panel_sends() {
     let long = format!("first line\\nsecond line {}", "x".repeat(5000));
     let (error, _) = failure([json(400, &format!(r#"{{"detail":"{long}"}}"#))]).await;
     let text = error.to_string();
@@ -207,7 +207,7 @@ async fn a_slow_body_is_cut_by_time() {
         ..Timeouts::default()
     };
     let total = Timeouts {
-        total: Duration::from_millis(80),
+        request: Duration::from_millis(80),
         ..Timeouts::default()
     };
     for timeouts in [read, total] {
@@ -260,7 +260,7 @@ async fn there_is_a_pause_between_requests_across_clones() {
     let pause = Duration::from_millis(40);
     let client = wire
         .builder()
-        .pacing(Pacing::between(pause, pause))
+        .throttle(Throttle::between(pause, pause))
         .build()
         .unwrap();
     let started = Instant::now();

@@ -1,5 +1,5 @@
-//! Servers that never answer, that answer a byte now and then, that break off, and that flood: each is cut off by the
-//! limits of time and size, and costs no more than they say.
+//! Servers that never answer, send a byte now and then, break off, or flood. The limits of time and size stop each of
+//! them, and it costs no more than they allow.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use marzban_api::resource::ListUsers;
-use marzban_api::webhook::Refusal;
+use marzban_api::webhook::WebhookError;
 use marzban_api::{Client, Error, ErrorKind, RetryPolicy, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -120,7 +120,7 @@ async fn outcome(habit: Habit, timeouts: Timeouts) -> (Error, u64) {
 fn short() -> Timeouts {
     Timeouts {
         read: Duration::from_millis(300),
-        total: Duration::from_millis(600),
+        request: Duration::from_millis(600),
         ..Timeouts::default()
     }
 }
@@ -219,7 +219,7 @@ async fn an_answer_that_breaks_off_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_list_of_nobody_does_not_fill_the_memory() {
+async fn a_list_of_zeros_does_not_fill_the_memory() {
     let zeros = format!(r#"{{"users":[{}0],"total":1}}"#, "0,".repeat(100_000));
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{zeros}",
@@ -231,7 +231,7 @@ async fn a_list_of_nobody_does_not_fill_the_memory() {
 
     let zeros = format!("[{}0]", "0,".repeat(100_000));
     let refusal = marzban_api::webhook::parse(zeros.as_bytes()).unwrap_err();
-    assert!(matches!(refusal, Refusal::NotABatch(_)));
+    assert!(matches!(refusal, WebhookError::NotABatch(_)));
     let few = format!("[{}0]", "0,".repeat(9_999));
     assert_eq!(marzban_api::webhook::parse(few.as_bytes()).unwrap().len(), 10_000);
 }

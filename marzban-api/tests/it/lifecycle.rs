@@ -1,14 +1,14 @@
-//! Changes through the client, against a panel that behaves as the real one, traps included.
+//! Changes through the client, on a fake panel with the quirks of the real one.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_api::model::{
-    AdminModification, Change, DataLimit, Expiry, Flow, NewAdmin, NewNextPlan, NewUser, NewUserTemplate,
-    Note, OnHold, PanelTime, Proxies, Proxy, Trojan, UsageRange, User, UserModification, UserStatus,
-    UserStatusChange, UserTemplateChange, Username, Vless,
+    AdminUpdate, DataLimit, Expiry, Flow, NewAdmin, NewNextPlan, NewUser, NewUserTemplate, Note, OnHold,
+    Patch, Proxies, Proxy, SetStatus, Timestamp, Trojan, UsageRange, User, UserStatus, UserTemplateUpdate,
+    UserUpdate, Username, Vless,
 };
-use marzban_api::resource::{Deletion, ListAdmins};
+use marzban_api::resource::{DeleteOutcome, ListAdmins};
 use marzban_api::testing::{FakePanel, Fault};
 use marzban_api::{Client, ErrorKind};
 
@@ -29,12 +29,12 @@ fn new(name: &str) -> NewUser {
     NewUser::new(Username::new(name).unwrap(), Proxies::new(Vless::default()))
 }
 
-fn time(seconds: i64) -> PanelTime {
-    PanelTime::from_timestamp(seconds).unwrap()
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_timestamp(seconds).unwrap()
 }
 
 /// An instant in the year 2100.
-fn far() -> PanelTime {
+fn far() -> Timestamp {
     time(4_102_444_800)
 }
 
@@ -93,7 +93,7 @@ async fn a_creation_cut_off_after_the_user_was_made_is_a_creation() {
 
     panel.inject(Fault::DropConnection.once().method("POST").path("/api/user"));
     let error = client.users().create(&new("bobby")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unclear);
+    assert_eq!(error.kind(), ErrorKind::Indeterminate);
     assert!(panel.user("bobby").is_none());
 }
 
@@ -105,21 +105,21 @@ async fn a_user_keeps_its_secrets_and_its_plan_through_changes() {
     let made = users.create(&new("alice").next_plan(plan)).await.unwrap();
     let id = vless(&made).id;
 
-    let change = UserModification::of(&made).note(Note::new("vip").unwrap());
-    let noted = users.modify(&change).await.unwrap();
+    let change = UserUpdate::for_user(&made).note(Note::new("vip").unwrap());
+    let noted = users.update(&change).await.unwrap();
     assert_eq!(
         (noted.next_plan.clone(), noted.note.as_deref()),
         (Some(plan.into()), Some("vip"))
     );
 
-    let change = UserModification::of(&noted)
+    let change = UserUpdate::for_user(&noted)
         .proxy(Vless {
             id: None,
             flow: Some(Flow::Vision),
         })
         .proxy(Trojan::default());
     panel.inject(Fault::DropAfterCommit.once().method("PUT"));
-    let changed = users.modify(&change).await.unwrap();
+    let changed = users.update(&change).await.unwrap();
     assert_eq!(
         vless(&changed),
         Vless {
@@ -134,10 +134,10 @@ async fn a_user_keeps_its_secrets_and_its_plan_through_changes() {
     assert_eq!(changed.next_plan, Some(plan.into()));
 
     let cleared = users
-        .modify(
-            &UserModification::of(&changed)
-                .next_plan(Change::Clear)
-                .note(Change::Clear)
+        .update(
+            &UserUpdate::for_user(&changed)
+                .next_plan(Patch::Clear)
+                .note(Patch::Clear)
                 .without_proxy("trojan"),
         )
         .await
@@ -147,7 +147,7 @@ async fn a_user_keeps_its_secrets_and_its_plan_through_changes() {
 }
 
 #[tokio::test]
-async fn a_user_goes_through_every_status_that_an_administrator_may_give() {
+async fn a_user_goes_through_every_status_that_an_admin_can_set() {
     let (_panel, client) = setup().await;
     let users = client.users();
     let hold = OnHold::new(Duration::from_hours(24)).unwrap().until(far());
@@ -157,25 +157,28 @@ async fn a_user_goes_through_every_status_that_an_administrator_may_give() {
         (user.on_hold_expire_duration, user.on_hold_timeout),
         (Some(86_400), Some(far().to_utc()))
     );
-    let change = UserModification::of(&user)
-        .status(UserStatusChange::Active)
+    let change = UserUpdate::for_user(&user)
+        .status(SetStatus::Active)
         .expire(Expiry::At(far()));
-    let user = users.modify(&change).await.unwrap();
+    let user = users.update(&change).await.unwrap();
     assert_eq!(
         (&user.status, user.expire),
         (&UserStatus::Active, Some(far().to_utc()))
     );
     let user = users
-        .modify(&UserModification::of(&user).status(UserStatusChange::Disabled))
+        .update(&UserUpdate::for_user(&user).status(SetStatus::Disabled))
         .await
         .unwrap();
     assert_eq!(user.status, UserStatus::Disabled);
     let user = users
-        .modify(&UserModification::of(&user).status(UserStatusChange::OnHold(hold)))
+        .update(&UserUpdate::for_user(&user).status(SetStatus::OnHold(hold)))
         .await
         .unwrap();
     assert_eq!((&user.status, user.expire), (&UserStatus::OnHold, None));
-    assert_eq!(users.reset("alice").await.unwrap().status, UserStatus::Active);
+    assert_eq!(
+        users.reset_usage("alice").await.unwrap().status,
+        UserStatus::Active
+    );
 }
 
 #[tokio::test]
@@ -190,12 +193,12 @@ async fn a_next_plan_begins_though_the_panel_denies_it() {
         .data_limit(DataLimit::from_bytes(GIB))
         .next_plan(plan);
     users.create(&alice).await.unwrap();
-    let begun = users.active_next("alice").await.unwrap();
+    let begun = users.activate_next_plan("alice").await.unwrap();
     assert_eq!((begun.next_plan, begun.expire), (None, Some(far().to_utc())));
     assert_eq!(panel.count("POST", "/api/user/alice/active-next"), 1);
 
     users.create(&new("bobby").next_plan(plan)).await.unwrap();
-    let error = users.active_next("bobby").await.unwrap_err();
+    let error = users.activate_next_plan("bobby").await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Server, Some(500)));
     assert!(users.get("bobby").await.unwrap().next_plan.is_some());
 }
@@ -214,7 +217,7 @@ async fn a_user_changes_its_owner_and_its_secrets() {
         (error.kind(), error.is_user_not_found()),
         (ErrorKind::NotFound, false)
     );
-    let revoked = users.revoke_sub("alice").await.unwrap();
+    let revoked = users.revoke_subscription("alice").await.unwrap();
     assert_ne!(vless(&revoked).id, vless(&made).id);
 }
 
@@ -224,7 +227,7 @@ async fn expired_users_are_listed_and_deleted_within_their_bounds() {
     let users = client.users();
     let end = DateTime::<Utc>::from_timestamp(1_700_000_000, 0).unwrap();
     for (name, seconds) in [("early", -86_400), ("alice", 0), ("late", 86_400)] {
-        let expire = PanelTime::new(end + TimeDelta::seconds(seconds)).unwrap();
+        let expire = Timestamp::new(end + TimeDelta::seconds(seconds)).unwrap();
         users.create(&new(name).expire(expire)).await.unwrap();
     }
     panel.review();
@@ -237,7 +240,7 @@ async fn expired_users_are_listed_and_deleted_within_their_bounds() {
 }
 
 #[tokio::test]
-async fn traffic_is_counted_for_users_and_administrators() {
+async fn traffic_is_counted_for_users_and_admins() {
     let (panel, client) = setup().await;
     let users = client.users();
     client.admins().create(&NewAdmin::new("ali", "pw")).await.unwrap();
@@ -250,7 +253,7 @@ async fn traffic_is_counted_for_users_and_administrators() {
         ("Master", 2048)
     );
     let of_all = users
-        .usage_of_all(UsageRange::last_30_days(), &["ali"])
+        .total_usage(UsageRange::last_30_days(), &["ali"])
         .await
         .unwrap();
     assert_eq!(of_all[0].used_traffic, 2048);
@@ -259,14 +262,14 @@ async fn traffic_is_counted_for_users_and_administrators() {
         client.admins().reset_usage("ali").await.unwrap().users_usage,
         Some(0)
     );
-    let alice = users.reset("alice").await.unwrap();
+    let alice = users.reset_usage("alice").await.unwrap();
     assert_eq!((alice.used_traffic, alice.lifetime_used_traffic), (0, Some(2048)));
-    users.reset_all().await.unwrap();
+    users.reset_usage_of_all().await.unwrap();
     assert_eq!(users.get("alice").await.unwrap().lifetime_used_traffic, Some(0));
 }
 
 #[tokio::test]
-async fn administrators_are_made_changed_and_deleted() {
+async fn admins_are_created_updated_and_deleted() {
     let (_panel, client) = setup().await;
     let admins = client.admins();
     let ali = admins.create(&NewAdmin::new("ali", "old")).await.unwrap();
@@ -274,7 +277,7 @@ async fn administrators_are_made_changed_and_deleted() {
     let again = admins.create(&NewAdmin::new("ali", "old")).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
     let changed = admins
-        .modify(&AdminModification::of(&ali).password("new").telegram_id(7))
+        .update(&AdminUpdate::for_admin(&ali).password("new").telegram_id(7))
         .await
         .unwrap();
     assert_eq!((changed.is_sudo, changed.telegram_id), (false, Some(7)));
@@ -293,8 +296,8 @@ async fn administrators_are_made_changed_and_deleted() {
         client.users().get("alice").await.unwrap().status,
         UserStatus::Active
     );
-    assert_eq!(admins.delete("ali").await.unwrap(), Deletion::Deleted);
-    assert_eq!(admins.delete("ali").await.unwrap(), Deletion::AlreadyGone);
+    assert_eq!(admins.delete("ali").await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(admins.delete("ali").await.unwrap(), DeleteOutcome::NotFound);
     assert_eq!(client.users().get("alice").await.unwrap().admin, None);
 }
 
@@ -312,8 +315,8 @@ async fn templates_are_made_changed_and_deleted() {
     );
     let again = templates.create(&new).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
-    let change = UserTemplateChange::new().data_limit(DataLimit::Unlimited);
-    let changed = templates.modify(made.id, &change).await.unwrap();
+    let change = UserTemplateUpdate::new().data_limit(DataLimit::Unlimited);
+    let changed = templates.update(made.id, &change).await.unwrap();
     assert_eq!(
         (changed.data_limit, changed.expire_duration),
         (None, Some(2_592_000))
@@ -321,6 +324,6 @@ async fn templates_are_made_changed_and_deleted() {
     assert_eq!(templates.get(made.id).await.unwrap(), changed);
     assert_eq!(templates.list().await.unwrap(), [changed]);
     assert_eq!(templates.page(1, 5).await.unwrap(), []);
-    assert_eq!(templates.delete(made.id).await.unwrap(), Deletion::Deleted);
-    assert_eq!(templates.delete(made.id).await.unwrap(), Deletion::AlreadyGone);
+    assert_eq!(templates.delete(made.id).await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(templates.delete(made.id).await.unwrap(), DeleteOutcome::NotFound);
 }

@@ -1,8 +1,8 @@
-//! One suite of checks that every panel has to pass: the fake one always, and a real one when the environment names it.
+//! One suite of checks that every panel must pass: the fake one always, and a real one if the environment names it.
 //!
-//! `MARZBAN_LIVE_URL`, `MARZBAN_LIVE_USERNAME` and `MARZBAN_LIVE_PASSWORD` are those of an administrator with sudo
-//! rights. The suite makes users and templates under names of its own and removes them, whether it passes or fails;
-//! it touches nothing else and restarts nothing.
+//! `MARZBAN_LIVE_URL`, `MARZBAN_LIVE_USERNAME` and `MARZBAN_LIVE_PASSWORD` are those of a sudo admin. The suite
+//! creates users and templates with names of its own and removes them, whether it passes or fails. It touches nothing
+//! else and restarts nothing.
 
 use std::io::Write;
 use std::num::NonZeroU64;
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use marzban_api::model::{
-    DataLimit, Expiry, NewNextPlan, NewUser, NewUserTemplate, Note, OnHold, PanelTime, Proxies, Proxy,
-    ResetStrategy, Shadowsocks, Trojan, UsageRange, User, UserModification, UserStatus, UserStatusChange,
-    Username, Vless, Vmess,
+    DataLimit, Expiry, NewNextPlan, NewUser, NewUserTemplate, Note, OnHold, Proxies, Proxy, ResetStrategy,
+    SetStatus, Shadowsocks, Timestamp, Trojan, UsageRange, User, UserStatus, UserUpdate, Username, Vless,
+    Vmess,
 };
-use marzban_api::resource::{Deletion, ListUsers};
+use marzban_api::resource::{DeleteOutcome, ListUsers};
 use marzban_api::testing::{FakePanel, Fault};
 use marzban_api::{Client, ErrorKind};
 
@@ -157,8 +157,11 @@ async fn checks(client: &Client, names: &Names) {
     a_template_is_kept(client, &names.template).await;
 
     for name in names.users() {
-        assert_eq!(client.users().delete(name).await.unwrap(), Deletion::Deleted);
-        assert_eq!(client.users().delete(name).await.unwrap(), Deletion::AlreadyGone);
+        assert_eq!(client.users().delete(name).await.unwrap(), DeleteOutcome::Deleted);
+        assert_eq!(
+            client.users().delete(name).await.unwrap(),
+            DeleteOutcome::NotFound
+        );
         an_unknown_user_is_not_found(client, name).await;
     }
 }
@@ -200,8 +203,8 @@ async fn an_unknown_user_is_not_found(client: &Client, name: &str) {
     let range = UsageRange::last_30_days();
     for error in [
         users.get(name).await.unwrap_err(),
-        users.reset(name).await.unwrap_err(),
-        users.revoke_sub(name).await.unwrap_err(),
+        users.reset_usage(name).await.unwrap_err(),
+        users.revoke_subscription(name).await.unwrap_err(),
         users.usage(name, range).await.unwrap_err(),
     ] {
         assert_eq!(
@@ -209,8 +212,8 @@ async fn an_unknown_user_is_not_found(client: &Client, name: &str) {
             (ErrorKind::NotFound, true)
         );
     }
-    let named = users.by_names(&[name]).await.unwrap();
-    assert!(named.found.is_empty() && named.absent.contains(name));
+    let named = users.get_many(&[name]).await.unwrap();
+    assert!(named.found.is_empty() && named.missing.contains(name));
 }
 
 async fn a_user_is_made_with_all_its_settings(client: &Client, name: &str, proxies: &Proxies) -> User {
@@ -279,10 +282,10 @@ async fn users_are_found_by_their_names(client: &Client, names: &Names) {
     let users = client.users();
     let ghost = format!("{}_ghost", names.limited);
     let [limited, held, unlimited] = names.users();
-    let answer = users.by_names(&[limited, &ghost, held, unlimited]).await.unwrap();
+    let answer = users.get_many(&[limited, &ghost, held, unlimited]).await.unwrap();
     assert!(answer.found.keys().eq([held, limited, unlimited]));
-    assert!(answer.absent.iter().eq([&ghost]));
-    assert!(answer.unreadable.is_empty());
+    assert!(answer.missing.iter().eq([&ghost]));
+    assert!(answer.failed.is_empty());
 
     let page = users
         .list(&ListUsers::new().usernames([limited, held]).limit(1))
@@ -293,10 +296,10 @@ async fn users_are_found_by_their_names(client: &Client, names: &Names) {
 
 async fn a_change_keeps_what_it_does_not_mention(client: &Client, before: &User) -> User {
     let limit = NonZeroU64::new(2 * GIB).unwrap();
-    let change = UserModification::of(before)
+    let change = UserUpdate::for_user(before)
         .data_limit(DataLimit::Bytes(limit))
         .note(Note::new("changed by a test").unwrap());
-    let after = client.users().modify(&change).await.unwrap();
+    let after = client.users().update(&change).await.unwrap();
     assert_eq!(
         (after.data_limit, after.note.as_deref()),
         (Some(2 * GIB), Some("changed by a test"))
@@ -307,7 +310,11 @@ async fn a_change_keeps_what_it_does_not_mention(client: &Client, before: &User)
 }
 
 async fn a_revocation_makes_new_secrets(client: &Client, before: &User) {
-    let after = client.users().revoke_sub(&before.username).await.unwrap();
+    let after = client
+        .users()
+        .revoke_subscription(&before.username)
+        .await
+        .unwrap();
     for protocol in before.proxies.protocols() {
         let (old, new) = (before.proxies.get(protocol), after.proxies.get(protocol));
         assert!(new.is_some() && new != old, "{protocol}");
@@ -326,21 +333,21 @@ async fn nothing_is_used_yet(client: &Client, name: &str) {
 async fn a_reset_drops_the_plan_and_switches_on(client: &Client, name: &str) {
     let users = client.users();
     let user = users.get(name).await.unwrap();
-    let change = UserModification::of(&user).status(UserStatusChange::Disabled);
-    let disabled = users.modify(&change).await.unwrap();
+    let change = UserUpdate::for_user(&user).status(SetStatus::Disabled);
+    let disabled = users.update(&change).await.unwrap();
     assert_eq!(disabled.status, UserStatus::Disabled);
     assert_eq!(disabled.next_plan, user.next_plan);
 
-    let reset = users.reset(name).await.unwrap();
+    let reset = users.reset_usage(name).await.unwrap();
     assert_eq!((&reset.status, reset.used_traffic), (&UserStatus::Active, 0));
     assert_eq!(users.get(name).await.unwrap().next_plan, None);
 }
 
 async fn a_user_on_hold_becomes_active(client: &Client, held: &User) {
-    let change = UserModification::of(held)
-        .status(UserStatusChange::Active)
+    let change = UserUpdate::for_user(held)
+        .status(SetStatus::Active)
         .expire(Expiry::At(far()));
-    let active = client.users().modify(&change).await.unwrap();
+    let active = client.users().update(&change).await.unwrap();
     assert_eq!(
         (&active.status, active.expire),
         (&UserStatus::Active, Some(far().to_utc()))
@@ -360,8 +367,8 @@ async fn a_template_is_kept(client: &Client, name: &str) {
         (Some(GIB), Some(2_592_000))
     );
     assert!(templates.list().await.unwrap().contains(&made));
-    assert_eq!(templates.delete(made.id).await.unwrap(), Deletion::Deleted);
-    assert_eq!(templates.delete(made.id).await.unwrap(), Deletion::AlreadyGone);
+    assert_eq!(templates.delete(made.id).await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(templates.delete(made.id).await.unwrap(), DeleteOutcome::NotFound);
     assert!(!templates.list().await.unwrap().contains(&made));
 }
 
@@ -379,6 +386,6 @@ fn new(name: &str, proxies: &Proxies) -> NewUser {
 }
 
 /// An instant in the year 2100: no review of the panel ends the access meanwhile.
-fn far() -> PanelTime {
-    PanelTime::from_timestamp(4_102_444_800).unwrap()
+fn far() -> Timestamp {
+    Timestamp::from_timestamp(4_102_444_800).unwrap()
 }

@@ -1,4 +1,4 @@
-//! The token: how it is asked for, kept, and replaced.
+//! The token: how it is requested, kept and replaced.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -112,7 +112,7 @@ async fn a_token_refused_in_the_second_of_its_making_is_replaced_in_the_next() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_not_tried_again() {
+async fn a_rejected_login_is_not_retried() {
     let wire = Wire::with_logins(|_| wrong_password(), []).await;
     let error = wire.client().admins().current().await.unwrap_err();
     assert_eq!(
@@ -151,11 +151,11 @@ async fn a_login_that_meets_a_failing_panel_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_login_page_of_somebody_else_is_not_the_panel() {
+async fn a_foreign_login_page_is_not_the_panel() {
     for reply in [html(200), html(401), html(404)] {
         let wire = Wire::with_logins(move |_| reply.clone(), []).await;
         let error = wire.client().system().stats().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotPanel);
+        assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
         assert_eq!(wire.logins().len(), 1);
     }
 }
@@ -201,6 +201,9 @@ async fn the_token_never_follows_a_redirect() {
     let redirect = raw(307, &format!("location: {}/api/system\r\n", elsewhere.url), "");
     let wire = Wire::script([Reply::Keep(redirect)]).await;
     let error = wire.client().system().stats().await.unwrap_err();
-    assert_eq!((error.kind(), error.status()), (ErrorKind::NotPanel, Some(307)));
+    assert_eq!(
+        (error.kind(), error.status()),
+        (ErrorKind::UnexpectedResponse, Some(307))
+    );
     assert_eq!(elsewhere.lines(), [] as [&str; 0]);
 }

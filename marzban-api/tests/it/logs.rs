@@ -198,12 +198,15 @@ async fn what_is_no_websocket_is_not_the_panels_and_not_asked_for_again() {
     let forged =
         "HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: AAAA\r\n\r\n";
     let cases = [
-        (html(200), ErrorKind::NotPanel),
-        (json(200, "{}"), ErrorKind::NotPanel),
-        (html(404), ErrorKind::NotPanel),
+        (html(200), ErrorKind::UnexpectedResponse),
+        (json(200, "{}"), ErrorKind::UnexpectedResponse),
+        (html(404), ErrorKind::UnexpectedResponse),
         (json(404, r#"{"detail":"Not Found"}"#), ErrorKind::NotFound),
         (refused(), ErrorKind::Unauthorized),
-        (Reply::Close(forged.as_bytes().to_vec()), ErrorKind::NotPanel),
+        (
+            Reply::Close(forged.as_bytes().to_vec()),
+            ErrorKind::UnexpectedResponse,
+        ),
     ];
     for (reply, kind) in cases {
         let wire = panel(move |_, _| reply.clone()).await;
@@ -235,9 +238,9 @@ async fn an_interval_that_the_panel_would_refuse_is_not_sent() {
     let client = wire.client();
     for interval in [Duration::ZERO, Duration::from_millis(10_001), Duration::MAX] {
         let (_, error) = all(client.core().logs(LogOptions::default().interval(interval))).await;
-        assert_eq!(error.kind(), ErrorKind::Request);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
         let (_, error) = all(client.nodes().logs(1, LogOptions::default().interval(interval))).await;
-        assert_eq!(error.kind(), ErrorKind::Request);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
     assert!(wire.lines().is_empty() && wire.logins().is_empty());
 }

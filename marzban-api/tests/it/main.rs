@@ -1,4 +1,4 @@
-//! The client against bytes: what it sends, and what it makes of every answer.
+//! The client on bytes: what it sends, and what it makes of every response.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,8 +12,6 @@ mod clocks;
 mod core;
 mod creating;
 mod deleting;
-mod documented;
-mod escape_hatch;
 mod failures;
 mod fake_panel;
 mod hostile_servers;
@@ -21,19 +19,21 @@ mod lifecycle;
 mod live;
 mod login;
 mod logs;
-mod modifying;
 mod nodes;
-mod observing;
 mod operations;
+mod operations_table;
 mod pages;
 mod peers;
 mod reading;
 mod redaction;
-mod states;
 mod streams;
 mod subscription;
+mod summaries;
+mod telemetry;
 mod together;
 mod typed;
+mod untyped_requests;
+mod updating;
 mod values;
 mod webhook;
 mod wire;

@@ -1,8 +1,8 @@
-//! Nodes, by the bytes of the panel.
+//! Nodes, on the bytes of the panel.
 
 use marzban_api::ErrorKind;
-use marzban_api::model::{NewNode, NodeChange, NodeStatus, UsageRange};
-use marzban_api::resource::Deletion;
+use marzban_api::model::{NewNode, NodeStatus, NodeUpdate, UsageRange};
+use marzban_api::resource::DeleteOutcome;
 
 use crate::wire::{Reply, Wire, html, internal_error, json, raw};
 
@@ -62,7 +62,7 @@ async fn the_settings_of_nodes_are_read_and_their_certificate_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_node_is_made_with_what_is_set_and_without_a_host() {
+async fn a_node_is_created_with_the_given_settings_and_without_a_host() {
     let wire = Wire::script([node(), node()]).await;
     let nodes = wire.client();
     nodes
@@ -104,12 +104,12 @@ async fn a_node_of_a_name_that_is_taken_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_change_of_a_node_carries_only_what_is_set() {
+async fn an_update_of_a_node_sends_only_what_is_set() {
     let wire = Wire::script([node(), node(), node()]).await;
     let client = wire.client();
-    let change = NodeChange::new().name("DE node").usage_coefficient(1.5);
+    let change = NodeUpdate::new().name("DE node").usage_coefficient(1.5);
     assert_eq!(
-        client.nodes().modify(1, &change).await.unwrap().usage_coefficient,
+        client.nodes().update(1, &change).await.unwrap().usage_coefficient,
         Some(1.5)
     );
     assert_eq!(
@@ -118,16 +118,16 @@ async fn a_change_of_a_node_carries_only_what_is_set() {
     );
     client
         .nodes()
-        .modify(1, &NodeChange::new().disable())
+        .update(1, &NodeUpdate::new().disable())
         .await
         .unwrap();
     assert_eq!(body(&wire), serde_json::json!({"status": "disabled"}));
-    let moved = NodeChange::new()
+    let moved = NodeUpdate::new()
         .address("de.example")
         .port(3)
         .api_port(4)
         .enable();
-    client.nodes().modify(1, &moved).await.unwrap();
+    client.nodes().update(1, &moved).await.unwrap();
     assert_eq!(
         body(&wire),
         serde_json::json!({"address": "de.example", "port": 3, "api_port": 4, "status": "connecting"})
@@ -136,7 +136,7 @@ async fn a_change_of_a_node_carries_only_what_is_set() {
 }
 
 #[tokio::test]
-async fn a_failed_change_of_a_node_is_unclear_and_not_repeated() {
+async fn a_failed_update_of_a_node_is_indeterminate_and_not_retried() {
     for reply in [
         internal_error(),
         json(502, "{}"),
@@ -144,28 +144,28 @@ async fn a_failed_change_of_a_node_is_unclear_and_not_repeated() {
         Reply::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".to_vec()),
     ] {
         let wire = Wire::script([reply]).await;
-        let change = NodeChange::new().name("FI node");
-        let error = wire.client().nodes().modify(1, &change).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unclear);
+        let change = NodeUpdate::new().name("FI node");
+        let error = wire.client().nodes().update(1, &change).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Indeterminate);
         assert!(!error.is_retryable());
         assert_eq!(wire.lines(), ["PUT /api/node/1"]);
     }
 }
 
 #[tokio::test]
-async fn a_success_that_cannot_be_read_leaves_open_what_has_happened() {
+async fn a_success_that_cannot_be_decoded_is_indeterminate() {
     let large = format!(r#"{{"detail":"{}"}}"#, "x".repeat(5000));
     for answer in ["[1]", large.as_str()] {
         let wire = Wire::script([json(200, answer), json(200, answer), json(422, &large)]).await;
         let client = wire.builder().max_body_bytes(4096).build().unwrap();
         let error = client
             .nodes()
-            .modify(1, &NodeChange::new().name("FI"))
+            .update(1, &NodeUpdate::new().name("FI"))
             .await
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unclear, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
         let error = client.nodes().reconnect(1).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unclear, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error}");
         // A refusal is one, however long.
         let error = client.nodes().reconnect(1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
@@ -179,16 +179,16 @@ async fn a_page_is_no_confirmation_of_a_change() {
     let client = wire.client();
     assert_eq!(
         client.nodes().reconnect(1).await.unwrap_err().kind(),
-        ErrorKind::NotPanel
+        ErrorKind::UnexpectedResponse
     );
     assert_eq!(
         client.nodes().delete(1).await.unwrap_err().kind(),
-        ErrorKind::NotPanel
+        ErrorKind::UnexpectedResponse
     );
 }
 
 #[tokio::test]
-async fn a_node_is_asked_to_connect_anew() {
+async fn a_node_is_reconnected() {
     let wire = Wire::script([
         json(200, r#"{"detail":"Reconnection task scheduled"}"#),
         node_not_found(),
@@ -211,9 +211,9 @@ async fn the_deletion_of_a_node_is_confirmed_or_was_needless() {
     let empty = Reply::Keep(raw(204, "", ""));
     let wire = Wire::script([json(200, "{}"), empty, node_not_found()]).await;
     let client = wire.client();
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::Deleted);
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::Deleted);
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::AlreadyGone);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::Deleted);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::NotFound);
     assert_eq!(wire.lines(), vec!["DELETE /api/node/1"; 3]);
 }
 
@@ -225,16 +225,16 @@ async fn an_unknown_route_does_not_prove_that_a_node_is_gone() {
         assert!(client.nodes().delete(1).await.is_err());
         assert_eq!(
             client.nodes().delete(1).await.unwrap_err().kind(),
-            ErrorKind::Unclear
+            ErrorKind::Indeterminate
         );
     }
 }
 
 #[tokio::test]
-async fn after_an_unclear_deletion_the_node_is_looked_for() {
+async fn an_ambiguous_deletion_of_a_node_is_verified() {
     let wire = Wire::script([internal_error(), node_not_found(), internal_error(), node()]).await;
     let client = wire.client();
-    assert_eq!(client.nodes().delete(1).await.unwrap(), Deletion::Deleted);
+    assert_eq!(client.nodes().delete(1).await.unwrap(), DeleteOutcome::Deleted);
     assert_eq!(
         client.nodes().delete(1).await.unwrap_err().kind(),
         ErrorKind::Server

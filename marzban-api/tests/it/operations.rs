@@ -1,10 +1,10 @@
-//! Every operation that is one request: what it sends, and what it makes of the answer.
+//! Operations that take one request: what they send, and what they make of the response.
 
 use chrono::{DateTime, Utc};
 use marzban_api::model::{
-    Admin, AdminModification, NewAdmin, NewUserTemplate, UsageRange, UserTemplate, UserTemplateChange,
+    Admin, AdminUpdate, NewAdmin, NewUserTemplate, UsageRange, UserTemplate, UserTemplateUpdate,
 };
-use marzban_api::resource::{Deletion, ListAdmins};
+use marzban_api::resource::{DeleteOutcome, ListAdmins};
 use marzban_api::{Client, Error, ErrorKind};
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ fn admin(name: &str) -> Admin {
 }
 
 #[tokio::test]
-async fn a_users_traffic_begins_anew() {
-    let (user, request) = perform(one("a@b"), async |client| client.users().reset("a@b").await).await;
+async fn a_users_traffic_is_reset() {
+    let (user, request) = perform(one("a@b"), async |client| client.users().reset_usage("a@b").await).await;
     assert_eq!(user.unwrap().username, "a@b");
     sent(&request, "POST /api/user/a%40b/reset", "");
 }
@@ -61,7 +61,7 @@ async fn a_users_traffic_begins_anew() {
 #[tokio::test]
 async fn a_users_subscription_is_revoked() {
     let (user, request) = perform(one("alice"), async |client| {
-        client.users().revoke_sub("alice").await
+        client.users().revoke_subscription("alice").await
     })
     .await;
     assert_eq!(user.unwrap().username, "alice");
@@ -79,9 +79,9 @@ async fn a_user_is_given_to_another_owner() {
 }
 
 #[tokio::test]
-async fn the_traffic_of_all_users_begins_anew() {
+async fn the_traffic_of_all_users_is_reset() {
     let (outcome, request) = perform(detail(200, "Users successfully reset."), async |client| {
-        client.users().reset_all().await
+        client.users().reset_usage_of_all().await
     })
     .await;
     outcome.unwrap();
@@ -120,7 +120,7 @@ async fn the_usage_of_all_users_is_read_for_some_owners() {
         ),
     ] {
         let (usages, request) = perform(json(200, answer), async |client| {
-            client.users().usage_of_all(range, admins).await
+            client.users().total_usage(range, admins).await
         })
         .await;
         assert_eq!(usages.unwrap()[0].used_traffic, 5);
@@ -148,7 +148,7 @@ async fn both_bounds_of_expired_users_are_sent_with_their_zone() {
 }
 
 #[tokio::test]
-async fn nobody_whose_access_ended_before_the_range_is_deleted_with_it() {
+async fn no_user_that_expired_before_the_range_is_deleted_with_it() {
     // Whole seconds are sent: who ended at 00:00:00 is not within a range that begins a moment later.
     let range = at("2025-01-01T00:00:00.000001Z")..=at("2025-02-01T00:00:00.9Z");
     let (_, request) = perform(json(200, "[]"), async |client| {
@@ -161,19 +161,19 @@ async fn nobody_whose_access_ended_before_the_range_is_deleted_with_it() {
 }
 
 #[tokio::test]
-async fn nobody_to_delete_is_no_failure_but_an_unknown_route_is() {
+async fn no_users_to_delete_is_a_success_but_an_unknown_route_is_not() {
     let range = || at("2025-01-01T00:00:00Z")..=at("2025-02-01T00:00:00Z");
     let nobody = detail(404, "No expired users found in the specified date range");
     for (reply, expected) in [
         (nobody, Ok(0)),
         (detail(404, "Not Found"), Err(ErrorKind::NotFound)),
-        (html(404), Err(ErrorKind::NotPanel)),
-        (html(200), Err(ErrorKind::NotPanel)),
+        (html(404), Err(ErrorKind::UnexpectedResponse)),
+        (html(200), Err(ErrorKind::UnexpectedResponse)),
         (
             detail(400, "Start date must be before end date"),
-            Err(ErrorKind::Invalid),
+            Err(ErrorKind::Rejected),
         ),
-        (internal_error(), Err(ErrorKind::Unclear)),
+        (internal_error(), Err(ErrorKind::Indeterminate)),
     ] {
         let (outcome, _) = perform(reply, async |client| client.users().delete_expired(range()).await).await;
         assert_eq!(
@@ -184,19 +184,19 @@ async fn nobody_to_delete_is_no_failure_but_an_unknown_route_is() {
 }
 
 #[tokio::test]
-async fn a_change_without_a_second_look_that_breaks_off_is_unclear() {
+async fn a_broken_change_that_is_not_verified_is_indeterminate() {
     for reply in [internal_error(), Reply::Close(Vec::new()), html(502)] {
         for outcome in [
             perform(reply.clone(), async |client| {
-                kind(client.users().reset("alice").await)
+                kind(client.users().reset_usage("alice").await)
             })
             .await,
             perform(reply.clone(), async |client| {
-                kind(client.users().revoke_sub("alice").await)
+                kind(client.users().revoke_subscription("alice").await)
             })
             .await,
             perform(reply.clone(), async |client| {
-                kind(client.users().reset_all().await)
+                kind(client.users().reset_usage_of_all().await)
             })
             .await,
             perform(reply.clone(), async |client| {
@@ -212,7 +212,7 @@ async fn a_change_without_a_second_look_that_breaks_off_is_unclear() {
             })
             .await,
         ] {
-            assert_eq!(outcome.0, ErrorKind::Unclear, "{}", outcome.1.line);
+            assert_eq!(outcome.0, ErrorKind::Indeterminate, "{}", outcome.1.line);
         }
     }
 }
@@ -224,18 +224,21 @@ async fn a_refusal_of_a_change_is_told_as_it_is() {
         (detail(403, "You're not allowed"), ErrorKind::Forbidden),
         (
             json(422, r#"{"detail":{"username":"Field required"}}"#),
-            ErrorKind::Invalid,
+            ErrorKind::Rejected,
         ),
-        (html(403), ErrorKind::NotPanel),
-        (html(200), ErrorKind::NotPanel),
+        (html(403), ErrorKind::UnexpectedResponse),
+        (html(200), ErrorKind::UnexpectedResponse),
     ] {
-        let (kind, _) = perform(reply, async |client| kind(client.users().reset("alice").await)).await;
+        let (kind, _) = perform(reply, async |client| {
+            kind(client.users().reset_usage("alice").await)
+        })
+        .await;
         assert_eq!(kind, expected);
     }
 }
 
 #[tokio::test]
-async fn administrators_are_listed() {
+async fn admins_are_listed() {
     for (query, line) in [
         (ListAdmins::new(), "GET /api/admins"),
         (
@@ -253,7 +256,7 @@ async fn administrators_are_listed() {
 }
 
 #[tokio::test]
-async fn an_administrator_is_made() {
+async fn an_admin_is_created() {
     let plain = NewAdmin::new("ali", "p\"w");
     let full = NewAdmin::new("ali", "pw")
         .sudo()
@@ -282,8 +285,8 @@ async fn an_administrator_is_made() {
 }
 
 #[tokio::test]
-async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
-    let change = || AdminModification::of(&admin("a b"));
+async fn an_update_of_an_admin_always_sends_its_sudo_rights() {
+    let change = || AdminUpdate::for_admin(&admin("a b"));
     for (change, body) in [
         (change(), r#"{"is_sudo":false}"#),
         (change().promote(), r#"{"is_sudo":true}"#),
@@ -296,7 +299,7 @@ async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
         ),
     ] {
         let (changed, request) = perform(json(200, ADMIN), async |client| {
-            client.admins().modify(&change).await
+            client.admins().update(&change).await
         })
         .await;
         assert_eq!(changed.unwrap(), admin("ali"));
@@ -306,12 +309,15 @@ async fn a_change_of_an_administrator_always_tells_its_sudo_rights() {
 }
 
 #[tokio::test]
-async fn an_administrator_is_deleted_once() {
+async fn an_admin_is_deleted_once() {
     for (reply, expected) in [
-        (detail(200, "Admin removed successfully"), Ok(Deletion::Deleted)),
-        (detail(404, "Admin not found"), Ok(Deletion::AlreadyGone)),
+        (
+            detail(200, "Admin removed successfully"),
+            Ok(DeleteOutcome::Deleted),
+        ),
+        (detail(404, "Admin not found"), Ok(DeleteOutcome::NotFound)),
         (detail(404, "Not Found"), Err(ErrorKind::NotFound)),
-        (html(404), Err(ErrorKind::NotPanel)),
+        (html(404), Err(ErrorKind::UnexpectedResponse)),
     ] {
         let (outcome, request) = perform(reply, async |client| client.admins().delete("ali").await).await;
         assert_eq!(outcome.map_err(|error| error.kind()), expected);
@@ -320,11 +326,11 @@ async fn an_administrator_is_deleted_once() {
 }
 
 #[tokio::test]
-async fn an_unclear_deletion_of_an_administrator_is_looked_into() {
+async fn an_ambiguous_deletion_of_an_admin_is_verified() {
     for (reply, expected) in [
-        (detail(404, "Admin not found"), Ok(Deletion::Deleted)),
+        (detail(404, "Admin not found"), Ok(DeleteOutcome::Deleted)),
         (json(200, "0"), Err(ErrorKind::Server)),
-        (html(404), Err(ErrorKind::Unclear)),
+        (html(404), Err(ErrorKind::Indeterminate)),
     ] {
         let wire = Wire::script([internal_error(), reply]).await;
         let outcome = wire.client().admins().delete("ali").await;
@@ -337,7 +343,7 @@ async fn an_unclear_deletion_of_an_administrator_is_looked_into() {
 }
 
 #[tokio::test]
-async fn the_users_of_an_administrator_are_switched_off_and_on() {
+async fn the_users_of_an_admin_are_disabled_and_activated() {
     let (outcome, request) = perform(detail(200, "Users successfully disabled"), async |client| {
         client.admins().disable_users("ali").await
     })
@@ -353,7 +359,7 @@ async fn the_users_of_an_administrator_are_switched_off_and_on() {
 }
 
 #[tokio::test]
-async fn the_usage_of_an_administrator_is_read_and_reset() {
+async fn the_usage_of_an_admin_is_read_and_reset() {
     let (usage, request) = perform(json(200, "9007199254740993"), async |client| {
         client.admins().usage("ali").await
     })
@@ -408,7 +414,7 @@ async fn templates_are_read() {
 }
 
 #[tokio::test]
-async fn a_template_is_made_and_changed() {
+async fn a_template_is_created_and_updated() {
     let new = NewUserTemplate::new("30d")
         .data_limit(marzban_api::model::DataLimit::from_bytes(10_737_418_240))
         .expire_duration(Duration::from_hours(720))
@@ -423,15 +429,15 @@ async fn a_template_is_made_and_changed() {
     let body = r#"{"name":"30d","data_limit":10737418240,"expire_duration":2592000,"username_prefix":"vip_","username_suffix":"_x","inbounds":{"vless":["VLESS TCP"]}}"#;
     sent(&request, "POST /api/user_template", body);
 
-    let change = UserTemplateChange::new()
+    let change = UserTemplateUpdate::new()
         .name("60d")
         .data_limit(marzban_api::model::DataLimit::Unlimited);
     for (change, body) in [
         (change, r#"{"name":"60d","data_limit":0}"#),
-        (UserTemplateChange::new(), "{}"),
+        (UserTemplateUpdate::new(), "{}"),
     ] {
         let (changed, request) = perform(json(200, TEMPLATE), async |client| {
-            client.templates().modify(7, &change).await
+            client.templates().update(7, &change).await
         })
         .await;
         check_template(&changed.unwrap());
@@ -440,17 +446,17 @@ async fn a_template_is_made_and_changed() {
 }
 
 #[tokio::test]
-async fn a_template_is_deleted_once_and_an_unclear_answer_is_looked_into() {
+async fn a_template_is_deleted_once_and_an_ambiguous_response_is_verified() {
     let absent = || detail(404, "User Template not found");
     let there = || json(200, TEMPLATE);
     for (replies, expected, methods) in [
-        (vec![json(200, "null")], Ok(Deletion::Deleted), "DELETE"),
-        (vec![absent()], Ok(Deletion::AlreadyGone), "DELETE"),
-        (vec![html(200)], Err(ErrorKind::NotPanel), "DELETE"),
+        (vec![json(200, "null")], Ok(DeleteOutcome::Deleted), "DELETE"),
+        (vec![absent()], Ok(DeleteOutcome::NotFound), "DELETE"),
+        (vec![html(200)], Err(ErrorKind::UnexpectedResponse), "DELETE"),
         (vec![detail(404, "Not Found")], Err(ErrorKind::NotFound), "DELETE"),
         (
             vec![internal_error(), absent()],
-            Ok(Deletion::Deleted),
+            Ok(DeleteOutcome::Deleted),
             "DELETE GET",
         ),
         (
@@ -460,7 +466,7 @@ async fn a_template_is_deleted_once_and_an_unclear_answer_is_looked_into() {
         ),
         (
             vec![internal_error(), html(404)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
             "DELETE GET",
         ),
     ] {

@@ -1,4 +1,4 @@
-//! A panel of users that answers pages and batches of them.
+//! A panel that serves pages and batches of users.
 
 use crate::wire::{Recorded, Wire, granted, internal_error, user, users};
 

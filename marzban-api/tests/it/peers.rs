@@ -6,7 +6,7 @@ use std::path::Path;
 const LINES: [(&str, &[&str]); 19] = [
     (
         "operations are missing",
-        &["documented::every_operation_is_in_the_table_once"],
+        &["operations_table::every_operation_is_in_the_table_once"],
     ),
     (
         "twenty refused tokens make twenty logins, and the repeat loses its query and form",
@@ -24,7 +24,7 @@ const LINES: [(&str, &[&str]); 19] = [
         &[
             "failures::every_status_has_its_kind_and_its_number_of_tries",
             "failures::a_proxy_that_is_down_for_a_moment_is_asked_again",
-            "escape_hatch::a_change_of_ones_own_is_sent_once_and_its_outcome_may_be_unclear",
+            "untyped_requests::an_untyped_change_is_sent_once_and_may_be_indeterminate",
         ],
     ),
     (
@@ -56,8 +56,8 @@ const LINES: [(&str, &[&str]); 19] = [
         "pages have no order, repeat users and hide others",
         &[
             "streams::a_stream_reads_every_page_in_a_fixed_order",
-            "streams::a_user_deleted_during_a_stream_hides_nobody",
-            "batches::an_absence_is_never_taken_from_a_page_of_somebody_else",
+            "streams::a_user_deleted_during_a_stream_hides_no_other",
+            "batches::a_foreign_page_never_shows_that_a_user_is_missing",
         ],
     ),
     (
@@ -65,7 +65,7 @@ const LINES: [(&str, &[&str]); 19] = [
         &[
             "batches::usernames_are_repeated_without_brackets",
             "batches::a_batch_has_at_most_100_names_and_4_kib",
-            "batches::no_names_ask_for_nobody_and_not_for_everybody",
+            "batches::an_empty_batch_sends_no_request",
         ],
     ),
     (
@@ -90,15 +90,15 @@ const LINES: [(&str, &[&str]); 19] = [
     (
         "a change drops the next plan",
         &[
-            "modifying::a_put_keeps_the_next_plan_and_sends_only_what_changes",
+            "updating::a_put_keeps_the_next_plan_and_sends_only_what_changes",
             "lifecycle::a_user_keeps_its_secrets_and_its_plan_through_changes",
         ],
     ),
     (
         "an answer that lies is believed",
         &[
-            "deleting::a_500_after_a_deletion_is_looked_into",
-            "modifying::a_404_though_the_next_plan_began_is_no_failure",
+            "deleting::a_500_after_a_deletion_is_verified",
+            "updating::a_404_though_the_next_plan_was_applied_is_no_failure",
             "creating::a_500_though_the_user_was_made_is_a_creation",
             "creating::a_409_about_a_user_that_does_not_exist_is_no_conflict",
         ],

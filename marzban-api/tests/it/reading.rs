@@ -1,4 +1,4 @@
-//! One user, one page, the system and the administrator, as they are asked for and read.
+//! Reads of one user, one page, the system and the admin.
 
 use marzban_api::ErrorKind;
 use marzban_api::model::UserStatus;
@@ -25,10 +25,10 @@ async fn a_name_that_no_path_can_carry_is_never_sent() {
     let wire = Wire::script([]).await;
     for name in ["", ".", ".."] {
         let error = wire.client().users().get(name).await.unwrap_err();
-        assert_eq!((error.kind(), error.attempts()), (ErrorKind::Request, 0));
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::InvalidInput, 0));
         assert_eq!(
             wire.client().users().delete(name).await.unwrap_err().kind(),
-            ErrorKind::Request
+            ErrorKind::InvalidInput
         );
     }
     assert_eq!((wire.requests().len(), wire.logins().len()), (0, 0));
@@ -158,7 +158,7 @@ async fn the_system_of_an_old_panel_lacks_what_it_did_not_count() {
 }
 
 #[tokio::test]
-async fn the_current_administrator_is_read() {
+async fn the_current_admin_is_fetched() {
     let body =
         r#"{"username":"Root","is_sudo":true,"telegram_id":7,"discord_webhook":null,"users_usage":1111}"#;
     let wire = Wire::script([json(200, body)]).await;

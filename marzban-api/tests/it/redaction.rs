@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use marzban_api::model::{
-    AdminModification, NewAdmin, NewUser, Proxies, SystemStats, User, UserModification, Username, Vless,
+    AdminUpdate, NewAdmin, NewUser, Proxies, SystemStats, User, UserUpdate, Username, Vless,
 };
-use marzban_api::resource::{Deletion, ListUsers, UserSort, UserSortField};
-use marzban_api::{Error, Pacing, RetryPolicy, SecretString, Timeouts};
+use marzban_api::resource::{DeleteOutcome, ListUsers, UserSort, UserSortField};
+use marzban_api::{Error, RetryPolicy, SecretString, Throttle, Timeouts};
 
 use crate::wire::{Reply, Wire, builder, granted, json, system};
 
@@ -65,8 +65,8 @@ async fn the_public_types_show_no_secret() {
     clean("UsersPage", &page);
     clean_error(&page.unreadable[0].error);
     clean(
-        "NamedUsers",
-        client.users().by_names(&["alice", "broken"]).await.unwrap(),
+        "BatchGet",
+        client.users().get_many(&["alice", "broken"]).await.unwrap(),
     );
     let stats: SystemStats = client.system().stats().await.unwrap();
     clean("SystemStats", stats);
@@ -75,12 +75,12 @@ async fn the_public_types_show_no_secret() {
     clean("Users", client.users());
     clean("System", client.system());
     clean("Admins", client.admins());
-    clean("Deletion", Deletion::Deleted);
+    clean("DeleteOutcome", DeleteOutcome::Deleted);
     clean(
         "ListUsers",
         ListUsers::new().sort([UserSort::ascending(UserSortField::Expire)]),
     );
-    clean("Pacing", Pacing::default());
+    clean("Throttle", Throttle::default());
     clean("RetryPolicy", RetryPolicy::default());
     clean("Timeouts", Timeouts::default());
 }
@@ -94,16 +94,13 @@ fn what_is_to_be_written_shows_no_secret() {
         flow: None,
     };
     clean("NewUser", NewUser::new(name, user.proxies.clone()));
-    clean(
-        "UserModification",
-        UserModification::of(&user).proxy(secret.clone()),
-    );
+    clean("UserUpdate", UserUpdate::for_user(&user).proxy(secret.clone()));
     clean("Proxies", Proxies::new(secret));
     clean("Proxy", user.proxies.get("trojan").unwrap());
     clean("NewAdmin", NewAdmin::new("bob", MARK).discord_webhook(MARK));
     clean(
-        "AdminModification",
-        AdminModification::of(&user.admin.unwrap())
+        "AdminUpdate",
+        AdminUpdate::for_admin(&user.admin.unwrap())
             .password(MARK)
             .discord_webhook(MARK),
     );

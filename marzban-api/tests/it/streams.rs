@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use futures_util::TryStreamExt;
 use marzban_api::ErrorKind;
-use marzban_api::resource::{ListUsers, Listed};
+use marzban_api::resource::{ListUsers, UserEntry};
 
 use crate::pages::{numbered, panel, window};
 use crate::wire::{Wire, granted, html, user, users};
@@ -13,14 +13,14 @@ use crate::wire::{Wire, granted, html, user, users};
 #[tokio::test]
 async fn a_stream_reads_every_page_in_a_fixed_order() {
     let wire = panel(numbered(7), &[]).await;
-    let listed: Vec<Listed> = wire
+    let listed: Vec<UserEntry> = wire
         .client()
         .users()
         .stream(ListUsers::new().limit(3))
         .try_collect()
         .await
         .unwrap();
-    let names: Vec<_> = listed.iter().filter_map(Listed::username).collect();
+    let names: Vec<_> = listed.iter().filter_map(UserEntry::username).collect();
     assert_eq!(names, numbered(7));
     let order = "&sort=created_at%2Cusername";
     assert_eq!(
@@ -30,7 +30,7 @@ async fn a_stream_reads_every_page_in_a_fixed_order() {
 }
 
 #[tokio::test]
-async fn a_user_deleted_during_a_stream_hides_nobody() {
+async fn a_user_deleted_during_a_stream_hides_no_other() {
     // After the first page its first user disappears, and the rest moves up.
     let state = Mutex::new(numbered(7));
     let wire = Wire::answering(move |request| {
@@ -47,31 +47,31 @@ async fn a_user_deleted_during_a_stream_hides_nobody() {
         reply
     })
     .await;
-    let listed: Vec<Listed> = wire
+    let listed: Vec<UserEntry> = wire
         .client()
         .users()
         .stream(ListUsers::new().limit(3))
         .try_collect()
         .await
         .unwrap();
-    let names: Vec<_> = listed.iter().filter_map(Listed::username).collect();
+    let names: Vec<_> = listed.iter().filter_map(UserEntry::username).collect();
     assert_eq!(names, numbered(7));
 }
 
 #[tokio::test]
-async fn a_stream_passes_over_a_poison_user() {
+async fn a_stream_skips_an_unrenderable_user() {
     let wire = panel(numbered(150), &["user_0123"]).await;
-    let listed: Vec<Listed> = wire
+    let listed: Vec<UserEntry> = wire
         .client()
         .users()
         .stream(ListUsers::new())
         .try_collect()
         .await
         .unwrap();
-    let found: BTreeSet<_> = listed.iter().filter_map(Listed::username).collect();
+    let found: BTreeSet<_> = listed.iter().filter_map(UserEntry::username).collect();
     let unreadable: Vec<_> = listed
         .iter()
-        .filter(|listed| matches!(listed, Listed::Unreadable(_)))
+        .filter(|listed| matches!(listed, UserEntry::Unreadable(_)))
         .collect();
     assert_eq!(
         (found.len(), found.contains("user_0123"), unreadable.len()),
@@ -88,6 +88,9 @@ async fn a_stream_that_fails_ends() {
         stream.try_next().await.unwrap().unwrap().username(),
         Some("alice")
     );
-    assert_eq!(stream.try_next().await.unwrap_err().kind(), ErrorKind::NotPanel);
+    assert_eq!(
+        stream.try_next().await.unwrap_err().kind(),
+        ErrorKind::UnexpectedResponse
+    );
     assert!(stream.try_next().await.unwrap().is_none());
 }

@@ -1,4 +1,4 @@
-//! What the holder of a subscription's token sees, by the bytes of the panel.
+//! What the holder of a subscription token gets, on the bytes of the panel.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ const HEADERS: &str = "content-type: text/plain; charset=utf-8\r\n\
 const LINKS: &str = "dmxlc3M6Ly9zM2NyM3QtMQp2bGVzczovL3MzY3IzdC0y";
 
 #[tokio::test]
-async fn a_subscription_is_fetched_as_nobody_and_as_the_given_program() {
+async fn a_subscription_is_fetched_without_login_and_with_the_given_user_agent() {
     let wire = Wire::script([Reply::Keep(raw(200, HEADERS, LINKS))]).await;
     let client = wire.client();
     let content = client
         .subscription(TOKEN)
-        .content("v2rayNG/1.8.19")
+        .fetch_as_user_agent("v2rayNG/1.8.19")
         .await
         .unwrap();
     let request = wire.requests().pop().unwrap();
@@ -43,7 +43,13 @@ async fn a_subscription_is_fetched_as_nobody_and_as_the_given_program() {
 #[tokio::test]
 async fn the_headers_of_a_subscription_are_read() {
     let wire = Wire::script([Reply::Keep(raw(200, HEADERS, LINKS))]).await;
-    let info = wire.client().subscription(TOKEN).content("x").await.unwrap().info;
+    let info = wire
+        .client()
+        .subscription(TOKEN)
+        .fetch_as_user_agent("x")
+        .await
+        .unwrap()
+        .info;
     assert_eq!(
         (info.upload, info.download, info.total),
         (Some(0), Some(2048), Some(4096))
@@ -69,13 +75,18 @@ async fn a_subscription_without_limits_has_none_and_broken_headers_count_as_abse
     ])
     .await;
     let client = wire.client();
-    let info = client.subscription(TOKEN).content("x").await.unwrap().info;
+    let info = client
+        .subscription(TOKEN)
+        .fetch_as_user_agent("x")
+        .await
+        .unwrap()
+        .info;
     assert_eq!((info.download, info.total, info.expire), (Some(0), None, None));
     assert_eq!(
         (info.title.as_deref(), info.filename.as_deref()),
         (Some("plain"), Some("имя"))
     );
-    let content = client.subscription(TOKEN).content("x").await.unwrap();
+    let content = client.subscription(TOKEN).fetch_as_user_agent("x").await.unwrap();
     let info = &content.info;
     assert_eq!(
         (info.upload, info.download, info.total, info.expire),
@@ -89,7 +100,7 @@ async fn a_subscription_without_limits_has_none_and_broken_headers_count_as_abse
 }
 
 #[tokio::test]
-async fn the_format_of_a_program_is_asked_for_by_its_word() {
+async fn the_format_of_a_client_type_is_requested_by_its_name() {
     let all = [
         (ClientType::SingBox, "sing-box"),
         (ClientType::ClashMeta, "clash-meta"),
@@ -101,7 +112,7 @@ async fn the_format_of_a_program_is_asked_for_by_its_word() {
     let wire = Wire::script(vec![json(200, "{}"); all.len()]).await;
     let client = wire.client();
     for (program, word) in all {
-        let content = client.subscription(TOKEN).as_client(&program).await.unwrap();
+        let content = client.subscription(TOKEN).fetch(&program).await.unwrap();
         assert_eq!(content.media_type.as_deref(), Some("application/json"));
         assert_eq!(&content.body[..], b"{}");
         assert_eq!(wire.lines().pop().unwrap(), format!("GET /sub/{TOKEN}/{word}"));
@@ -155,7 +166,7 @@ async fn the_path_of_subscriptions_is_that_of_the_panel() {
         ("sub", "GET /sub/a%2Fb"),
     ] {
         let client = wire.builder().subscription_path(path).build().unwrap();
-        client.subscription("a/b").content("x").await.unwrap();
+        client.subscription("a/b").fetch_as_user_agent("x").await.unwrap();
         assert_eq!(wire.lines().pop().unwrap(), line);
     }
     let client = wire.builder().subscription_path("../api").build();
@@ -163,7 +174,10 @@ async fn the_path_of_subscriptions_is_that_of_the_panel() {
         Ok(client) => client.subscription("token").info().await.unwrap_err(),
         Err(error) => error,
     };
-    assert!(matches!(error.kind(), ErrorKind::Request | ErrorKind::Build));
+    assert!(matches!(
+        error.kind(),
+        ErrorKind::InvalidInput | ErrorKind::Config
+    ));
     assert_eq!(wire.lines().len(), 2);
 }
 
@@ -171,9 +185,17 @@ async fn the_path_of_subscriptions_is_that_of_the_panel() {
 async fn an_unknown_token_is_not_found_and_a_page_is_no_subscription() {
     let wire = Wire::script([json(404, r#"{"detail":"Not Found"}"#), html(200), html(404)]).await;
     let client = wire.client();
-    let kinds = [ErrorKind::NotFound, ErrorKind::NotPanel, ErrorKind::NotPanel];
+    let kinds = [
+        ErrorKind::NotFound,
+        ErrorKind::UnexpectedResponse,
+        ErrorKind::UnexpectedResponse,
+    ];
     for kind in kinds {
-        let error = client.subscription(TOKEN).content("x").await.unwrap_err();
+        let error = client
+            .subscription(TOKEN)
+            .fetch_as_user_agent("x")
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(!error.is_user_not_found());
     }
@@ -187,11 +209,15 @@ async fn what_no_request_can_carry_is_refused_before_it_is_sent() {
     for token in ["", ".", ".."] {
         assert_eq!(
             client.subscription(token).info().await.unwrap_err().kind(),
-            ErrorKind::Request
+            ErrorKind::InvalidInput
         );
     }
-    let error = client.subscription(TOKEN).content("a\nb").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Request);
+    let error = client
+        .subscription(TOKEN)
+        .fetch_as_user_agent("a\nb")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(wire.lines().is_empty());
 }
 
@@ -203,7 +229,7 @@ async fn the_token_of_a_subscription_is_shown_nowhere() {
     clean(format!("{:?}", client.subscription(TOKEN)));
     clean(format!(
         "{:?}",
-        client.subscription(TOKEN).content("x").await.unwrap()
+        client.subscription(TOKEN).fetch_as_user_agent("x").await.unwrap()
     ));
     let wire = Wire::script(vec![internal_error(); 3]).await;
     let nowhere = builder("http://127.0.0.1:1").build().unwrap();

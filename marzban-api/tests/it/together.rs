@@ -1,11 +1,11 @@
-//! The client with a panel that behaves as the real one.
+//! The client with a fake panel that behaves like the real one.
 
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use marzban_api::Client;
 use marzban_api::model::UserStatus;
-use marzban_api::resource::{Deletion, ListUsers, Listed};
+use marzban_api::resource::{DeleteOutcome, ListUsers, UserEntry};
 use marzban_api::testing::{FakePanel, FakeUser};
 
 use crate::wire;
@@ -18,7 +18,7 @@ fn client(panel: &FakePanel) -> Client {
 }
 
 async fn names(client: &Client, query: ListUsers) -> Vec<Option<String>> {
-    let listed: Vec<Listed> = client.users().stream(query).try_collect().await.unwrap();
+    let listed: Vec<UserEntry> = client.users().stream(query).try_collect().await.unwrap();
     listed
         .iter()
         .map(|listed| listed.username().map(ToOwned::to_owned))
@@ -37,16 +37,16 @@ async fn a_thousand_users_by_name_are_ten_requests() {
         .collect();
     assert_eq!(all.len(), 1000);
     panel.clear_requests();
-    let result = client.users().by_names(&all).await.unwrap();
+    let result = client.users().get_many(&all).await.unwrap();
     assert_eq!(
-        (result.found.len(), result.unreadable.len(), result.absent.len()),
+        (result.found.len(), result.failed.len(), result.missing.len()),
         (1000, 0, 0)
     );
     assert_eq!(panel.count("GET", "/api/users"), 10);
 }
 
 #[tokio::test]
-async fn a_poison_user_is_found_by_name_and_by_stream() {
+async fn an_unrenderable_user_is_isolated_by_name_and_by_stream() {
     let panel = FakePanel::start().await;
     for number in 0..40 {
         panel.insert_user(FakeUser::new(format!("user_{number:02}")));
@@ -54,9 +54,9 @@ async fn a_poison_user_is_found_by_name_and_by_stream() {
     panel.insert_user(FakeUser::new("user_40").poison());
     let client = client(&panel);
     let asked: Vec<_> = (0..41).map(|number| format!("user_{number:02}")).collect();
-    let result = client.users().by_names(&asked).await.unwrap();
-    assert_eq!((result.found.len(), result.absent.len()), (40, 0));
-    assert_eq!(result.unreadable.keys().collect::<Vec<_>>(), ["user_40"]);
+    let result = client.users().get_many(&asked).await.unwrap();
+    assert_eq!((result.found.len(), result.missing.len()), (40, 0));
+    assert_eq!(result.failed.keys().collect::<Vec<_>>(), ["user_40"]);
     let streamed = names(&client, ListUsers::new().limit(16)).await;
     assert_eq!((streamed.len(), streamed.iter().flatten().count()), (41, 40));
 }
@@ -70,12 +70,12 @@ async fn deletions_of_users_with_and_without_owner_succeed() {
     for name in ["ownerless", "a@b"] {
         assert_eq!(
             client.users().delete(name).await.unwrap(),
-            Deletion::Deleted,
+            DeleteOutcome::Deleted,
             "{name}"
         );
         assert_eq!(
             client.users().delete(name).await.unwrap(),
-            Deletion::AlreadyGone,
+            DeleteOutcome::NotFound,
             "{name}"
         );
         assert!(panel.user(name).is_none());

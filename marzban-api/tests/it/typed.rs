@@ -1,12 +1,13 @@
-//! What cannot be written to the panel cannot be made.
+//! Values that the panel would mishandle cannot be constructed.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use marzban_api::model::{
-    DataLimit, Expiry, Flow, Note, NoteError, OnHold, OnHoldError, PanelTime, PanelTimeError, Proxies, Proxy,
-    Shadowsocks, ShadowsocksMethod, Trojan, UnknownProxy, User, Username, UsernameError, Vless, Vmess,
+    DataLimit, Expiry, Flow, Note, NoteError, OnHold, OnHoldError, Proxies, Proxy, Shadowsocks,
+    ShadowsocksMethod, Timestamp, TimestampError, Trojan, UnknownProxy, User, Username, UsernameError, Vless,
+    Vmess,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -54,11 +55,11 @@ fn a_name_that_the_panel_refuses_is_no_username() {
     }
     assert_eq!(
         beginning(2).to_string(),
-        "a name begins with 3 to 32 letters, digits and underscores, not with 2"
+        "a username starts with 3 to 32 letters, digits and underscores, not with 2"
     );
     assert_eq!(
         character('\n').to_string(),
-        "a name consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of '\\n'"
+        "a username consists of ASCII letters, digits, `_`, `@`, `.` and `-`, not of '\\n'"
     );
 }
 
@@ -73,27 +74,27 @@ fn a_username_is_checked_when_it_is_read() {
     let error = serde_json::from_str::<Username>(r#""a""#)
         .unwrap_err()
         .to_string();
-    assert!(error.starts_with("a name begins with 3 to 32"), "{error}");
+    assert!(error.starts_with("a username starts with 3 to 32"), "{error}");
 }
 
 #[test]
 fn an_end_in_milliseconds_cannot_be_built() {
-    let end = |seconds| PanelTime::from_timestamp(seconds).map(PanelTime::timestamp);
+    let end = |seconds| Timestamp::from_timestamp(seconds).map(Timestamp::timestamp);
     assert_eq!(end(1_763_000_000), Ok(1_763_000_000));
     assert_eq!(end(253_402_300_799), Ok(253_402_300_799));
     assert_eq!(end(1), Ok(1));
     for seconds in [253_402_300_800, 1_763_000_000_000, i64::MAX] {
-        assert_eq!(end(seconds), Err(PanelTimeError::TooLate { seconds }));
+        assert_eq!(end(seconds), Err(TimestampError::TooLate { seconds }));
     }
     for seconds in [0, -1, i64::MIN] {
-        assert_eq!(end(seconds), Err(PanelTimeError::TooEarly { seconds }));
+        assert_eq!(end(seconds), Err(TimestampError::TooEarly { seconds }));
     }
     let far = DateTime::<Utc>::MAX_UTC;
     let seconds = far.timestamp();
-    assert_eq!(Expiry::at(far), Err(PanelTimeError::TooLate { seconds }));
+    assert_eq!(Expiry::at(far), Err(TimestampError::TooLate { seconds }));
     assert_eq!(
-        PanelTimeError::TooLate { seconds: 1 }.to_string(),
-        "1 seconds are after the year 9999; milliseconds instead of seconds, perhaps"
+        TimestampError::TooLate { seconds: 1 }.to_string(),
+        "1 s is after the year 9999; perhaps these are milliseconds"
     );
 }
 
@@ -101,7 +102,7 @@ fn an_end_in_milliseconds_cannot_be_built() {
 fn a_fraction_of_a_second_is_cut_off_an_end() {
     let instant = DateTime::from_timestamp(1_763_000_000, 999_999_999).unwrap();
     let whole = DateTime::from_timestamp(1_763_000_000, 0).unwrap();
-    assert_eq!(PanelTime::try_from(instant).map(PanelTime::to_utc), Ok(whole));
+    assert_eq!(Timestamp::try_from(instant).map(Timestamp::to_utc), Ok(whole));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Fields of a user in every form that panels write them.
+//! A user's fields in every form in which panels send them.
 
 use chrono::{DateTime, Utc};
 use marzban_api::model::{Flow, NextPlan, Proxy, ResetStrategy, User, UserStatus, Vless};
@@ -165,7 +165,7 @@ fn every_field_of_a_present_panel_is_read() {
 }
 
 #[test]
-fn words_are_written_as_they_are_read() {
+fn words_are_written_as_they_were_read() {
     for word in ["active", "on_hold", "disabled", "limited", "expired", "paused"] {
         assert_eq!(UserStatus::from(word).to_string(), word);
     }

@@ -1,4 +1,4 @@
-//! Webhooks: what is believed, what is read, and what an axum handler is given.
+//! Webhooks: which are accepted, how they are decoded, and what an axum handler gets.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
-use marzban_api::webhook::{self, Event, MAX_BODY_BYTES, Refusal, Webhook, WebhookSecret};
+use marzban_api::webhook::{self, Event, MAX_BODY_BYTES, Webhook, WebhookError, WebhookSecret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -161,7 +161,7 @@ fn times_that_are_none_count_as_absent() {
 fn what_is_no_array_is_no_batch() {
     for body in ["", "{}", "null", "[", "[1]x", "<html>"] {
         let refusal = webhook::parse(body.as_bytes()).unwrap_err();
-        assert!(matches!(refusal, Refusal::NotABatch(_)), "{body}");
+        assert!(matches!(refusal, WebhookError::NotABatch(_)), "{body}");
     }
     assert!(read("[]").is_empty());
 }
@@ -234,7 +234,7 @@ async fn an_axum_handler_is_given_the_whole_batch() {
     assert_eq!(line, "HTTP/1.1 204 No Content");
     let log = log.lock().unwrap();
     assert_eq!((log.len(), log[0].as_str()), (6002, "user_expired alice"));
-    assert_eq!(log[6001], "a notification cannot be read");
+    assert_eq!(log[6001], "a notification cannot be decoded");
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! A server that answers with given bytes and remembers what it was asked.
+//! A server that answers with given bytes and records its requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use marzban_api::{Client, ClientBuilder, Pacing, RetryPolicy, Timeouts};
+use marzban_api::{Client, ClientBuilder, RetryPolicy, Throttle, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -152,7 +152,7 @@ pub(crate) fn builder(url: &str) -> ClientBuilder {
     };
     Client::builder(url)
         .credentials("admin", PASSWORD)
-        .pacing(Pacing::none())
+        .throttle(Throttle::none())
         .retry(QUICK)
         .timeouts(timeouts)
 }

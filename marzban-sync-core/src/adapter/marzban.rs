@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
-use marzban_api::model::{User, UserState, UserStatus};
+use marzban_api::model::{User, UserStatus, UserSummary};
 use marzban_api::{Client, Error, ErrorKind};
 
 use crate::model::observation::{Observation, PanelStatus, PanelUser};
@@ -12,7 +12,7 @@ use crate::port::panel::{ExpectedUser, Panel, UpdateOutcome};
 
 mod change;
 
-/// A Marzban panel, by the typed client; retries, pacing and the size of requests are the client's.
+/// A Marzban panel, by the typed client; retries, the throttle and the size of requests are the client's.
 #[derive(Clone, Debug)]
 pub struct MarzbanPanel {
     client: Client,
@@ -47,7 +47,7 @@ impl MarzbanPanel {
                 ErrorKind::Forbidden => Observation::NotPermitted,
                 // A name such as `..` makes no path, one with a slash makes another one, and one that the panel refuses
                 // or renders in a way that cannot be understood says nothing about the panel as a whole.
-                ErrorKind::Request | ErrorKind::NotFound | ErrorKind::Invalid | ErrorKind::Decode => {
+                ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::Rejected | ErrorKind::Decode => {
                     Observation::Unreadable(chain(&error))
                 }
                 // A user that the panel cannot render answers 500 for ever; a proxy's errors are 502 to 504.
@@ -71,10 +71,10 @@ impl Panel for MarzbanPanel {
         let answer = self
             .client
             .users()
-            .states_by_names(names)
+            .get_many_summaries(names)
             .await
             .map_err(|error| failed("cannot list users", error))?;
-        let observe = |name: &String| match (answer.found.get(name), answer.unreadable.get(name)) {
+        let observe = |name: &String| match (answer.found.get(name), answer.failed.get(name)) {
             (Some(user), _) => observe(name, user),
             (None, Some(error)) => Observation::Unreadable(chain(error)),
             (None, None) => Observation::NotListed,
@@ -151,9 +151,9 @@ fn not_ours(message: &str, error: Error) -> PanelError {
 
 fn failed(attempt: &str, error: Error) -> PanelError {
     let kind = match error.kind() {
-        ErrorKind::Build | ErrorKind::Unauthorized | ErrorKind::Forbidden => PanelErrorKind::Refused,
-        ErrorKind::Unclear => PanelErrorKind::Unclear,
-        ErrorKind::Request | ErrorKind::Invalid | ErrorKind::Decode | ErrorKind::TooLarge => {
+        ErrorKind::Config | ErrorKind::Unauthorized | ErrorKind::Forbidden => PanelErrorKind::Refused,
+        ErrorKind::Indeterminate => PanelErrorKind::Unclear,
+        ErrorKind::InvalidInput | ErrorKind::Rejected | ErrorKind::Decode | ErrorKind::TooLarge => {
             PanelErrorKind::Invalid
         }
         _ => PanelErrorKind::Unavailable,
@@ -161,7 +161,7 @@ fn failed(attempt: &str, error: Error) -> PanelError {
     PanelError::new(kind, attempt).with_source(error)
 }
 
-fn observe(name: &str, user: &UserState) -> Observation {
+fn observe(name: &str, user: &UserSummary) -> Observation {
     if !user.username.eq_ignore_ascii_case(name) {
         return Observation::Unreadable("the panel answered with a user of another name".to_owned());
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_api::testing::{FakeNextPlan, FakePanel, FakeStatus, FakeUser, Fault};
-use marzban_api::{Client, Pacing};
+use marzban_api::{Client, Throttle};
 use marzban_sync_core::error::PanelErrorKind;
 use marzban_sync_core::observation::{Observation, PanelStatus};
 use marzban_sync_core::panel::{ExpectedUser, MarzbanPanel, Panel, UpdateOutcome};
@@ -56,7 +56,7 @@ impl Wire {
             }
         });
         let client = Client::builder(&url).credentials("admin", "admin");
-        let client = client.pacing(Pacing::none()).build().unwrap();
+        let client = client.throttle(Throttle::none()).build().unwrap();
         (wire, MarzbanPanel::new(client))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use marzban_api::testing::{FakeAdmin, FakeNextPlan, FakePanel, FakeStatus, FakeUser, Fault as FakeFault};
-use marzban_api::{Client, Method, Pacing, RetryPolicy, SecretString};
+use marzban_api::{Client, Method, RetryPolicy, SecretString, Throttle};
 use marzban_sync_core::observation::{PanelStatus, PanelUser};
 use marzban_sync_core::panel::{MarzbanPanel, Panel};
 use marzban_sync_core::testing::conformance::panel::{Ability, Fault, Fixture};
@@ -37,7 +37,7 @@ impl Fake {
         };
         Client::builder(&self.panel.url())
             .credentials(name, SecretString::from(password))
-            .pacing(Pacing::none())
+            .throttle(Throttle::none())
             .retry(RetryPolicy {
                 initial_delay: Duration::from_millis(1),
                 max_delay: Duration::from_millis(5),
@@ -52,7 +52,7 @@ impl Fake {
 pub(crate) async fn rest(client: &Client, name: &str) -> String {
     let path = format!("/api/user/{name}");
     let request = client.request(Method::GET, &path);
-    let mut user: serde_json::Map<String, Value> = request.json().await.unwrap();
+    let mut user: serde_json::Map<String, Value> = request.send_json().await.unwrap();
     for key in ["created_at", "expire", "online_at", "status", "used_traffic"] {
         assert!(user.remove(key).is_some(), "{key}");
     }

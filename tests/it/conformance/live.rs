@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use marzban_api::model::{
-    DataLimit, Expiry, NewNextPlan, NewUser, Note, OnHold, PanelTime, Proxies, Shadowsocks, Trojan,
-    UserModification, Username, Vless, Vmess,
+    DataLimit, Expiry, NewNextPlan, NewUser, Note, OnHold, Proxies, Shadowsocks, Timestamp, Trojan,
+    UserUpdate, Username, Vless, Vmess,
 };
 use marzban_api::{Client, ErrorKind};
 use marzban_sync_core::observation::{PanelStatus, PanelUser};
@@ -72,7 +72,7 @@ impl Fixture for Live {
         let new = NewUser::new(Username::new(name).unwrap(), self.proxies().await);
         let new = match (&user.status, user.expire) {
             (PanelStatus::OnHold, _) => new.on_hold(OnHold::new(Duration::from_hours(24)).unwrap()),
-            (_, Some(expire)) => new.expire(Expiry::At(PanelTime::try_from(expire).unwrap())),
+            (_, Some(expire)) => new.expire(Expiry::At(Timestamp::try_from(expire).unwrap())),
             (_, None) => new,
         };
         self.client.users().create(&new).await.unwrap();
@@ -80,15 +80,15 @@ impl Fixture for Live {
 
     async fn furnish(&self, name: &str) {
         let plan = NewNextPlan {
-            expire: Expiry::At(PanelTime::from_timestamp(4_200_000_000).unwrap()),
+            expire: Expiry::At(Timestamp::from_timestamp(4_200_000_000).unwrap()),
             ..NewNextPlan::new(DataLimit::from_bytes(5 << 30))
         };
         let user = self.client.users().get(name).await.unwrap();
-        let change = UserModification::of(&user)
+        let change = UserUpdate::for_user(&user)
             .note(Note::new("paid in cash").unwrap())
             .data_limit(DataLimit::from_bytes(1 << 50))
             .next_plan(plan);
-        self.client.users().modify(&change).await.unwrap();
+        self.client.users().update(&change).await.unwrap();
     }
 
     async fn rest(&self, name: &str) -> String {

@@ -1,36 +1,37 @@
-//! The operations that change users.
+//! Operations that change users.
 //!
-//! The panel often fails after it has made a change, and some of its refusals are none. So whatever an answer leaves
-//! open is read again, and what was read decides.
+//! The panel often fails after it has made a change, and some of its rejections are false. So the user is read again
+//! whenever a response does not settle the outcome.
 
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::outcome::{Creation, began, creation};
+use super::verify::{CreatedBy, created_by, next_plan_applied};
 use super::{USER, Users};
 use crate::client::wall_clock;
 use crate::error::{Error, ErrorKind};
-use crate::model::{NewUser, User, UserModification};
+use crate::model::{NewUser, User, UserUpdate};
 use crate::request::Request;
-use crate::resource::{confirm, is_final, named};
+use crate::resource::{execute_ack, is_settled, path_name};
 
 const SECOND: TimeDelta = TimeDelta::seconds(1);
 
 const EXPIRED: &str = "/api/users/expired";
 
-/// The panel's text of a 404 when there is nobody to delete.
+/// The panel's message with status 404 when there are no users to delete.
 const NOBODY_EXPIRED: &str = "No expired users found in the specified date range";
 
-/// The panel's text of a 404 about the next plan, which its 0.8 also gives when it has begun the plan.
+/// The panel's message with status 404 when a user has no next plan. Marzban 0.8 also sends it after it has applied
+/// the plan.
 const NO_NEXT_PLAN: &str = "User doesn't have next plan";
 
 impl Users<'_> {
-    /// Makes a user.
+    /// Creates a user.
     ///
-    /// When the answer leaves open whether the user was made, it is read again. A user of this name that was made
-    /// during this call, with this data, is the one that this call made.
+    /// If the response does not settle whether the user was created, the user is read. A user with this username and
+    /// these settings that is no older than this call counts as created by it.
     ///
     /// # Examples
     ///
@@ -46,17 +47,21 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) when a user of this name was there before.
-    /// [`Invalid`](ErrorKind::Invalid) for what the panel does not accept, also when it says that the user exists and
-    /// it does not: that is how it answers to data that its database refuses.
-    /// [`Server`](ErrorKind::Server) when the panel failed and there is no such user.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have been made or may yet be: read before acting.
-    /// [`Request`](ErrorKind::Request) for no protocol at all, an empty list of inbounds, or a limit that the panel
-    /// cannot store. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Conflict`](ErrorKind::Conflict): the username was already taken.
+    /// - [`Rejected`](ErrorKind::Rejected): the panel does not accept the settings. This is also the kind when it
+    ///   reports a conflict with a user that does not exist, which is how it answers if its database rejects the
+    ///   data.
+    /// - [`Server`](ErrorKind::Server): the panel failed and there is no such user.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the user may have been created or may still be. Read it before
+    ///   acting.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): there is no protocol, an empty list of inbounds, or a limit that
+    ///   the panel cannot store.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the user may have been made or not. Doing it again is safe: it is then a conflict.
+    /// If dropped, the user may or may not have been created. Calling again is safe: it then fails with
+    /// [`Conflict`](ErrorKind::Conflict).
     pub async fn create(&self, user: &NewUser) -> Result<User, Error> {
         let request = Request::post("users.create", "/api/user").json(&user.body())?;
         let started = Instant::now();
@@ -65,64 +70,67 @@ impl Users<'_> {
             Err(error) => error,
         };
         if error.kind() == ErrorKind::Conflict {
-            Err(self.explain_conflict(user, error).await)
-        } else if error.leaves_open(&request) {
-            self.look_after_creation(user, started, error).await
+            Err(self.refine_conflict(user, error).await)
+        } else if error.is_ambiguous(&request) {
+            self.verify_create(user, started, error).await
         } else {
             Err(error)
         }
     }
 
-    /// Changes a user.
+    /// Updates a user.
     ///
-    /// When the answer leaves open whether the change was made, the user is read again and compared with it.
+    /// If the response does not settle whether the update was made, the user is read and compared with it.
     ///
     /// # Examples
     ///
     /// ```no_run
-    /// # use marzban_api::model::{Change, UserModification};
+    /// # use marzban_api::model::{Patch, UserUpdate};
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
     /// let alice = client.users().get("alice").await?;
-    /// client.users().modify(&UserModification::of(&alice).expire(Change::Clear)).await?;
+    /// client.users().update(&UserUpdate::for_user(&alice).expire(Patch::Clear)).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
-    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Invalid`](ErrorKind::Invalid) for what the panel does not accept.
-    /// [`Server`](ErrorKind::Server) when the panel failed and the user is not as it was wanted.
-    /// [`Unclear`](ErrorKind::Unclear) when the change may have been made or may yet be: read before acting.
-    /// [`Request`](ErrorKind::Request) for taking away the last protocol, an end for a user that is put on hold, or
-    /// a limit that the panel cannot store. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such user. Check [`Error::is_user_not_found`] before drawing
+    ///   conclusions.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`Rejected`](ErrorKind::Rejected): the panel does not accept the settings.
+    /// - [`Server`](ErrorKind::Server): the panel failed and the user does not match the update.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the update may have been made or may still be. Read the user
+    ///   before acting.
+    /// - [`InvalidInput`](ErrorKind::InvalidInput): the update removes the last protocol, sets an expiry for a user
+    ///   that is put on hold, or has a limit that the panel cannot store.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the user may have been changed or not. Read the user again before another change.
-    pub async fn modify(&self, change: &UserModification) -> Result<User, Error> {
-        let username = change.username();
-        let request = named(Request::put("users.modify", USER), username)?.json(&change.body())?;
+    /// If dropped, the user may or may not have been updated. Read it again before another update.
+    pub async fn update(&self, update: &UserUpdate) -> Result<User, Error> {
+        let username = update.username();
+        let request = path_name(Request::put("users.update", USER), username)?.json(&update.body())?;
         match self.client.fetch(&request).await {
-            Err(error) if error.leaves_open(&request) => {
-                self.look_after_change(username, error, |user| change.is_done_in(user))
+            Err(error) if error.is_ambiguous(&request) => {
+                self.verify_update(username, error, |user| update.is_done_in(user))
                     .await
             }
             outcome => outcome,
         }
     }
 
-    /// Begins the used traffic of a user anew.
+    /// Resets the user's used traffic to zero. **Also activates a disabled, limited or on-hold user and removes the
+    /// next plan.**
     ///
-    /// The panel does more than that: the next plan is dropped, and a limited, disabled or held user becomes active.
-    /// An expired one stays expired.
+    /// An expired user stays expired.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let alice = client.users().reset("alice").await?;
+    /// let alice = client.users().reset_usage("alice").await?;
     /// assert_eq!(alice.used_traffic, 0);
     /// # Ok(())
     /// # }
@@ -130,95 +138,105 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
-    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have happened. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such user. Check [`Error::is_user_not_found`] before drawing
+    ///   conclusions.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the traffic may have been reset.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, it may have happened or not. Doing it again takes the traffic used in between.
-    pub async fn reset(&self, username: &str) -> Result<User, Error> {
-        let request = named(
-            Request::post("users.reset", "/api/user/{username}/reset"),
+    /// If dropped, the traffic may or may not have been reset. Calling again also resets the traffic used in between.
+    pub async fn reset_usage(&self, username: &str) -> Result<User, Error> {
+        let request = path_name(
+            Request::post("users.reset_usage", "/api/user/{username}/reset"),
             username,
         )?;
         self.client.changed(&request).await
     }
 
-    /// Gives a user new passwords and ids and a new address of the subscription. The old ones end at once.
+    /// Gives the user new credentials and a new subscription URL. The old ones stop working at once.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let alice = client.users().revoke_sub("alice").await?;
+    /// let alice = client.users().revoke_subscription("alice").await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before drawing
-    /// a conclusion. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have happened: read the user for what is valid now.
-    /// And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such user. Check [`Error::is_user_not_found`] before drawing
+    ///   conclusions.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the subscription may have been revoked. Read the user for the
+    ///   current URL.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, it may have happened or not. Doing it again is safe, and ends what was given out before.
-    pub async fn revoke_sub(&self, username: &str) -> Result<User, Error> {
-        let request = named(
-            Request::post("users.revoke_sub", "/api/user/{username}/revoke_sub"),
+    /// If dropped, the subscription may or may not have been revoked. Calling again is safe, and revokes what was
+    /// issued in between.
+    pub async fn revoke_subscription(&self, username: &str) -> Result<User, Error> {
+        let request = path_name(
+            Request::post("users.revoke_subscription", "/api/user/{username}/revoke_sub"),
             username,
         )?;
         self.client.changed(&request).await
     }
 
-    /// Begins the next plan of a user now. It needs three requests, because the panel's 0.8 answers that there is no
-    /// next plan also when it has just begun it: the user is read before and after.
+    /// Applies the user's next plan now.
+    ///
+    /// This takes three requests: Marzban 0.8 may report that there is no next plan just after it has applied it, so
+    /// the user is read before and after.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let alice = client.users().active_next("alice").await?;
+    /// let alice = client.users().activate_next_plan("alice").await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such user, or when it has no next plan; then nothing was
-    /// sent. [`Forbidden`](ErrorKind::Forbidden) for another administrator's user.
-    /// [`Server`](ErrorKind::Server) when the panel failed and the plan has not begun, as it does for a user without
-    /// limit whose plan does not set [`add_remaining_traffic`](crate::model::NextPlan::add_remaining_traffic).
-    /// [`Unclear`](ErrorKind::Unclear) when it may have begun or may yet: read before acting.
-    /// And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such user, or it has no next plan. Nothing was changed.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the user belongs to another admin.
+    /// - [`Server`](ErrorKind::Server): the panel failed and the plan has not been applied. This happens to a user
+    ///   without a data limit whose plan does not set
+    ///   [`add_remaining_traffic`](crate::model::NextPlan::add_remaining_traffic).
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the plan may have been applied or may still be. Read the user
+    ///   before acting.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the plan may have begun or not. Doing it again is safe, unless there is another plan.
-    pub async fn active_next(&self, username: &str) -> Result<User, Error> {
+    /// If dropped, the plan may or may not have been applied. Calling again is safe, unless there is another plan by
+    /// then.
+    pub async fn activate_next_plan(&self, username: &str) -> Result<User, Error> {
         let template = "/api/user/{username}/active-next";
-        let request = named(Request::post("users.active_next", template), username)?;
+        let request = path_name(Request::post("users.activate_next_plan", template), username)?;
         let before = self.get(username).await?;
         if before.next_plan.is_none() {
             return Err(Error::new(ErrorKind::NotFound)
-                .at(&request)
-                .because("the user has no next plan"));
+                .with_operation(&request)
+                .with_message("the user has no next plan"));
         }
         match self.client.fetch(&request).await {
-            Err(error) if error.says(NO_NEXT_PLAN) || error.leaves_open(&request) => {
-                self.look_after_change(username, error, |after| began(&before, after))
+            Err(error) if error.is_not_found_with(NO_NEXT_PLAN) || error.is_ambiguous(&request) => {
+                self.verify_update(username, error, |after| next_plan_applied(&before, after))
                     .await
             }
             outcome => outcome,
         }
     }
 
-    /// Gives a user to another administrator. The administrator of the panel's environment cannot own users.
+    /// Transfers a user to another admin. The env sudo admin cannot own users.
     ///
-    /// When the answer leaves open whether it was done, the user is read again.
+    /// If the response does not settle the outcome, the user is read again.
     ///
     /// # Examples
     ///
@@ -231,32 +249,34 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) when there is no such user, or no such administrator; ask
-    /// [`Error::is_user_not_found`]. [`Forbidden`](ErrorKind::Forbidden) without sudo rights.
-    /// [`Server`](ErrorKind::Server) when the panel failed and the owner is another one.
-    /// [`Unclear`](ErrorKind::Unclear) when it may have happened or may yet: read before acting.
-    /// And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](ErrorKind::NotFound): there is no such user, for which see [`Error::is_user_not_found`], or no
+    ///   such admin.
+    /// - [`Forbidden`](ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Server`](ErrorKind::Server): the panel failed and the user still has another owner.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the owner may have changed or may still change. Read the user
+    ///   before acting.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, it may have happened or not. Doing it again is safe.
+    /// If dropped, the owner may or may not have changed. Calling again is safe.
     pub async fn set_owner(&self, username: &str, admin: &str) -> Result<User, Error> {
         let template = "/api/user/{username}/set-owner";
         let request =
-            named(Request::put("users.set_owner", template), username)?.query("admin_username", admin);
+            path_name(Request::put("users.set_owner", template), username)?.query("admin_username", admin);
         match self.client.fetch(&request).await {
-            Err(error) if error.leaves_open(&request) => {
+            Err(error) if error.is_ambiguous(&request) => {
                 let owned = |user: &User| user.admin.as_ref().is_some_and(|owner| owner.username == admin);
-                self.look_after_change(username, error, owned).await
+                self.verify_update(username, error, owned).await
             }
             outcome => outcome,
         }
     }
 
-    /// Reads the names of the users whose access ended within these instants, both included. The panel
-    /// counts in whole seconds: a fraction is rounded up at the beginning and down at the end.
+    /// Fetches the usernames of users that expired within this range, both ends included. The panel works in whole
+    /// seconds: a fraction is rounded up at the start and down at the end.
     ///
-    /// Limited users are among them when their time is over too. Without sudo rights it is the own users only.
+    /// Limited users whose time is over are included. Without sudo rights, only the admin's own users are.
     ///
     /// # Examples
     ///
@@ -271,22 +291,18 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for a range whose end, in whole seconds, is before its beginning, and the failures of every
-    /// operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors), [`Rejected`](ErrorKind::Rejected) for a range
+    /// that ends, in whole seconds, before it starts.
     pub async fn expired(&self, range: RangeInclusive<DateTime<Utc>>) -> Result<Vec<String>, Error> {
         let request = within(Request::get("users.expired", EXPIRED), &range);
         self.client.fetch(&request).await
     }
 
-    /// Deletes the users whose access ended within these instants, both included, and answers with their names. The
-    /// panel counts in whole seconds: a fraction is rounded up at the beginning and down at the end.
+    /// Deletes the users that expired within this range, both ends included, and returns their usernames. The panel
+    /// works in whole seconds: a fraction is rounded up at the start and down at the end.
     ///
-    /// Limited users are deleted too when their time is over. Without sudo rights it is the own users only.
-    /// Ask [`expired`](Self::expired) first: there is no other rehearsal.
+    /// Limited users whose time is over are deleted too. Without sudo rights, only the admin's own users are. Call
+    /// [`expired`](Self::expired) first to see whom it affects; there is no other dry run.
     ///
     /// # Examples
     ///
@@ -301,94 +317,93 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](ErrorKind::Invalid) for a range whose end, in whole seconds, is before its beginning.
-    /// [`Unclear`](ErrorKind::Unclear) when some or all of them may be deleted.
-    /// And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Rejected`](ErrorKind::Rejected): the range ends, in whole seconds, before it starts.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): some or all of the users may be deleted.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, some or all of them may be deleted. Doing it again is safe.
+    /// If dropped, some or all of the users may be deleted. Calling again is safe.
     pub async fn delete_expired(&self, range: RangeInclusive<DateTime<Utc>>) -> Result<Vec<String>, Error> {
         let request = within(Request::delete("users.delete_expired", EXPIRED), &range);
         match self.client.changed(&request).await {
-            Err(error) if error.says(NOBODY_EXPIRED) => Ok(Vec::new()),
+            Err(error) if error.is_not_found_with(NOBODY_EXPIRED) => Ok(Vec::new()),
             outcome => outcome,
         }
     }
 
-    /// Begins the used traffic of all users anew and restarts the core: every user's connections break.
+    /// Resets the used traffic of all users to zero and restarts the core, which breaks every user's connections.
     ///
-    /// The traffic used ever is lost too. For the administrator of the panel's environment it is everybody's, for
-    /// another one with sudo rights that of the own users.
+    /// The lifetime traffic is lost too. For the env sudo admin this affects all users, for any other sudo admin only
+    /// its own.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// client.users().reset_all().await?;
+    /// client.users().reset_usage_of_all().await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Forbidden`](ErrorKind::Forbidden) without sudo rights. [`Unclear`](ErrorKind::Unclear) when it may have
-    /// happened. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`Forbidden`](ErrorKind::Forbidden): the client's admin has no sudo rights.
+    /// - [`Indeterminate`](ErrorKind::Indeterminate): the traffic may have been reset.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, it may have happened or not.
-    pub async fn reset_all(&self) -> Result<(), Error> {
-        let request = Request::post("users.reset_all", "/api/users/reset");
-        confirm(self.client, &request).await
+    /// If dropped, the traffic may or may not have been reset.
+    pub async fn reset_usage_of_all(&self) -> Result<(), Error> {
+        let request = Request::post("users.reset_usage_of_all", "/api/users/reset");
+        execute_ack(self.client, &request).await
     }
 
-    /// Finds out whether the panel means what it says: it answers 409 whenever its database refuses a new user.
-    async fn explain_conflict(&self, user: &NewUser, error: Error) -> Error {
+    /// Checks a reported conflict: the panel answers 409 whenever its database rejects a new user.
+    async fn refine_conflict(&self, user: &NewUser, error: Error) -> Error {
         match self.get(user.username().as_str()).await {
-            Err(absent) if absent.is_user_not_found() => error.turned_into(
-                ErrorKind::Invalid,
-                "the panel says that the user exists, but it does not: its database refused the data",
+            Err(absent) if absent.is_user_not_found() => error.with_kind(
+                ErrorKind::Rejected,
+                "the panel reports that the user exists, but it does not: its database rejected the data",
             ),
             _ => error,
         }
     }
 
-    /// Finds out what a creation did that ended with `error`.
-    async fn look_after_creation(
-        &self,
-        user: &NewUser,
-        started: Instant,
-        error: Error,
-    ) -> Result<User, Error> {
+    /// Finds out what became of a creation that ended with `error`.
+    async fn verify_create(&self, user: &NewUser, started: Instant, error: Error) -> Result<User, Error> {
         match self.get_dated(user.username().as_str()).await {
-            Ok((read, now)) => match creation(user, &read, now, started.elapsed()) {
-                Creation::Done => Ok(read),
-                Creation::Earlier => Err(error.turned_into(
+            Ok((read, now)) => match created_by(user, &read, now, started.elapsed()) {
+                CreatedBy::ThisCall => Ok(read),
+                CreatedBy::EarlierCall => Err(error.with_kind(
                     ErrorKind::Conflict,
-                    "the creation failed, and a user of this name was there before",
+                    "the creation failed, and the username was already taken",
                 )),
-                Creation::Unknown => Err(error.turned_into(
-                    ErrorKind::Unclear,
-                    "there is a user of this name now, who may be another one",
+                CreatedBy::Unknown => Err(error.with_kind(
+                    ErrorKind::Indeterminate,
+                    "a user with this name exists now, but may be another one",
                 )),
             },
-            Err(absent) if absent.is_user_not_found() && is_final(&error) => {
-                Err(error.turned_into(ErrorKind::Server, "the creation failed and there is no such user"))
+            Err(absent) if absent.is_user_not_found() && is_settled(&error) => {
+                Err(error.with_kind(ErrorKind::Server, "the creation failed and there is no such user"))
             }
             Err(unknown) => Err(unclear(error, &unknown)),
         }
     }
 
-    /// Reads a user and when that was, by the panel's clock as far as it tells.
+    /// Fetches a user and the time at which the Panel responded, by the panel's clock if it sends a date.
     async fn get_dated(&self, username: &str) -> Result<(User, DateTime<Utc>), Error> {
-        let request = named(Request::get("users.get", USER), username)?;
-        let answer = self.client.execute(&request).await?;
-        Ok((answer.decode(&request)?, answer.date().unwrap_or_else(wall_clock)))
+        let request = path_name(Request::get("users.get", USER), username)?;
+        let response = self.client.execute(&request).await?;
+        Ok((
+            response.decode(&request)?,
+            response.date().unwrap_or_else(wall_clock),
+        ))
     }
 
-    /// Finds out what a change did that ended with `error`, by what the user is now.
-    async fn look_after_change(
+    /// Finds out what became of an update that ended with `error`, by what the user is now.
+    async fn verify_update(
         &self,
         username: &str,
         error: Error,
@@ -396,13 +411,13 @@ impl Users<'_> {
     ) -> Result<User, Error> {
         match self.get(username).await {
             Ok(user) if done(&user) => Ok(user),
-            Ok(_) if is_final(&error) => Err(error.turned_into(
+            Ok(_) if is_settled(&error) => Err(error.with_kind(
                 ErrorKind::Server,
-                "the panel failed and the user is not as it was wanted",
+                "the panel failed and the user does not match the change",
             )),
-            Ok(_) => Err(error.turned_into(
-                ErrorKind::Unclear,
-                "the user is not as it was wanted, but may yet become so",
+            Ok(_) => Err(error.with_kind(
+                ErrorKind::Indeterminate,
+                "the user does not match the change so far",
             )),
             Err(unknown) => Err(unclear(error, &unknown)),
         }
@@ -410,12 +425,15 @@ impl Users<'_> {
 }
 
 fn unclear(error: Error, unknown: &Error) -> Error {
-    tracing::debug!(error = %unknown, "a change cannot be confirmed");
-    error.turned_into(ErrorKind::Unclear, "the change may have happened or not")
+    tracing::debug!(error = %unknown, "Cannot verify a change");
+    error.with_kind(
+        ErrorKind::Indeterminate,
+        "the change may or may not have happened",
+    )
 }
 
-/// Puts both bounds into a query, and their zone: the panel has its own idea of a bound that is left out, and fails
-/// on one without a zone. Nobody outside of the range is in the whole seconds that are sent.
+/// Adds both ends of the range to the query, with their offset: the panel fills in an omitted end and fails on one
+/// without an offset. The whole seconds that are sent lie within the range.
 fn within(request: Request, range: &RangeInclusive<DateTime<Utc>>) -> Request {
     let text = |instant: &DateTime<Utc>| instant.to_rfc3339_opts(SecondsFormat::Secs, true);
     let start = match range.start().timestamp_subsec_nanos() {

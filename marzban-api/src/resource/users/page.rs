@@ -1,4 +1,4 @@
-//! Reading a page of users, so that one that cannot be read spoils nobody but itself.
+//! Decoding a page of users, so that a user that cannot be decoded fails only its own entry.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,45 +7,32 @@ use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::scan;
-use crate::client::{Answer, Mismatch, decode};
+use crate::client::{DecodeError, Response, decode};
 use crate::error::{Error, ErrorKind};
-use crate::model::{UnreadableUser, User, UserState};
+use crate::model::{UnreadableUser, User, UserSummary};
 use crate::request::Request;
 
-/// How many users of one page may be unreadable. The account of one takes a hundred times the room of a zero in a
-/// list, and a page with more of them is none of users.
+/// Bounds memory: an error record is about 100 times larger than the element that caused it.
 const MOST_UNREADABLE: usize = 10_000;
 
-/// What a page of users has for each of them.
+/// What a page of users is decoded into.
 pub(crate) trait Entry: DeserializeOwned {
     fn username(&self) -> &str;
-
-    /// Reads a page in a way of its own; none where it has none, or leaves the page to the reader of all JSON.
-    fn scan(page: &[u8]) -> Option<(Vec<Self>, u64)>;
 }
 
 impl Entry for User {
     fn username(&self) -> &str {
         &self.username
     }
-
-    fn scan(_: &[u8]) -> Option<(Vec<Self>, u64)> {
-        None
-    }
 }
 
-impl Entry for UserState {
+impl Entry for UserSummary {
     fn username(&self) -> &str {
         &self.username
     }
-
-    fn scan(page: &[u8]) -> Option<(Vec<Self>, u64)> {
-        scan::states(page)
-    }
 }
 
-/// The users of a page, or what is known of one that cannot be read, and the total.
+/// The users of a page, with an error in the place of each that cannot be decoded, and the total.
 pub(super) type Entries<T> = (Vec<Result<T, UnreadableUser>>, u64);
 
 #[derive(Deserialize)]
@@ -54,37 +41,34 @@ struct Page<L> {
     total: u64,
 }
 
-/// Reads a page.
-pub(super) fn read_page<T: Entry>(answer: &Answer, request: &Request) -> Result<Entries<T>, Error> {
-    // Nearly every page can be read as a whole, which is one pass over its text; else its users are taken one by one.
-    if let Ok((users, total)) = read_whole(&answer.body) {
+/// Decodes a page.
+pub(super) fn read_page<T: Entry>(response: &Response, request: &Request) -> Result<Entries<T>, Error> {
+    // Nearly every page can be decoded as a whole, in one pass. Otherwise its users are decoded one by one.
+    if let Ok((users, total)) = read_whole(&response.body) {
         return Ok((users.into_iter().map(Ok).collect(), total));
     }
-    let page: Page<OneByOne<T>> = answer.decode(request)?;
+    let page: Page<OneByOne<T>> = response.decode(request)?;
     let read = |found: Result<T, Broken>| {
         found.map_err(|Broken { username, reason }| UnreadableUser {
             username,
-            error: answer.error(ErrorKind::Decode, request).caused_by(reason),
+            error: response.error(ErrorKind::Decode, request).with_source(reason),
         })
     };
     Ok((page.users.0.into_iter().map(read).collect(), page.total))
 }
 
-/// Reads a page all of whose users can be read.
+/// Decodes a page as a whole; fails if one of its users cannot be decoded.
 pub(crate) fn read_whole<T: Entry>(page: &[u8]) -> Result<(Vec<T>, u64), serde_json::Error> {
-    match T::scan(page) {
-        Some(read) => Ok(read),
-        None => serde_json::from_slice(page).map(|Page { users, total }| (users, total)),
-    }
+    serde_json::from_slice(page).map(|Page { users, total }| (users, total))
 }
 
-/// The users of a page, each read by itself.
+/// The users of a page, each decoded by itself.
 struct OneByOne<T>(Vec<Result<T, Broken>>);
 
-/// One that cannot be read.
+/// A user that cannot be decoded.
 struct Broken {
     username: Option<String>,
-    reason: Mismatch,
+    reason: DecodeError,
 }
 
 impl<'de, T: Entry> Deserialize<'de> for OneByOne<T> {
@@ -111,7 +95,7 @@ impl<'de, T: Entry> Visitor<'de> for ReadOneByOne<T> {
             });
             broken += usize::from(entry.is_err());
             if broken > MOST_UNREADABLE {
-                return Err(A::Error::custom("too many of the users cannot be read"));
+                return Err(A::Error::custom("too many users cannot be decoded"));
             }
             entries.push(entry);
         }

@@ -1,9 +1,10 @@
 use crate::model::UserStatus;
 use crate::request::Request;
 
-/// Which users to list; by default all of them.
+/// A query for [`Users::list`](super::Users::list) and [`Users::stream`](super::Users::stream); by default it matches
+/// all users.
 ///
-/// The conditions are combined: a user is listed when it meets all that are set.
+/// A user is listed if it meets every condition that is set.
 ///
 /// # Examples
 ///
@@ -45,17 +46,13 @@ pub struct ListUsers {
 }
 
 impl ListUsers {
-    /// All users, in no particular order.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// Matches all users, in no particular order.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Leaves out the first `offset` users.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// Skips the first `offset` users.
     #[must_use]
     pub fn offset(self, offset: u64) -> Self {
         Self {
@@ -64,11 +61,9 @@ impl ListUsers {
         }
     }
 
-    /// Lists at most `limit` users at once; 0 means no limit, and the panel has none of its own.
+    /// Returns at most `limit` users per response. 0 means no limit; the panel has none of its own.
     ///
-    /// Of a [`stream`](super::Users::stream) it is the size of a page, by default 100.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// For a [`stream`](super::Users::stream) it is the page size, by default 100.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         Self {
@@ -77,9 +72,8 @@ impl ListUsers {
         }
     }
 
-    /// Only users of these names, written exactly as here. No name means no such condition.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// Restricts the list to these usernames (case-sensitive). An empty list does **not** filter: all users are
+    /// returned.
     #[must_use]
     pub fn usernames<S: Into<String>>(self, usernames: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -88,9 +82,8 @@ impl ListUsers {
         }
     }
 
-    /// Only users whose name or note contains this, whatever the case. `%` and `_` stand for anything and any letter.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// Restricts the list to users whose username or note contains this text, ignoring case. `%` matches any text and
+    /// `_` any single character.
     #[must_use]
     pub fn search(self, search: impl Into<String>) -> Self {
         Self {
@@ -99,9 +92,8 @@ impl ListUsers {
         }
     }
 
-    /// Only users of these owners. Users without an owner cannot be asked for. No name means no such condition.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// Restricts the list to users of these admins. Users without an owner cannot be selected. An empty list does
+    /// **not** filter: the users of all admins are returned.
     #[must_use]
     pub fn admins<S: Into<String>>(self, admins: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -110,9 +102,7 @@ impl ListUsers {
         }
     }
 
-    /// Only users of this status.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// Restricts the list to users with this status.
     #[must_use]
     pub fn status(self, status: UserStatus) -> Self {
         Self {
@@ -121,9 +111,7 @@ impl ListUsers {
         }
     }
 
-    /// In this order: by the first key, then by the next. Without one the order is up to the panel's database.
-    ///
-    /// See [`ListUsers`] for an example.
+    /// Sorts by the first key, then by the next. Without a key, the order is that of the panel's database.
     #[must_use]
     pub fn sort(self, sort: impl IntoIterator<Item = UserSort>) -> Self {
         Self {
@@ -158,7 +146,7 @@ impl ListUsers {
     }
 }
 
-/// One key of an order of users.
+/// A key to sort users by.
 ///
 /// # Examples
 ///
@@ -174,28 +162,24 @@ pub struct UserSort {
     descending: bool,
 }
 
-/// What users can be ordered by. The panel knows no other keys.
-///
-/// See [`UserSort`] for an example.
+/// A field that users can be sorted by. The panel supports no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UserSortField {
-    /// By name.
+    /// The username.
     Username,
-    /// By the traffic used since the last reset.
+    /// The traffic used since the last reset.
     UsedTraffic,
-    /// By the limit of traffic.
+    /// The data limit.
     DataLimit,
-    /// By the end of the access.
+    /// The expiry.
     Expire,
-    /// By the time of creation.
+    /// The time of creation.
     CreatedAt,
 }
 
 impl UserSort {
-    /// The smallest, or the earliest, first.
-    ///
-    /// See [`UserSort`] for an example.
+    /// Sorts the smallest or earliest first.
     #[must_use]
     pub fn ascending(field: UserSortField) -> Self {
         Self {
@@ -204,9 +188,7 @@ impl UserSort {
         }
     }
 
-    /// The largest, or the latest, first.
-    ///
-    /// See [`UserSort`] for an example.
+    /// Sorts the largest or latest first.
     #[must_use]
     pub fn descending(field: UserSortField) -> Self {
         Self {

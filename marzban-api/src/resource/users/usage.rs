@@ -1,4 +1,4 @@
-//! The operations that count traffic.
+//! Operations that report traffic.
 
 use serde::Deserialize;
 
@@ -6,16 +6,16 @@ use super::Users;
 use crate::error::Error;
 use crate::model::{UsageRange, UserUsage};
 use crate::request::Request;
-use crate::resource::named;
+use crate::resource::path_name;
 
-/// What the panel answers with, for one user and for all.
+/// The response for one user and for all users.
 #[derive(Deserialize)]
 struct Usages {
     usages: Vec<UserUsage>,
 }
 
 impl Users<'_> {
-    /// Reads what a user used in a time, for each node.
+    /// Fetches how much traffic a user used within a range, per node.
     ///
     /// # Examples
     ///
@@ -31,15 +31,12 @@ impl Users<'_> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::ErrorKind::NotFound) when there is no such user; ask [`Error::is_user_not_found`] before
-    /// drawing a conclusion. [`Forbidden`](crate::ErrorKind::Forbidden) for another administrator's user.
-    /// And the failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
+    /// Besides the [errors of every operation](crate::resource#errors):
+    /// - [`NotFound`](crate::ErrorKind::NotFound): there is no such user. Check [`Error::is_user_not_found`] before
+    ///   drawing conclusions.
+    /// - [`Forbidden`](crate::ErrorKind::Forbidden): the user belongs to another admin.
     pub async fn usage(&self, username: &str, range: UsageRange) -> Result<Vec<UserUsage>, Error> {
-        let request = named(
+        let request = path_name(
             Request::get("users.usage", "/api/user/{username}/usage"),
             username,
         )?;
@@ -47,33 +44,30 @@ impl Users<'_> {
         Ok(usages)
     }
 
-    /// Reads what all users together used in a time, for each node; of these owners only, if any are named.
+    /// Fetches how much traffic all users together used within a range, per node. If `admins` is not empty, only
+    /// their users count.
     ///
-    /// Without sudo rights it is the own users only.
+    /// Without sudo rights, only the admin's own users count.
     ///
     /// # Examples
     ///
     /// ```no_run
     /// # use marzban_api::model::UsageRange;
     /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-    /// let usage = client.users().usage_of_all(UsageRange::last_30_days(), &["seller"]).await?;
+    /// let usage = client.users().total_usage(UsageRange::last_30_days(), &["seller"]).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// The failures of every operation.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing and may be dropped at any time.
-    pub async fn usage_of_all<S: AsRef<str> + Sync>(
+    /// The [errors of every operation](crate::resource#errors).
+    pub async fn total_usage<S: AsRef<str> + Sync>(
         &self,
         range: UsageRange,
         admins: &[S],
     ) -> Result<Vec<UserUsage>, Error> {
-        let request = range.query(Request::get("users.usage_of_all", "/api/users/usage"));
+        let request = range.query(Request::get("users.total_usage", "/api/users/usage"));
         let request = admins
             .iter()
             .fold(request, |request, admin| request.query("admin", admin.as_ref()));

@@ -47,7 +47,7 @@ pub(crate) fn show(api: &Api, username: &str, request: &Request) -> ApiResult {
 pub(crate) fn of_users(api: &mut Api, call: &Call<'_>) -> ApiResult {
     let range = range(api, call.request)?;
     let owners: Vec<&str> = call.request.query.all("admin").collect();
-    let usages = api.panel.usage_of_all(&call.by, &owners, range);
+    let usages = api.panel.total_usage(&call.by, &owners, range);
     Ok(Response::ok(&json!({ "usages": usages })))
 }
 

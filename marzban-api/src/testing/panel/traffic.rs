@@ -58,7 +58,7 @@ impl Panel {
     }
 
     /// Sums up the traffic of the users of some owners, or of all; an admin that is not sudo sees its own users'.
-    pub(crate) fn usage_of_all(&self, by: &FakeAdmin, owners: &[&str], range: Range) -> Vec<NodeUsage<'_>> {
+    pub(crate) fn total_usage(&self, by: &FakeAdmin, owners: &[&str], range: Range) -> Vec<NodeUsage<'_>> {
         self.sum(self.users().filter(|user| by.counts(user, owners)), range)
     }
 

@@ -1,7 +1,7 @@
 //! Changes of panel users: each is read, compared with what is expected, changed, and read again.
 
 use chrono::{DateTime, Utc};
-use marzban_api::model::{Expiry, PanelTime, UserModification, UserStatusChange};
+use marzban_api::model::{Expiry, SetStatus, Timestamp, UserUpdate};
 use marzban_api::{Error, ErrorKind};
 
 use super::{Look, MarzbanPanel, failed, not_ours};
@@ -11,7 +11,7 @@ use crate::port::error::{PanelError, PanelErrorKind};
 use crate::port::panel::{ExpectedUser, Panel, UpdateOutcome};
 
 /// What the client calls the request of a change, as opposed to a login before it.
-const OPERATION: &str = "users.modify";
+const OPERATION: &str = "users.update";
 
 impl MarzbanPanel {
     pub(super) async fn extend(
@@ -38,7 +38,7 @@ impl MarzbanPanel {
         if !fits(expected, &found) {
             return Ok(UpdateOutcome::Changed(Observation::Found(found)));
         }
-        let change = UserModification::of(&user).expire(Expiry::At(time));
+        let change = UserUpdate::for_user(&user).expire(Expiry::At(time));
         let is_done = |now: &Observation| matches!(now, Observation::Found(user) if fits(&wanted, user));
         self.change(&change, is_done).await
     }
@@ -64,17 +64,17 @@ impl MarzbanPanel {
         if is_disabled(&found) {
             return Ok(UpdateOutcome::Done);
         }
-        let change = UserModification::of(&user).status(UserStatusChange::Disabled);
+        let change = UserUpdate::for_user(&user).status(SetStatus::Disabled);
         self.change(&change, is_done).await
     }
 
     /// Sends a change and makes sure of it by reading, whatever the panel says of it.
     async fn change(
         &self,
-        change: &UserModification,
+        change: &UserUpdate,
         is_done: impl Fn(&Observation) -> bool + Send,
     ) -> Result<UpdateOutcome, PanelError> {
-        let failure = match self.client.users().modify(change).await {
+        let failure = match self.client.users().update(change).await {
             Ok(_) => None,
             Err(error) if error.is_user_not_found() => {
                 return Ok(if is_done(&Observation::NotFound) {
@@ -106,8 +106,8 @@ impl MarzbanPanel {
 }
 
 /// The end that is to be sent: one that the panel can hold, and not earlier than the present one.
-fn later_end(expected: &ExpectedUser, end: DateTime<Utc>) -> Result<PanelTime, PanelError> {
-    let time = PanelTime::new(end).map_err(|error| {
+fn later_end(expected: &ExpectedUser, end: DateTime<Utc>) -> Result<Timestamp, PanelError> {
+    let time = Timestamp::new(end).map_err(|error| {
         PanelError::new(PanelErrorKind::Invalid, "this is no end that a user can have").with_source(error)
     })?;
     if EndDate::At(time.to_utc()) < EndDate::from(expected.expire) {
@@ -140,7 +140,7 @@ fn is_disabled(user: &PanelUser) -> bool {
 fn may_have_happened(error: &Error) -> bool {
     let is_open = matches!(
         error.kind(),
-        ErrorKind::Unclear | ErrorKind::Server | ErrorKind::NotPanel
+        ErrorKind::Indeterminate | ErrorKind::Server | ErrorKind::UnexpectedResponse
     );
     is_open && error.operation() == OPERATION
 }

@@ -5,12 +5,12 @@ use chrono::{DateTime, Utc};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
+use super::input::{DataLimit, Expiry, Note, OnHold, Timestamp};
 use super::new_user::{AtLeastOne, NewNextPlan, PlanBody, inbounds_agree};
 use super::proxy::{Proxies, Proxy};
-use super::quantity::{DataLimit, Expiry, Note, OnHold, PanelTime};
 use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 
-/// What becomes of one field of what exists already.
+/// How an update treats one optional field: keep it, clear it, or set it.
 ///
 /// # Examples
 ///
@@ -18,32 +18,34 @@ use super::user::{NextPlan, ResetStrategy, User, UserStatus};
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
 /// use std::num::NonZeroU64;
 ///
-/// use marzban_api::model::{Change, UserModification};
+/// use marzban_api::model::{Patch, UserUpdate};
 ///
 /// let alice = client.users().get("alice").await?;
-/// let change = UserModification::of(&alice)
-///     .expire(Change::Clear)
-///     .data_limit(Change::Set(const { NonZeroU64::new(10 << 30).unwrap() }));
-/// client.users().modify(&change).await?;
+/// let update = UserUpdate::for_user(&alice)
+///     .expire(Patch::Clear)
+///     .data_limit(Patch::Set(const { NonZeroU64::new(10 << 30).unwrap() }));
+/// client.users().update(&update).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Change<T> {
-    /// It stays as it is.
+pub enum Patch<T> {
+    /// Keeps the value.
     #[default]
     Keep,
-    /// It is taken away.
+    /// Removes the value.
     Clear,
-    /// It becomes this.
+    /// Sets a new value.
     Set(T),
 }
 
-/// A change of a user, made from the user as it was read.
+/// An update of a user, based on the user as it was read.
 ///
-/// What is not mentioned stays as it is. For that the panel needs some of it sent back: it deletes a plan that is not
-/// in the request, and gives new passwords and ids to a protocol that comes without them.
-/// So read the user shortly before: a plan that begins in between is brought back by the change.
+/// Fields that are not set keep their values. For this the panel needs some of them sent back: it deletes a next plan
+/// that is not in the request, and generates new credentials for a protocol that comes without them. So read the user
+/// shortly before: if its next plan starts in between, the update brings the plan back.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -51,29 +53,29 @@ pub enum Change<T> {
 /// # let panel = marzban_api::testing::FakePanel::start().await;
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
 /// use marzban_api::model::{
-///     Change, DataLimit, Expiry, Flow, NewNextPlan, Note, ResetStrategy, Trojan, UserModification, UserStatus,
-///     UserStatusChange, Vless,
+///     Patch, DataLimit, Expiry, Flow, NewNextPlan, Note, ResetStrategy, Trojan, UserUpdate, UserStatus,
+///     SetStatus, Vless,
 /// };
 /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice").expire(1_893_456_000));
 ///
 /// let alice = client.users().get("alice").await?;
-/// let change = UserModification::of(&alice)
+/// let update = UserUpdate::for_user(&alice)
 ///     .expire(Expiry::Never)
 ///     .data_limit(DataLimit::from_bytes(50 << 30))
 ///     .reset_strategy(ResetStrategy::Month)
 ///     .note(Note::new("paid in cash")?)
-///     .next_plan(Change::Set(NewNextPlan::new(DataLimit::from_bytes(10 << 30))))
-///     .status(UserStatusChange::Disabled)
+///     .next_plan(Patch::Set(NewNextPlan::new(DataLimit::from_bytes(10 << 30))))
+///     .status(SetStatus::Disabled)
 ///     .proxy(Vless { id: None, flow: Some(Flow::Vision) })
 ///     .inbounds("vless", ["VLESS TCP REALITY"]);
-/// assert_eq!(change.username(), "alice");
-/// let changed = client.users().modify(&change).await?;
+/// assert_eq!(update.username(), "alice");
+/// let changed = client.users().update(&update).await?;
 /// assert_eq!((changed.expire, changed.data_limit), (None, Some(50 << 30)));
 /// assert_eq!(changed.status, UserStatus::Disabled);
 ///
 /// // Without VLESS, and without a note; the plan stays.
-/// let change = UserModification::of(&changed).proxy(Trojan::default()).without_proxy("vless").note(Change::Clear);
-/// let changed = client.users().modify(&change).await?;
+/// let update = UserUpdate::for_user(&changed).proxy(Trojan::default()).without_proxy("vless").note(Patch::Clear);
+/// let changed = client.users().update(&update).await?;
 /// assert_eq!(changed.proxies.protocols().collect::<Vec<_>>(), ["trojan"]);
 /// assert!(changed.note.is_none() && changed.next_plan.is_some());
 /// # Ok(())
@@ -81,100 +83,90 @@ pub enum Change<T> {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
-pub struct UserModification {
+pub struct UserUpdate {
     username: String,
     created_at: Option<DateTime<Utc>>,
     planned: Option<NextPlan>,
     present: Proxies,
-    expire: Change<PanelTime>,
-    data_limit: Change<NonZeroU64>,
+    expire: Patch<Timestamp>,
+    data_limit: Patch<NonZeroU64>,
     reset_strategy: Option<ResetStrategy>,
-    note: Change<Note>,
-    next_plan: Change<NewNextPlan>,
-    status: Option<UserStatusChange>,
+    note: Patch<Note>,
+    next_plan: Patch<NewNextPlan>,
+    status: Option<SetStatus>,
     proxies: Option<Proxies>,
     inbounds: BTreeMap<String, Vec<String>>,
 }
 
-/// What an administrator may make of a user's status; the panel finds out the others by itself.
+/// The statuses that can be set through the API. `limited` and `expired` are assigned by the panel.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// # async fn example(client: marzban_api::Client) -> Result<(), marzban_api::Error> {
-/// use marzban_api::model::{UserModification, UserStatusChange};
+/// use marzban_api::model::{UserUpdate, SetStatus};
 ///
 /// let alice = client.users().get("alice").await?;
-/// client.users().modify(&UserModification::of(&alice).status(UserStatusChange::Disabled)).await?;
+/// client.users().update(&UserUpdate::for_user(&alice).status(SetStatus::Disabled)).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserStatusChange {
-    /// Switched on. The panel's next review ends it again when time or traffic are used up.
+pub enum SetStatus {
+    /// Activates the user. The panel's next review ends this if the time or the traffic is used up.
     Active,
-    /// Switched off.
+    /// Disables the user.
     Disabled,
-    /// On hold: the time begins anew with the next connection, so the present end is taken away.
+    /// Puts the user on hold: its time starts again with the next connection, and the current expiry is removed.
     OnHold(OnHold),
 }
 
-impl UserModification {
-    /// No change of this user.
-    ///
-    /// See [`UserModification`] for an example.
-    pub fn of(user: &User) -> Self {
+impl UserUpdate {
+    /// Starts an update that changes nothing yet.
+    pub fn for_user(user: &User) -> Self {
         Self {
             username: user.username.clone(),
             created_at: user.created_at,
             planned: user.next_plan.clone(),
             present: user.proxies.clone(),
-            expire: Change::Keep,
-            data_limit: Change::Keep,
+            expire: Patch::Keep,
+            data_limit: Patch::Keep,
             reset_strategy: None,
-            note: Change::Keep,
-            next_plan: Change::Keep,
+            note: Patch::Keep,
+            next_plan: Patch::Keep,
             status: None,
             proxies: None,
             inbounds: BTreeMap::new(),
         }
     }
 
-    /// The name of the user, which cannot be changed.
-    ///
-    /// See [`UserModification`] for an example.
+    /// Returns the user's username, which cannot be changed.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
     }
 
-    /// When the access ends; [`Clear`](Change::Clear) and [`Never`](Expiry::Never) are the same.
+    /// Sets when the access ends. [`Clear`](Patch::Clear) and [`Never`](Expiry::Never) are equivalent.
     ///
-    /// The panel moves the user between active and expired at once, but does not end the limitation of a limited one.
-    ///
-    /// See [`UserModification`] for an example.
-    pub fn expire(self, expire: impl Into<Change<PanelTime>>) -> Self {
+    /// The panel moves the user between active and expired immediately, but a limited user stays limited.
+    pub fn expire(self, expire: impl Into<Patch<Timestamp>>) -> Self {
         Self {
             expire: expire.into(),
             ..self
         }
     }
 
-    /// How much traffic may be used; [`Clear`](Change::Clear) and [`Unlimited`](DataLimit::Unlimited) are the same.
+    /// Sets the data limit. [`Clear`](Patch::Clear) and [`Unlimited`](DataLimit::Unlimited) are equivalent.
     ///
-    /// The panel moves the user between active and limited at once, unless it is expired or disabled.
-    ///
-    /// See [`UserModification`] for an example.
-    pub fn data_limit(self, data_limit: impl Into<Change<NonZeroU64>>) -> Self {
+    /// The panel moves the user between active and limited immediately, unless it is expired or disabled.
+    pub fn data_limit(self, data_limit: impl Into<Patch<NonZeroU64>>) -> Self {
         Self {
             data_limit: data_limit.into(),
             ..self
         }
     }
 
-    /// When the used traffic begins anew.
-    ///
-    /// See [`UserModification`] for an example.
+    /// Sets when the used traffic is reset.
     pub fn reset_strategy(self, strategy: ResetStrategy) -> Self {
         Self {
             reset_strategy: Some(strategy),
@@ -182,68 +174,56 @@ impl UserModification {
         }
     }
 
-    /// Free text of the administrators.
-    ///
-    /// See [`UserModification`] for an example.
-    pub fn note(self, note: impl Into<Change<Note>>) -> Self {
+    /// Sets the note.
+    pub fn note(self, note: impl Into<Patch<Note>>) -> Self {
         Self {
             note: note.into(),
             ..self
         }
     }
 
-    /// What follows when limit or time are used up.
-    ///
-    /// See [`UserModification`] for an example.
-    pub fn next_plan(self, plan: impl Into<Change<NewNextPlan>>) -> Self {
+    /// Sets the plan that follows when data limit or time are used up.
+    pub fn next_plan(self, plan: impl Into<Patch<NewNextPlan>>) -> Self {
         Self {
             next_plan: plan.into(),
             ..self
         }
     }
 
-    /// Another status.
-    ///
-    /// See [`UserModification`] for an example.
-    pub fn status(self, status: UserStatusChange) -> Self {
+    /// Sets the status.
+    pub fn status(self, status: SetStatus) -> Self {
         Self {
             status: Some(status),
             ..self
         }
     }
 
-    /// Adds a protocol, or changes what `proxy` says of one that is there: what it leaves out stays as it is.
-    ///
-    /// See [`UserModification`] for an example.
+    /// Adds a protocol, or updates the fields of an existing one that `proxy` sets.
     pub fn proxy(mut self, proxy: impl Into<Proxy>) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.with(proxy));
         self
     }
 
-    /// Takes a protocol away, with its passwords and ids. One has to stay.
-    ///
-    /// See [`UserModification`] for an example.
+    /// Removes a protocol and its credentials. At least one protocol must remain.
     pub fn without_proxy(mut self, protocol: &str) -> Self {
         let proxies = self.proxies.take().unwrap_or_else(|| self.present.clone());
         self.proxies = Some(proxies.without(protocol));
         self
     }
 
-    /// Exactly these inbounds of `protocol`, or none at all; those of other protocols stay as they are.
-    ///
-    /// See [`UserModification`] for an example.
+    /// Sets the inbounds of `protocol` to exactly these, or to none. Other protocols keep theirs.
     pub fn inbounds<S: Into<String>>(mut self, protocol: &str, tags: impl IntoIterator<Item = S>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.inbounds.insert(protocol.to_owned(), tags);
         self
     }
 
-    /// What is written to the panel.
+    /// The body of the request.
     pub(crate) fn body(&self) -> impl Serialize {
         let hold = match self.status {
-            Some(UserStatusChange::OnHold(hold)) => Some(hold),
-            Some(UserStatusChange::Active | UserStatusChange::Disabled) | None => None,
+            Some(SetStatus::OnHold(hold)) => Some(hold),
+            Some(SetStatus::Active | SetStatus::Disabled) | None => None,
         };
         Body {
             expire: End {
@@ -251,21 +231,21 @@ impl UserModification {
                 hold,
             },
             data_limit: match self.data_limit {
-                Change::Keep => None,
-                Change::Clear => Some(DataLimit::Unlimited),
-                Change::Set(bytes) => Some(DataLimit::Bytes(bytes)),
+                Patch::Keep => None,
+                Patch::Clear => Some(DataLimit::Unlimited),
+                Patch::Set(bytes) => Some(DataLimit::Bytes(bytes)),
             },
             data_limit_reset_strategy: self.reset_strategy.as_ref(),
             note: match &self.note {
-                Change::Keep => None,
-                Change::Clear => Some(""),
-                Change::Set(note) => Some(note.as_str()),
+                Patch::Keep => None,
+                Patch::Clear => Some(""),
+                Patch::Set(note) => Some(note.as_str()),
             },
             next_plan: self.wanted_plan().as_ref().map(PlanBody::of),
             status: self.status.map(|status| match status {
-                UserStatusChange::Active => UserStatus::Active,
-                UserStatusChange::Disabled => UserStatus::Disabled,
-                UserStatusChange::OnHold(_) => UserStatus::OnHold,
+                SetStatus::Active => UserStatus::Active,
+                SetStatus::Disabled => UserStatus::Disabled,
+                SetStatus::OnHold(_) => UserStatus::OnHold,
             }),
             on_hold_expire_duration: hold.map(OnHold::seconds),
             on_hold_timeout: hold.and_then(|hold| Some(hold.timeout()?.naive())),
@@ -274,30 +254,28 @@ impl UserModification {
         }
     }
 
-    /// Whether `user` is the one that was read and is now as this change wants it.
+    /// Returns whether `user` is the one that was read and now has the values of this update.
     pub(crate) fn is_done_in(&self, user: &User) -> bool {
         let expire = match (self.status, self.expire) {
-            (Some(UserStatusChange::OnHold(_)), _) | (_, Change::Clear) => user.expire.is_none(),
-            (_, Change::Set(time)) => user.expire == Some(time.to_utc()),
-            (_, Change::Keep) => true,
+            (Some(SetStatus::OnHold(_)), _) | (_, Patch::Clear) => user.expire.is_none(),
+            (_, Patch::Set(time)) => user.expire == Some(time.to_utc()),
+            (_, Patch::Keep) => true,
         };
         let data_limit = match self.data_limit {
-            Change::Keep => true,
-            Change::Clear => user.data_limit.is_none(),
-            Change::Set(bytes) => user.data_limit == Some(bytes.get()),
+            Patch::Keep => true,
+            Patch::Clear => user.data_limit.is_none(),
+            Patch::Set(bytes) => user.data_limit == Some(bytes.get()),
         };
         let note = match &self.note {
-            Change::Keep => true,
-            Change::Clear => user.note.as_deref().is_none_or(str::is_empty),
-            Change::Set(note) => user.note.as_deref() == Some(note.as_str()),
+            Patch::Keep => true,
+            Patch::Clear => user.note.as_deref().is_none_or(str::is_empty),
+            Patch::Set(note) => user.note.as_deref() == Some(note.as_str()),
         };
         let status = match self.status {
             None => true,
-            Some(UserStatusChange::Active) => {
-                !matches!(user.status, UserStatus::Disabled | UserStatus::OnHold)
-            }
-            Some(UserStatusChange::Disabled) => user.status == UserStatus::Disabled,
-            Some(UserStatusChange::OnHold(hold)) => hold.is_that_of(user),
+            Some(SetStatus::Active) => !matches!(user.status, UserStatus::Disabled | UserStatus::OnHold),
+            Some(SetStatus::Disabled) => user.status == UserStatus::Disabled,
+            Some(SetStatus::OnHold(hold)) => hold.is_that_of(user),
         };
         let strategy = self.reset_strategy.as_ref();
         user.username == self.username
@@ -317,14 +295,15 @@ impl UserModification {
 
     fn wanted_plan(&self) -> Option<NextPlan> {
         match self.next_plan {
-            Change::Keep => self.planned.clone(),
-            Change::Clear => None,
-            Change::Set(plan) => Some(plan.into()),
+            Patch::Keep => self.planned.clone(),
+            Patch::Clear => None,
+            Patch::Set(plan) => Some(plan.into()),
         }
     }
 }
 
-/// What the panel takes. It refuses or fails on null in most of these fields, so what stays is left out.
+/// The body of the request. The panel rejects or fails on null in most of these fields, so unchanged ones are
+/// omitted.
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(skip_serializing_if = "End::stays")]
@@ -335,7 +314,7 @@ struct Body<'a> {
     data_limit_reset_strategy: Option<&'a ResetStrategy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
-    /// Always there: the panel deletes a plan that is left out.
+    /// Always present: the panel deletes a plan that is omitted.
     next_plan: Option<PlanBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<UserStatus>,
@@ -349,29 +328,29 @@ struct Body<'a> {
     inbounds: &'a BTreeMap<String, Vec<String>>,
 }
 
-/// The end of the access. A user that is put on hold loses its end, which would otherwise stay beside the duration.
+/// The expiry. It is removed for a user that is put on hold, since it would otherwise stay beside the duration.
 struct End {
-    expire: Change<PanelTime>,
+    expire: Patch<Timestamp>,
     hold: Option<OnHold>,
 }
 
 impl End {
     fn stays(&self) -> bool {
-        self.expire == Change::Keep && self.hold.is_none()
+        self.expire == Patch::Keep && self.hold.is_none()
     }
 }
 
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match (self.expire, self.hold) {
-            (Change::Set(_), Some(_)) => Err(S::Error::custom("a user on hold has no end yet")),
-            (Change::Set(time), None) => Expiry::At(time).serialize(serializer),
-            (Change::Keep | Change::Clear, _) => Expiry::Never.serialize(serializer),
+            (Patch::Set(_), Some(_)) => Err(S::Error::custom("an on-hold user has no expiry yet")),
+            (Patch::Set(time), None) => Expiry::At(time).serialize(serializer),
+            (Patch::Keep | Patch::Clear, _) => Expiry::Never.serialize(serializer),
         }
     }
 }
 
-impl From<Expiry> for Change<PanelTime> {
+impl From<Expiry> for Patch<Timestamp> {
     fn from(expire: Expiry) -> Self {
         match expire {
             Expiry::Never => Self::Clear,
@@ -380,7 +359,7 @@ impl From<Expiry> for Change<PanelTime> {
     }
 }
 
-impl From<DataLimit> for Change<NonZeroU64> {
+impl From<DataLimit> for Patch<NonZeroU64> {
     fn from(limit: DataLimit) -> Self {
         match limit {
             DataLimit::Unlimited => Self::Clear,
@@ -389,13 +368,13 @@ impl From<DataLimit> for Change<NonZeroU64> {
     }
 }
 
-impl From<Note> for Change<Note> {
+impl From<Note> for Patch<Note> {
     fn from(note: Note) -> Self {
         Self::Set(note)
     }
 }
 
-impl From<NewNextPlan> for Change<NewNextPlan> {
+impl From<NewNextPlan> for Patch<NewNextPlan> {
     fn from(plan: NewNextPlan) -> Self {
         Self::Set(plan)
     }

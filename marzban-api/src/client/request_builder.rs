@@ -1,4 +1,4 @@
-//! A request that this crate has no method for.
+//! Requests to endpoints without a typed method.
 
 use std::fmt;
 
@@ -10,13 +10,15 @@ use serde::de::DeserializeOwned;
 
 use super::Client;
 use crate::error::{Error, ErrorKind};
-use crate::request::{Repeat, Request};
+use crate::request::{Request, RetryClass};
 
-/// A request that this crate has no method for; made by [`Client::request`].
+/// A request to an endpoint without a typed method; see [`Client::request`].
 ///
-/// It is sent as every other one: as the signed-in administrator, in its turn, `GET` and `HEAD` repeated after every
-/// passing failure and all others only where nothing can have happened. Logs and errors show neither its path nor
-/// its query, because they may name users.
+/// It is sent like any other request: as the logged-in admin, and throttled. `GET` and `HEAD` are retried after every
+/// transient failure, other methods only if nothing can have happened. Logs and errors contain neither path nor
+/// query, because these may name users.
+///
+/// # Examples
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -26,21 +28,21 @@ use crate::request::{Repeat, Request};
 /// use marzban_api::Method;
 /// use serde_json::{Value, json};
 ///
-/// let users: Value = client.request(Method::GET, "/api/users").query("limit", "1").json().await?;
+/// let users: Value = client.request(Method::GET, "/api/users").query("limit", "1").send_json().await?;
 /// assert_eq!(users["total"], 0);
-/// let request = client.request(Method::PUT, "/api/hosts").body_json(&json!({}));
-/// let (status, _) = request.bytes().await?;
+/// let request = client.request(Method::PUT, "/api/hosts").json(&json!({}));
+/// let (status, _) = request.send().await?;
 /// assert_eq!(status, 200);
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a request does nothing until its answer is asked for"]
-pub struct RawRequest<'a> {
+#[must_use = "a request does nothing until it is sent"]
+pub struct RequestBuilder<'a> {
     client: &'a Client,
     request: Result<Request, Error>,
 }
 
-/// Why a path is no path of the panel.
+/// Why a path is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnusablePath {
     #[error("the path does not begin with a slash")]
@@ -51,24 +53,24 @@ pub(crate) enum UnusablePath {
     Character,
 }
 
-impl<'a> RawRequest<'a> {
+impl<'a> RequestBuilder<'a> {
     pub(super) fn new(client: &'a Client, method: Method, path: &str) -> Self {
-        let repeat = if method.is_safe() {
-            Repeat::Safe
+        let class = if method.is_safe() {
+            RetryClass::Safe
         } else {
-            Repeat::Write
+            RetryClass::Mutation
         };
-        let request = Request::new("client.request", method, "/{path}", repeat);
+        let request = Request::new("client.request", method, "/{path}", class);
         let request = match check(path) {
             Ok(()) => Ok(request.at_path(path)),
-            Err(error) => Err(Error::new(ErrorKind::Request).at(&request).caused_by(error)),
+            Err(error) => Err(Error::new(ErrorKind::InvalidInput)
+                .with_operation(&request)
+                .with_source(error)),
         };
         Self { client, request }
     }
 
-    /// Appends `key=value` to the query; a key may come several times.
-    ///
-    /// See [`RawRequest`] for an example.
+    /// Appends `key=value` to the query. A key may occur several times.
     pub fn query(self, key: &str, value: &str) -> Self {
         Self {
             request: self.request.map(|request| request.query(key, value)),
@@ -76,68 +78,61 @@ impl<'a> RawRequest<'a> {
         }
     }
 
-    /// Carries `value` as JSON. What cannot be written as JSON fails when the request is sent.
-    ///
-    /// See [`RawRequest`] for an example.
-    pub fn body_json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+    /// Sets the body to `value` as JSON. If it cannot be serialized, sending fails.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         Self {
             request: self.request.and_then(|request| request.json(value)),
             ..self
         }
     }
 
-    /// Sends the request and reads the answer as JSON.
-    ///
-    /// See [`RawRequest`] for an example.
+    /// Sends the request and decodes the response as JSON.
     ///
     /// # Errors
     ///
-    /// [`Request`](ErrorKind::Request) for a path that does not begin with a slash, has an empty segment, `.`, `..`,
-    /// a query, or a character that has to be percent-encoded. [`Unclear`](ErrorKind::Unclear) when a change may
-    /// have happened although it failed. And the failures of every operation.
+    /// Besides the [errors of every operation](crate::resource#errors), [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// a path that does not start with a slash, has a query, or has an empty segment, `.`, `..` or a character that
+    /// must be percent-encoded.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the request may have been sent or not.
-    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+    /// If dropped, the request may or may not have been sent.
+    pub async fn send_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let request = self.request?;
-        send(self.client, &request).await?.decode(&request)
+        match request.retry_class() {
+            RetryClass::Safe | RetryClass::SplittableRead => self.client.fetch(&request).await,
+            RetryClass::Login | RetryClass::Mutation => self.client.changed(&request).await,
+        }
     }
 
-    /// Sends the request and answers with the status and the body as it came.
-    ///
-    /// See [`RawRequest`] for an example.
+    /// Sends the request and returns the status and the body as received.
     ///
     /// # Errors
     ///
-    /// As [`json`](Self::json), but for a body that is no JSON.
+    /// See [`send_json`](Self::send_json); the body may have any form.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, the request may have been sent or not.
-    pub async fn bytes(self) -> Result<(StatusCode, Bytes), Error> {
+    /// If dropped, the request may or may not have been sent.
+    pub async fn send(self) -> Result<(StatusCode, Bytes), Error> {
         let request = self.request?;
-        let answer = send(self.client, &request).await?;
-        Ok((answer.status, answer.body))
+        let response = match request.retry_class() {
+            RetryClass::Safe | RetryClass::SplittableRead => self.client.execute(&request).await,
+            RetryClass::Login | RetryClass::Mutation => self.client.change(&request).await,
+        }?;
+        Ok((response.status, response.body))
     }
 }
 
-async fn send(client: &Client, request: &Request) -> Result<super::Answer, Error> {
-    match request.repeat() {
-        Repeat::Safe | Repeat::Batch => client.execute(request).await,
-        Repeat::Login | Repeat::Write => client.change(request).await,
-    }
-}
-
-/// Only what stays below the panel's own address may be asked for: URL parsers resolve dots, backslashes and a host
-/// after two slashes, also in disguise.
+/// Rejects paths that could leave the base URL: URL parsers resolve dots, backslashes and a host after two slashes,
+/// also if they are encoded.
 fn check(path: &str) -> Result<(), UnusablePath> {
     let segments = path.strip_prefix('/').ok_or(UnusablePath::Relative)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte);
     if !segments.bytes().all(plain) {
         return Err(UnusablePath::Character);
     }
-    // A slash at the end makes another route, which some are.
+    // A trailing slash is part of some routes.
     let segments = segments.strip_suffix('/').unwrap_or(segments);
     for segment in segments.split('/') {
         let decoded: Vec<u8> = percent_decode_str(segment).collect();
@@ -148,9 +143,9 @@ fn check(path: &str) -> Result<(), UnusablePath> {
     Ok(())
 }
 
-impl fmt::Debug for RawRequest<'_> {
+impl fmt::Debug for RequestBuilder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawRequest").finish_non_exhaustive()
+        f.debug_struct("RequestBuilder").finish_non_exhaustive()
     }
 }
 

@@ -5,29 +5,27 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How long the client pauses between the end of one request and the start of the next.
+/// The pause between the end of one request and the start of the next.
 ///
-/// The pause is drawn anew each time, so that several bots do not fall into step.
-/// It holds across all clones of a client and counts logins and repeated requests too.
+/// Each pause is random, so that several bots do not fall into step. All clones of a client share it, and it applies
+/// to logins and retries too.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// let pacing = marzban_api::Pacing::between(Duration::from_millis(50), Duration::from_millis(100));
-/// assert_ne!(pacing, marzban_api::Pacing::none());
+/// let throttle = marzban_api::Throttle::between(Duration::from_millis(50), Duration::from_millis(100));
+/// assert_ne!(throttle, marzban_api::Throttle::none());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pacing {
+pub struct Throttle {
     shortest: Duration,
     longest: Duration,
 }
 
-impl Pacing {
-    /// A pause of at least `shortest` and at most `longest`; the order of the two does not matter.
-    ///
-    /// See [`Pacing`] for an example.
+impl Throttle {
+    /// Pauses for at least `shortest` and at most `longest`. The two may be given in either order.
     #[must_use]
     pub fn between(shortest: Duration, longest: Duration) -> Self {
         Self {
@@ -36,9 +34,7 @@ impl Pacing {
         }
     }
 
-    /// No pause at all.
-    ///
-    /// See [`Pacing`] for an example.
+    /// Disables the pause.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -52,7 +48,7 @@ impl Pacing {
     }
 }
 
-impl Default for Pacing {
+impl Default for Throttle {
     /// 50 to 100 ms.
     fn default() -> Self {
         Self::between(Duration::from_millis(50), Duration::from_millis(100))
@@ -60,44 +56,45 @@ impl Default for Pacing {
 }
 
 #[derive(Debug)]
-pub(crate) struct Pacer {
-    pacing: Pacing,
-    /// Whoever holds it waits for the next start; the others queue behind, first come, first served.
+pub(crate) struct Throttler {
+    throttle: Throttle,
+    /// Held by the request that waits for the next start; others queue in the order in which they arrive.
     queue: tokio::sync::Mutex<()>,
     next_start: Mutex<Option<Instant>>,
 }
 
-/// One request under way; when it is dropped, the pause begins.
+/// Held during a request; the pause starts when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn<'a>(&'a Pacer);
+pub(crate) struct Permit<'a>(&'a Throttler);
 
-impl Pacer {
-    pub(crate) fn new(pacing: Pacing) -> Self {
+impl Throttler {
+    pub(crate) fn new(throttle: Throttle) -> Self {
         Self {
-            pacing,
+            throttle,
             queue: tokio::sync::Mutex::default(),
             next_start: Mutex::default(),
         }
     }
 
-    /// Waits until a request may start. Starts are as far apart as ends from starts, also when requests overlap.
-    pub(crate) async fn turn(&self) -> Turn<'_> {
+    /// Waits until a request may start. Starts are as far apart from each other as from the end of a request, even if
+    /// requests overlap.
+    pub(crate) async fn acquire(&self) -> Permit<'_> {
         let _first_in_queue = self.queue.lock().await;
         while let Some(start) = self.start_later_than(Instant::now()) {
             sleep_until(start).await;
         }
         self.pause();
-        Turn(self)
+        Permit(self)
     }
 
-    /// The next start, if it is still ahead; it moves when another request ends meanwhile.
+    /// The next start, if it lies ahead. It moves when another request ends in the meantime.
     fn start_later_than(&self, now: Instant) -> Option<Instant> {
         self.next_start().filter(|start| *start > now)
     }
 
     fn pause(&self) {
-        if self.pacing != Pacing::none() {
-            *self.next_start() = Some(Instant::now() + self.pacing.draw(fastrand::f64()));
+        if self.throttle != Throttle::none() {
+            *self.next_start() = Some(Instant::now() + self.throttle.draw(fastrand::f64()));
         }
     }
 
@@ -106,7 +103,7 @@ impl Pacer {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.pause();
     }
@@ -120,29 +117,29 @@ mod tests {
 
     #[test]
     fn a_pause_lies_between_its_bounds() {
-        let pacing = Pacing::between(Duration::from_millis(100), Duration::from_millis(50));
-        let drawn = [0.0, 0.5, 1.0].map(|share| pacing.draw(share).as_millis());
+        let throttle = Throttle::between(Duration::from_millis(100), Duration::from_millis(50));
+        let drawn = [0.0, 0.5, 1.0].map(|share| throttle.draw(share).as_millis());
         assert_eq!(drawn, [50, 75, 100]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_pause_begins_when_the_request_ends() {
-        let pacer = Pacer::new(Pacing::between(PAUSE, PAUSE));
+        let throttler = Throttler::new(Throttle::between(PAUSE, PAUSE));
         let begin = Instant::now();
-        let turn = pacer.turn().await;
+        let permit = throttler.acquire().await;
         assert_eq!(begin.elapsed(), Duration::ZERO);
         tokio::time::advance(Duration::from_secs(1)).await;
-        drop(turn);
-        drop(pacer.turn().await);
+        drop(permit);
+        drop(throttler.acquire().await);
         assert_eq!(begin.elapsed().as_millis(), 1070);
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_begin_together_are_spread() {
-        let pacer = Pacer::new(Pacing::between(PAUSE, PAUSE));
+        let throttler = Throttler::new(Throttle::between(PAUSE, PAUSE));
         let begin = Instant::now();
         let turns = futures_util::future::join_all((0..3).map(|_| async {
-            drop(pacer.turn().await);
+            drop(throttler.acquire().await);
             begin.elapsed().as_millis()
         }));
         assert_eq!(turns.await, [0, 70, 140]);
@@ -150,10 +147,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_pacing_nothing_waits() {
-        let pacer = Pacer::new(Pacing::none());
+        let throttler = Throttler::new(Throttle::none());
         let begin = Instant::now();
         for _ in 0..100 {
-            drop(pacer.turn().await);
+            drop(throttler.acquire().await);
         }
         assert_eq!(begin.elapsed(), Duration::ZERO);
     }

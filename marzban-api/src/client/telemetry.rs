@@ -1,4 +1,4 @@
-//! What others may see of an operation: a span, and figures behind the feature `metrics`.
+//! Spans of operations, and their metrics behind the feature `metrics`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
 
-use super::answer::Answer;
+use super::response::Response;
 use crate::error::Error;
-#[cfg(feature = "metrics")]
-use crate::request::Repeat;
 use crate::request::Request;
+#[cfg(feature = "metrics")]
+use crate::request::RetryClass;
 
 /// How an operation ended, without anything that names a user or is a secret.
-struct Ending {
-    word: &'static str,
+struct Outcome {
+    label: &'static str,
     status: Option<u16>,
     attempts: u32,
 }
 
-/// Performs an operation inside its span and counts it. One that is dropped on the way is not counted.
-pub(super) async fn observed(
+/// Performs an operation within its span and counts it. An operation that is dropped is not counted.
+pub(super) async fn instrumented(
     panel: &Arc<str>,
     request: &Request,
-    work: impl Future<Output = Result<Answer, Error>> + Send,
-) -> Result<Answer, Error> {
+    work: impl Future<Output = Result<Response, Error>> + Send,
+) -> Result<Response, Error> {
     let span = tracing::info_span!(
         "panel",
         panel.name = panel.as_ref(),
@@ -39,25 +39,25 @@ pub(super) async fn observed(
         outcome = Empty,
     );
     let started = Instant::now();
-    let outcome = work.instrument(span.clone()).await;
-    let ending = Ending::of(&outcome);
-    span.record("status", ending.status);
-    span.record("attempts", ending.attempts);
-    span.record("outcome", ending.word);
-    ending.count(panel, request, started);
-    outcome
+    let result = work.instrument(span.clone()).await;
+    let outcome = Outcome::of(&result);
+    span.record("status", outcome.status);
+    span.record("attempts", outcome.attempts);
+    span.record("outcome", outcome.label);
+    outcome.count(panel, request, started);
+    result
 }
 
-impl Ending {
-    fn of(outcome: &Result<Answer, Error>) -> Self {
+impl Outcome {
+    fn of(outcome: &Result<Response, Error>) -> Self {
         match outcome {
-            Ok(answer) => Self {
-                word: "ok",
-                status: Some(answer.status.as_u16()),
-                attempts: answer.attempts,
+            Ok(response) => Self {
+                label: "ok",
+                status: Some(response.status.as_u16()),
+                attempts: response.attempts,
             },
             Err(error) => Self {
-                word: error.kind().as_str(),
+                label: error.kind().as_str(),
                 status: error.status(),
                 attempts: error.attempts(),
             },
@@ -69,13 +69,13 @@ impl Ending {
         let retries = self.attempts.saturating_sub(1);
         let panel: (_, SharedString) = ("panel", Arc::clone(panel).into());
         let operation = ("operation", request.operation().into());
-        let outcome = ("outcome", self.word.into());
+        let outcome = ("outcome", self.label.into());
         let of_operation = [panel.clone(), operation.clone()];
         let requests = [panel.clone(), operation, outcome.clone()];
         metrics::counter!("marzban_api_requests_total", &requests).increment(1);
         metrics::counter!("marzban_api_retries_total", &of_operation).increment(retries.into());
         metrics::histogram!("marzban_api_request_duration_seconds", &of_operation).record(started.elapsed());
-        if request.repeat() == Repeat::Login {
+        if request.retry_class() == RetryClass::Login {
             metrics::counter!("marzban_api_logins_total", &[panel, outcome]).increment(1);
         }
     }

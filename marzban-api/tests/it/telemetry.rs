@@ -1,4 +1,4 @@
-//! What others see of the operations: figures and spans, without a secret.
+//! Metrics and spans of operations, without secrets.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,7 +36,7 @@ fn requests_repetitions_and_logins_are_counted() {
                 client.system().stats().await.unwrap();
             }
             let error = client.users().get("s3cr3t").await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NotPanel);
+            assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
         });
     });
     let mut counters = BTreeMap::new();
@@ -54,7 +54,7 @@ fn requests_repetitions_and_logins_are_counted() {
         ("marzban_api_logins_total de-1 ok", 2),
         ("marzban_api_requests_total de-1 admins.token ok", 2),
         ("marzban_api_requests_total de-1 system.stats ok", 3),
-        ("marzban_api_requests_total de-1 users.get not_panel", 1),
+        ("marzban_api_requests_total de-1 users.get unexpected_response", 1),
         ("marzban_api_retries_total de-1 admins.token", 0),
         ("marzban_api_retries_total de-1 system.stats", 2),
         ("marzban_api_retries_total de-1 users.get", 0),
@@ -110,7 +110,7 @@ impl Subscriber for Journal {
 }
 
 #[test]
-fn the_span_of_an_operation_tells_how_it_ended_and_no_secret() {
+fn the_span_of_an_operation_has_its_outcome_and_no_secret() {
     let journal = Journal::default();
     let text = Arc::clone(&journal.0);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,6 +1,6 @@
-//! States: the part of users that a sync needs, read as tolerantly as whole users are.
+//! Summaries of users are decoded as tolerantly as whole users.
 
-use marzban_api::model::{User, UserState, UserStatus};
+use marzban_api::model::{User, UserStatus, UserSummary};
 
 use crate::pages::{numbered, panel};
 use crate::wire::{Wire, json};
@@ -24,16 +24,16 @@ const USERS: &[&str] = &[
 ];
 
 #[test]
-fn a_state_says_what_the_whole_user_says_and_is_readable_where_it_is() {
+fn a_summary_agrees_with_the_whole_user_and_is_readable_if_that_is() {
     let (mut read, mut unreadable) = (0, 0);
     for text in USERS {
         let whole = serde_json::from_str::<User>(text);
-        let state = serde_json::from_str::<UserState>(text);
+        let state = serde_json::from_str::<UserSummary>(text);
         match (whole, state) {
             (Ok(whole), Ok(state)) => {
                 read += 1;
-                assert_eq!(state, UserState::from(&whole));
-                assert_eq!(state, UserState::from(whole));
+                assert_eq!(state, UserSummary::from(&whole));
+                assert_eq!(state, UserSummary::from(whole));
             }
             (Err(_), Err(_)) => unreadable += 1,
             (whole, state) => panic!("{text}: {whole:?} and {state:?}"),
@@ -43,16 +43,16 @@ fn a_state_says_what_the_whole_user_says_and_is_readable_where_it_is() {
 }
 
 #[test]
-fn what_a_state_passes_over_cannot_make_it_unreadable() {
+fn fields_that_a_summary_skips_cannot_make_it_unreadable() {
     let text =
         r#"{"username":"alice","status":"active","used_traffic":1,"links":5,"proxies":[1],"note":{"a":[]}}"#;
-    let state: UserState = serde_json::from_str(text).unwrap();
+    let state: UserSummary = serde_json::from_str(text).unwrap();
     assert_eq!(state.status, UserStatus::Active);
     assert!(serde_json::from_str::<User>(text).is_err());
 }
 
 #[tokio::test]
-async fn one_state_that_cannot_be_read_spoils_nobody() {
+async fn one_unreadable_summary_affects_no_other() {
     let double = r#"{"username":"double","status":"active","used_traffic":1}"#;
     let page = [&USERS[..11], &[double, double]].concat().join(",");
     let total = 13;
@@ -66,16 +66,16 @@ async fn one_state_that_cannot_be_read_spoils_nobody() {
         "double",
         "Plain",
     ];
-    let answer = wire.client().users().states_by_names(&asked).await.unwrap();
+    let answer = wire.client().users().get_many_summaries(&asked).await.unwrap();
     assert_eq!(
         answer.found.keys().collect::<Vec<_>>(),
         ["escaped", "plain", "text"]
     );
     assert_eq!(
-        answer.unreadable.keys().collect::<Vec<_>>(),
+        answer.failed.keys().collect::<Vec<_>>(),
         ["double", "milliseconds", "negative"]
     );
-    assert_eq!(answer.absent.iter().collect::<Vec<_>>(), ["Plain"]);
+    assert_eq!(answer.missing.iter().collect::<Vec<_>>(), ["Plain"]);
     assert_eq!(
         answer.found["text"].status,
         UserStatus::Unknown("frozen".to_owned())
@@ -83,25 +83,25 @@ async fn one_state_that_cannot_be_read_spoils_nobody() {
 }
 
 #[tokio::test]
-async fn a_state_that_nobody_can_name_leaves_those_open_that_were_not_answered() {
+async fn an_unreadable_summary_without_a_username_leaves_the_missing_ones_unknown() {
     let page = [USERS[0], USERS[11]].join(",");
     let wire = Wire::script([json(200, &format!(r#"{{"users":[{page}],"total":2}}"#))]).await;
     let asked = ["plain", "other"];
-    let answer = wire.client().users().states_by_names(&asked).await.unwrap();
+    let answer = wire.client().users().get_many_summaries(&asked).await.unwrap();
     assert_eq!(answer.found.keys().collect::<Vec<_>>(), ["plain"]);
-    assert_eq!(answer.unreadable.keys().collect::<Vec<_>>(), ["other"]);
-    assert!(answer.absent.is_empty());
+    assert_eq!(answer.failed.keys().collect::<Vec<_>>(), ["other"]);
+    assert!(answer.missing.is_empty());
 }
 
 #[tokio::test]
-async fn states_are_searched_out_around_a_user_that_the_panel_cannot_show() {
+async fn summaries_are_fetched_around_a_user_that_the_panel_cannot_render() {
     let wire = panel(numbered(30), &["user_0017"]).await;
     let answer = wire
         .client()
         .users()
-        .states_by_names(&numbered(30))
+        .get_many_summaries(&numbered(30))
         .await
         .unwrap();
-    assert_eq!((answer.found.len(), answer.absent.len()), (29, 0));
-    assert_eq!(answer.unreadable.keys().collect::<Vec<_>>(), ["user_0017"]);
+    assert_eq!((answer.found.len(), answer.missing.len()), (29, 0));
+    assert_eq!(answer.failed.keys().collect::<Vec<_>>(), ["user_0017"]);
 }

@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::admin::Admin;
 
-/// An administrator that is to be made.
+/// The settings of a new admin.
 ///
 /// # Examples
 ///
@@ -33,9 +33,10 @@ pub struct NewAdmin {
     discord_webhook: Option<SecretString>,
 }
 
-/// A change of an administrator, made from the administrator as it was read.
+/// An update of an admin, based on the admin as it was read.
 ///
-/// What is not set stays as it is. The panel takes nothing away: neither sudo rights nor the addresses of reports.
+/// Fields that are not set keep their values. The panel cannot remove anything: neither sudo rights nor the addresses
+/// of reports.
 ///
 /// # Examples
 ///
@@ -44,23 +45,23 @@ pub struct NewAdmin {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let panel = marzban_api::testing::FakePanel::start().await;
 /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
-/// use marzban_api::model::{AdminModification, NewAdmin};
+/// use marzban_api::model::{AdminUpdate, NewAdmin};
 ///
 /// let seller = client.admins().create(&NewAdmin::new("seller", "a long password")).await?;
-/// let change = AdminModification::of(&seller)
+/// let update = AdminUpdate::for_admin(&seller)
 ///     .promote()
 ///     .password("another password")
 ///     .telegram_id(42)
 ///     .discord_webhook("https://discord.com/api/webhooks/1/token");
-/// assert_eq!(change.username(), "seller");
-/// let seller = client.admins().modify(&change).await?;
+/// assert_eq!(update.username(), "seller");
+/// let seller = client.admins().update(&update).await?;
 /// assert_eq!((seller.is_sudo, seller.telegram_id), (true, Some(42)));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct AdminModification {
+pub struct AdminUpdate {
     username: String,
     is_sudo: bool,
     password: Option<SecretString>,
@@ -69,9 +70,7 @@ pub struct AdminModification {
 }
 
 impl NewAdmin {
-    /// An administrator without sudo rights. Any name will do; upper and lower case count.
-    ///
-    /// See [`NewAdmin`] for an example.
+    /// Creates an admin without sudo rights. Any username is accepted; it is case-sensitive.
     pub fn new(username: impl Into<String>, password: impl Into<SecretString>) -> Self {
         Self {
             username: username.into(),
@@ -82,10 +81,8 @@ impl NewAdmin {
         }
     }
 
-    /// With sudo rights, which cannot be taken away by this interface, nor can such an administrator be changed or
-    /// deleted by another one.
-    ///
-    /// See [`NewAdmin`] for an example.
+    /// Grants sudo. The API can neither revoke sudo nor let another admin update or delete a sudo admin; use
+    /// `marzban-cli`.
     pub fn sudo(self) -> Self {
         Self {
             is_sudo: true,
@@ -93,9 +90,7 @@ impl NewAdmin {
         }
     }
 
-    /// The Telegram id that the panel reports to.
-    ///
-    /// See [`NewAdmin`] for an example.
+    /// Sets the Telegram id that the panel reports to.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -103,9 +98,7 @@ impl NewAdmin {
         }
     }
 
-    /// The Discord webhook that the panel reports to: a secret.
-    ///
-    /// See [`NewAdmin`] for an example.
+    /// Sets the Discord webhook that the panel reports to: a secret.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),
@@ -113,7 +106,7 @@ impl NewAdmin {
         }
     }
 
-    /// What is written to the panel.
+    /// The body of the request.
     pub(crate) fn body(&self) -> impl Serialize {
         Body {
             username: Some(&self.username),
@@ -125,11 +118,9 @@ impl NewAdmin {
     }
 }
 
-impl AdminModification {
-    /// No change of this administrator.
-    ///
-    /// See [`AdminModification`] for an example.
-    pub fn of(admin: &Admin) -> Self {
+impl AdminUpdate {
+    /// Starts an update that changes nothing yet.
+    pub fn for_admin(admin: &Admin) -> Self {
         Self {
             username: admin.username.clone(),
             is_sudo: admin.is_sudo,
@@ -139,17 +130,13 @@ impl AdminModification {
         }
     }
 
-    /// The name of the administrator, which cannot be changed.
-    ///
-    /// See [`AdminModification`] for an example.
+    /// Returns the admin's username, which cannot be changed.
     #[must_use]
     pub fn username(&self) -> &str {
         &self.username
     }
 
-    /// Gives sudo rights.
-    ///
-    /// See [`AdminModification`] for an example.
+    /// Grants sudo, which the API cannot revoke.
     pub fn promote(self) -> Self {
         Self {
             is_sudo: true,
@@ -157,9 +144,7 @@ impl AdminModification {
         }
     }
 
-    /// Another password. All tokens of the administrator end, those of this second included.
-    ///
-    /// See [`AdminModification`] for an example.
+    /// Sets a new password. All tokens of the admin become invalid, including those issued in this second.
     pub fn password(self, password: impl Into<SecretString>) -> Self {
         Self {
             password: Some(password.into()),
@@ -167,9 +152,7 @@ impl AdminModification {
         }
     }
 
-    /// Another Telegram id; 0 changes nothing.
-    ///
-    /// See [`AdminModification`] for an example.
+    /// Sets a new Telegram id; 0 changes nothing.
     pub fn telegram_id(self, id: i64) -> Self {
         Self {
             telegram_id: Some(id),
@@ -177,9 +160,7 @@ impl AdminModification {
         }
     }
 
-    /// Another Discord webhook: a secret.
-    ///
-    /// See [`AdminModification`] for an example.
+    /// Sets a new Discord webhook: a secret.
     pub fn discord_webhook(self, url: impl Into<SecretString>) -> Self {
         Self {
             discord_webhook: Some(url.into()),
@@ -187,7 +168,7 @@ impl AdminModification {
         }
     }
 
-    /// What is written to the panel.
+    /// The body of the request.
     pub(crate) fn body(&self) -> impl Serialize {
         Body {
             username: None,
@@ -205,7 +186,7 @@ struct Body<'a> {
     username: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
-    /// Always there: the panel requires it even of a change that cannot take it away.
+    /// Always present: the panel requires it even though an update cannot revoke it.
     is_sudo: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     telegram_id: Option<i64>,

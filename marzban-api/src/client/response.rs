@@ -1,4 +1,4 @@
-//! From an answer's bytes to a value or an error. Pure: what came in, what the clock says, what it means.
+//! From the bytes of a response to a value or an error. Pure.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,31 +13,31 @@ use serde::Deserialize;
 use crate::error::{Detail, Error, ErrorKind};
 use crate::request::Request;
 
-/// A whole answer with a status of success.
+/// A complete response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// How long the exchange took, without any waiting for its turn.
+    /// The duration of the exchange, without waiting for the throttle.
     pub(crate) took: Duration,
     pub(crate) attempts: u32,
     pub(crate) elapsed: Duration,
 }
 
-/// When the panel answered last, by its own clock, in epoch seconds.
+/// When the panel last answered, by its own clock, in epoch seconds.
 #[derive(Debug)]
 pub(crate) struct LastDate(AtomicI64);
 
-/// The place and the kind of a mismatch, without the value that was found there.
+/// Where and why decoding failed, without the value that was found there.
 #[derive(Clone, Debug)]
-pub(crate) struct Mismatch {
+pub(crate) struct DecodeError {
     path: String,
     reason: String,
 }
 
-impl Answer {
-    /// Passes a success on and turns every other answer into the error that it means.
+impl Response {
+    /// Returns a successful response, and turns any other into the error it stands for.
     pub(crate) fn into_result(self, now: DateTime<Utc>) -> Result<Self, Error> {
         if self.status.is_success() {
             return Ok(self);
@@ -48,39 +48,38 @@ impl Answer {
         let is_page = self.body.trim_ascii_start().starts_with(b"<");
         Err(Error::new(kind)
             .with_status(self.status.as_u16())
-            .told_by_proxy(is_page)
+            .with_proxy_page(is_page)
             .with_detail(detail)
             .with_retry_after(retry_after))
     }
 
-    /// Reads the body as the panel's JSON. What cannot be read is either another server's page or the answer of a
-    /// panel that this crate does not know.
+    /// Decodes the body as JSON. If it is not JSON at all, another server has answered.
     pub(crate) fn decode<'a, T: Deserialize<'a>>(&'a self, request: &Request) -> Result<T, Error> {
         decode(&self.body).map_err(|error| {
             let kind = if self.is_json() {
                 ErrorKind::Decode
             } else {
-                ErrorKind::NotPanel
+                ErrorKind::UnexpectedResponse
             };
-            self.error(kind, request).caused_by(error)
+            self.error(kind, request).with_source(error)
         })
     }
 
-    /// An error in the circumstances of this answer.
+    /// Makes an error with the circumstances of this response.
     pub(crate) fn error(&self, kind: ErrorKind, request: &Request) -> Error {
         Error::new(kind)
-            .at(request)
+            .with_operation(request)
             .with_status(self.status.as_u16())
-            .after(self.attempts, self.elapsed)
+            .with_attempts(self.attempts, self.elapsed)
     }
 
-    /// When the answer was made, by the clock of the server, if it says so.
+    /// The response's `Date` header, if it has one.
     pub(crate) fn date(&self) -> Option<DateTime<Utc>> {
         date(&self.headers)
     }
 
-    /// Whether the panel itself has spoken, as far as an answer can show that. What a proxy says in the panel's place
-    /// is a page or a status of its own, and the panel's own 500 is a bare text that might be anybody's.
+    /// Returns whether the panel itself has answered, as far as the response shows. A proxy answers with a page or a
+    /// status of its own, and the panel's 500 is plain text that could be anyone's.
     fn is_the_panels(&self) -> bool {
         !self.status.is_server_error() && (self.is_json() || self.status == StatusCode::NO_CONTENT)
     }
@@ -105,35 +104,35 @@ impl Answer {
     }
 }
 
-/// Decodes JSON; the error names the place in it and repeats no text of it.
-pub(crate) fn decode<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Mismatch> {
+/// Decodes JSON. The error names the place and repeats none of the text.
+pub(crate) fn decode<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, DecodeError> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| Mismatch::new(error.path().to_string(), error.inner()))?;
+        .map_err(|error| DecodeError::new(error.path().to_string(), error.inner()))?;
     reader
         .end()
-        .map_err(|error| Mismatch::new(".".to_owned(), &error))?;
+        .map_err(|error| DecodeError::new(".".to_owned(), &error))?;
     Ok(value)
 }
 
-/// A status means what it says only when the panel itself speaks, which it always does in JSON,
-/// but for its bare text of a 500.
+/// Maps a status to a kind. A status counts only if the panel itself sends it, which it does in JSON except for a
+/// plain-text 500.
 fn kind_of(status: StatusCode, json: bool) -> ErrorKind {
     match status.as_u16() {
         500..=599 => ErrorKind::Server,
         429 => ErrorKind::RateLimited,
-        _ if !json => ErrorKind::NotPanel,
+        _ if !json => ErrorKind::UnexpectedResponse,
         401 => ErrorKind::Unauthorized,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
-        400..=499 => ErrorKind::Invalid,
-        _ => ErrorKind::NotPanel,
+        400..=499 => ErrorKind::Rejected,
+        _ => ErrorKind::UnexpectedResponse,
     }
 }
 
-/// `Retry-After` in seconds or as a date, which is compared with the answer's own `Date` when it has one: the two
-/// come from one clock.
+/// Reads `Retry-After` as seconds or as a date. A date is compared with the response's own `Date` if there is one,
+/// because both come from one clock.
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let value = header(headers, &RETRY_AFTER)?;
     if let Ok(seconds) = value.parse() {
@@ -156,7 +155,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
         .map(str::trim)
 }
 
-/// Blanks what stands in quotation marks, where the decoder repeats strings of the document: they may be secrets.
+/// Removes text in quotation marks, in which the decoder repeats strings of the document that may be secrets.
 fn without_text(message: &str) -> String {
     match (message.find('"'), message.rfind('"')) {
         (Some(first), Some(last)) if first < last => {
@@ -172,13 +171,13 @@ fn without_text(message: &str) -> String {
 }
 
 impl LastDate {
-    /// No moment at all.
+    /// Stands for no date.
     const NEVER: i64 = i64::MIN;
 
-    /// Keeps the date of an answer that is the panel's and has one.
-    pub(crate) fn note(&self, answer: &Answer) {
-        if answer.is_the_panels()
-            && let Some(date) = answer.date()
+    /// Stores the date of a response that is the panel's and has one.
+    pub(crate) fn note(&self, response: &Response) {
+        if response.is_the_panels()
+            && let Some(date) = response.date()
         {
             self.0.store(date.timestamp(), Ordering::Relaxed);
         }
@@ -195,7 +194,7 @@ impl Default for LastDate {
     }
 }
 
-impl Mismatch {
+impl DecodeError {
     fn new(path: String, error: &serde_json::Error) -> Self {
         Self {
             path,
@@ -204,13 +203,13 @@ impl Mismatch {
     }
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at `{}`: {}", self.path, self.reason)
     }
 }
 
-impl std::error::Error for Mismatch {}
+impl std::error::Error for DecodeError {}
 
 #[cfg(test)]
 mod tests {

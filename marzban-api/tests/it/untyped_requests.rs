@@ -1,4 +1,4 @@
-//! Requests that the crate has no method for.
+//! Requests to endpoints without a typed method.
 
 use marzban_api::{ErrorKind, Method};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn a_request_of_ones_own_is_sent_as_every_other_one() {
         .request(Method::GET, "/api/users")
         .query("username", "a@b")
         .query("username", "c d")
-        .json()
+        .send_json()
         .await
         .unwrap();
     assert_eq!(value, json!({"total": 3}));
@@ -26,7 +26,7 @@ async fn a_request_of_ones_own_is_sent_as_every_other_one() {
 }
 
 #[tokio::test]
-async fn a_change_of_ones_own_is_sent_once_and_its_outcome_may_be_unclear() {
+async fn an_untyped_change_is_sent_once_and_may_be_indeterminate() {
     let wire = Wire::script([
         answer(200, "[]"),
         internal_error(),
@@ -37,22 +37,37 @@ async fn a_change_of_ones_own_is_sent_once_and_its_outcome_may_be_unclear() {
     let change = || {
         client
             .request(Method::POST, "/api/user")
-            .body_json(&json!({"username": "a"}))
+            .json(&json!({"username": "a"}))
     };
-    let (status, body) = change().bytes().await.unwrap();
+    let (status, body) = change().send().await.unwrap();
     assert_eq!((status.as_u16(), &body[..]), (200, &b"[]"[..]));
     let request = &wire.requests()[0];
     assert_eq!(request.body, r#"{"username":"a"}"#);
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(
-        change().json::<Value>().await.unwrap_err().kind(),
-        ErrorKind::Unclear
+        change().send_json::<Value>().await.unwrap_err().kind(),
+        ErrorKind::Indeterminate
     );
     assert_eq!(
-        change().json::<Value>().await.unwrap_err().kind(),
+        change().send_json::<Value>().await.unwrap_err().kind(),
         ErrorKind::Conflict
     );
     assert_eq!(wire.lines(), vec!["POST /api/user"; 3]);
+}
+
+#[tokio::test]
+async fn an_untyped_change_whose_success_cannot_be_decoded_is_indeterminate() {
+    for (method, kind) in [
+        (Method::GET, ErrorKind::Decode),
+        (Method::POST, ErrorKind::Indeterminate),
+    ] {
+        let wire = Wire::script([answer(200, "[]")]).await;
+        let client = wire.client();
+        let request = client.request(method.clone(), "/api/user");
+        let error = request.send_json::<u64>().await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{method}");
+        assert_eq!(wire.lines().len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -71,12 +86,12 @@ async fn a_request_of_ones_own_never_leaves_the_panel() {
         let error = client
             .request(Method::GET, path)
             .query("a", "b")
-            .json::<Value>()
+            .send_json::<Value>()
             .await
             .unwrap_err();
         assert_eq!(
             (error.kind(), error.attempts()),
-            (ErrorKind::Request, 0),
+            (ErrorKind::InvalidInput, 0),
             "{path}"
         );
     }
@@ -91,7 +106,7 @@ async fn the_prefix_of_the_panel_stays_in_front_of_a_path_of_ones_own() {
         .unwrap();
     client
         .request(Method::GET, "/api/user/a%2Fb")
-        .bytes()
+        .send()
         .await
         .unwrap();
     assert_eq!(wire.lines(), ["GET /prefix/api/user/a%2Fb"]);
@@ -104,18 +119,18 @@ async fn what_is_no_json_is_not_sent_and_a_page_is_not_the_panels() {
     let no_json = std::collections::BTreeMap::from([((1, 2), 3)]);
     let error = client
         .request(Method::POST, "/api/user")
-        .body_json(&no_json)
-        .bytes()
+        .json(&no_json)
+        .send()
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Request);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(wire.lines().is_empty());
     let error = client
         .request(Method::GET, "/")
-        .json::<Value>()
+        .send_json::<Value>()
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotPanel);
+    assert_eq!(error.kind(), ErrorKind::UnexpectedResponse);
 }
 
 #[tokio::test]
@@ -130,7 +145,7 @@ async fn names_in_a_path_of_ones_own_are_shown_nowhere() {
         .request(Method::GET, "/api/user/s3cr3t")
         .query("token", "s3cr3t");
     assert!(!format!("{request:?}").contains("s3cr3t"));
-    let error = request.json::<Value>().await.unwrap_err();
+    let error = request.send_json::<Value>().await.unwrap_err();
     assert!(error.is_user_not_found());
     assert!(!format!("{error} {error:?}").contains("s3cr3t"));
     assert!(error.to_string().contains("GET /{path}"), "{error}");

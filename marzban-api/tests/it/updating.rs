@@ -1,11 +1,11 @@
-//! Changes of users: what is sent back so that nothing is lost, and what is said when the panel lies.
+//! Updates of users: what is sent back so that nothing is lost, and what becomes of a false response.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use marzban_api::model::{
-    Change, DataLimit, Expiry, Flow, NewNextPlan, Note, OnHold, PanelTime, ResetStrategy, Trojan, User,
-    UserModification, UserStatusChange, Vless, Vmess,
+    DataLimit, Expiry, Flow, NewNextPlan, Note, OnHold, Patch, ResetStrategy, SetStatus, Timestamp, Trojan,
+    User, UserUpdate, Vless, Vmess,
 };
 use marzban_api::{Error, ErrorKind};
 
@@ -32,21 +32,21 @@ fn alice_with(old: &str, new: &str) -> String {
     changed
 }
 
-fn change() -> UserModification {
-    UserModification::of(&alice())
+fn change() -> UserUpdate {
+    UserUpdate::for_user(&alice())
 }
 
-fn time(seconds: i64) -> PanelTime {
-    PanelTime::from_timestamp(seconds).unwrap()
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_timestamp(seconds).unwrap()
 }
 
 fn hold() -> OnHold {
     OnHold::new(Duration::from_hours(24)).unwrap()
 }
 
-async fn body_of(change: &UserModification) -> String {
+async fn body_of(change: &UserUpdate) -> String {
     let wire = Wire::script([json(200, ALICE)]).await;
-    let changed = wire.client().users().modify(change).await.unwrap();
+    let changed = wire.client().users().update(change).await.unwrap();
     assert_eq!(changed.username, "alice");
     let request = wire.requests().remove(0);
     assert_eq!(request.line, "PUT /api/user/alice");
@@ -61,16 +61,16 @@ async fn a_put_keeps_the_next_plan_and_sends_only_what_changes() {
         (change(), "", ""),
         (
             change()
-                .expire(Change::Keep)
-                .data_limit(Change::Keep)
-                .note(Change::Keep)
-                .next_plan(Change::Keep),
+                .expire(Patch::Keep)
+                .data_limit(Patch::Keep)
+                .note(Patch::Keep)
+                .next_plan(Patch::Keep),
             "",
             "",
         ),
         (change().expire(Expiry::At(time(7))), r#""expire":7,"#, ""),
         (change().expire(Expiry::Never), r#""expire":0,"#, ""),
-        (change().expire(Change::Clear), r#""expire":0,"#, ""),
+        (change().expire(Patch::Clear), r#""expire":0,"#, ""),
         (
             change().data_limit(DataLimit::from_bytes(9)),
             r#""data_limit":9,"#,
@@ -86,20 +86,16 @@ async fn a_put_keeps_the_next_plan_and_sends_only_what_changes() {
             r#""data_limit_reset_strategy":"no_reset","#,
             "",
         ),
-        (change().note(Change::Clear), r#""note":"","#, ""),
+        (change().note(Patch::Clear), r#""note":"","#, ""),
         (change().note(Note::new("gift").unwrap()), r#""note":"gift","#, ""),
         (
-            change().status(UserStatusChange::Disabled),
+            change().status(SetStatus::Disabled),
             "",
             r#","status":"disabled""#,
         ),
+        (change().status(SetStatus::Active), "", r#","status":"active""#),
         (
-            change().status(UserStatusChange::Active),
-            "",
-            r#","status":"active""#,
-        ),
-        (
-            change().status(UserStatusChange::OnHold(hold().until(time(1_919_968_200)))),
+            change().status(SetStatus::OnHold(hold().until(time(1_919_968_200)))),
             r#""expire":0,"#,
             r#","status":"on_hold","on_hold_expire_duration":86400,"on_hold_timeout":"2030-11-03T20:30:00""#,
         ),
@@ -121,13 +117,13 @@ async fn a_next_plan_is_taken_away_or_replaced_only_on_purpose() {
     let replaced =
         r#"{"next_plan":{"data_limit":0,"expire":null,"add_remaining_traffic":false,"fire_on_either":true}}"#;
     assert_eq!(
-        body_of(&change().next_plan(Change::Clear)).await,
+        body_of(&change().next_plan(Patch::Clear)).await,
         r#"{"next_plan":null}"#
     );
     assert_eq!(body_of(&change().next_plan(plan)).await, replaced);
     let planless: User = serde_json::from_str(&alice_with(PLAN, r#""next_plan":null"#)).unwrap();
     assert_eq!(
-        body_of(&UserModification::of(&planless)).await,
+        body_of(&UserUpdate::for_user(&planless)).await,
         r#"{"next_plan":null}"#
     );
 }
@@ -170,7 +166,7 @@ async fn a_change_of_protocols_sends_the_present_secrets_back() {
 
 #[tokio::test]
 async fn a_change_that_the_panel_would_take_amiss_is_not_sent() {
-    let hold = UserStatusChange::OnHold(hold());
+    let hold = SetStatus::OnHold(hold());
     let limit = NonZeroU64::new(u64::MAX).unwrap();
     for (change, cause) in [
         (
@@ -179,18 +175,18 @@ async fn a_change_that_the_panel_would_take_amiss_is_not_sent() {
         ),
         (
             change().status(hold).expire(Expiry::At(time(7))),
-            "a user on hold has no end yet",
+            "an on-hold user has no expiry yet",
         ),
         (
-            change().data_limit(Change::Set(limit)),
+            change().data_limit(Patch::Set(limit)),
             "the panel cannot store a limit of 18446744073709551615 bytes",
         ),
     ] {
         let wire = Wire::script([]).await;
-        let error = wire.client().users().modify(&change).await.unwrap_err();
+        let error = wire.client().users().update(&change).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.operation(), wire.requests().len()),
-            (ErrorKind::Request, "users.modify", 0)
+            (ErrorKind::InvalidInput, "users.update", 0)
         );
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), cause);
     }
@@ -200,9 +196,9 @@ fn summary(outcome: Result<User, Error>) -> Result<(), ErrorKind> {
     outcome.map(|_| ()).map_err(|error| error.kind())
 }
 
-async fn modify(change: &UserModification, replies: Vec<Reply>) -> (Result<(), ErrorKind>, String) {
+async fn modify(change: &UserUpdate, replies: Vec<Reply>) -> (Result<(), ErrorKind>, String) {
     let wire = Wire::script(replies).await;
-    let outcome = summary(wire.client().users().modify(change).await);
+    let outcome = summary(wire.client().users().update(change).await);
     (outcome, methods(&wire))
 }
 
@@ -216,32 +212,32 @@ fn methods(wire: &Wire) -> String {
 }
 
 /// Each change with the user that shows that it was made.
-fn changes() -> Vec<(UserModification, String)> {
+fn changes() -> Vec<(UserUpdate, String)> {
     vec![
         (
             change().expire(Expiry::At(time(7))),
             alice_with("1796417982", "7"),
         ),
-        (change().expire(Change::Clear), alice_with("1796417982", "null")),
+        (change().expire(Patch::Clear), alice_with("1796417982", "null")),
         (
             change().data_limit(DataLimit::from_bytes(9)),
             alice_with("1073741824", "9"),
         ),
         (
-            change().data_limit(Change::Clear),
+            change().data_limit(Patch::Clear),
             alice_with("1073741824", "null"),
         ),
         (
             change().reset_strategy(ResetStrategy::Day),
             alice_with("month", "day"),
         ),
-        (change().note(Change::Clear), alice_with(r#""paid""#, "null")),
+        (change().note(Patch::Clear), alice_with(r#""paid""#, "null")),
         (
             change().note(Note::new("gift").unwrap()),
             alice_with("paid", "gift"),
         ),
         (
-            change().next_plan(Change::Clear),
+            change().next_plan(Patch::Clear),
             alice_with(PLAN, r#""next_plan":null"#),
         ),
         (
@@ -249,11 +245,11 @@ fn changes() -> Vec<(UserModification, String)> {
             alice_with(PLAN, r#""next_plan":{"data_limit":0,"expire":null}"#),
         ),
         (
-            change().status(UserStatusChange::Disabled),
+            change().status(SetStatus::Disabled),
             alice_with(r#""status":"active""#, r#""status":"disabled""#),
         ),
         (
-            change().status(UserStatusChange::OnHold(hold())),
+            change().status(SetStatus::OnHold(hold())),
             alice_with(r#""status":"active""#, r#""status":"on_hold""#)
                 .replace("1796417982", "null")
                 .replace(r#"duration":null"#, r#"duration":86400"#),
@@ -293,8 +289,8 @@ async fn a_500_to_a_change_that_was_not_made_is_a_failure() {
         let other = changed.replace(r#""alice""#, r#""Alice""#);
         for (failure, user, expected) in [
             (internal_error(), ALICE, ErrorKind::Server),
-            (Reply::Close(Vec::new()), ALICE, ErrorKind::Unclear),
-            (html(502), ALICE, ErrorKind::Unclear),
+            (Reply::Close(Vec::new()), ALICE, ErrorKind::Indeterminate),
+            (html(502), ALICE, ErrorKind::Indeterminate),
             (internal_error(), replaced.as_str(), ErrorKind::Server),
             (internal_error(), other.as_str(), ErrorKind::Server),
         ] {
@@ -309,15 +305,19 @@ async fn a_500_to_a_change_that_was_not_made_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_change_that_cannot_be_looked_at_is_unclear_and_a_clear_answer_is_taken_as_it_is() {
-    let change = change().note(Change::Clear);
+async fn an_update_that_cannot_be_verified_is_indeterminate_and_a_definite_response_is_final() {
+    let change = change().note(Patch::Clear);
     for (replies, expected, methods) in [
         (
             vec![internal_error(), user_not_found()],
-            ErrorKind::Unclear,
+            ErrorKind::Indeterminate,
             "PUT GET",
         ),
-        (vec![internal_error(); 4], ErrorKind::Unclear, "PUT GET GET GET"),
+        (
+            vec![internal_error(); 4],
+            ErrorKind::Indeterminate,
+            "PUT GET GET GET",
+        ),
         (vec![user_not_found()], ErrorKind::NotFound, "PUT"),
         (
             vec![json(403, r#"{"detail":"You're not allowed"}"#)],
@@ -326,10 +326,10 @@ async fn a_change_that_cannot_be_looked_at_is_unclear_and_a_clear_answer_is_take
         ),
         (
             vec![json(422, r#"{"detail":{"status":"Input should be .."}}"#)],
-            ErrorKind::Invalid,
+            ErrorKind::Rejected,
             "PUT",
         ),
-        (vec![html(200)], ErrorKind::NotPanel, "PUT"),
+        (vec![html(200)], ErrorKind::UnexpectedResponse, "PUT"),
     ] {
         assert_eq!(
             modify(&change, replies).await,
@@ -339,14 +339,14 @@ async fn a_change_that_cannot_be_looked_at_is_unclear_and_a_clear_answer_is_take
 }
 
 #[tokio::test]
-async fn an_owner_is_looked_at_after_a_500() {
+async fn an_owner_is_verified_after_a_500() {
     let owned = alice_with(r#""admin":null"#, r#""admin":{"username":"bob","is_sudo":false}"#);
     for (replies, expected) in [
         (vec![internal_error(), json(200, &owned)], Ok(())),
         (vec![internal_error(), json(200, ALICE)], Err(ErrorKind::Server)),
         (
             vec![Reply::Close(Vec::new()), json(200, ALICE)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
         ),
         (
             vec![json(404, r#"{"detail":"Admin not found"}"#)],
@@ -366,9 +366,9 @@ fn began() -> String {
         .replace(r#""used_traffic":5"#, r#""used_traffic":0"#)
 }
 
-async fn active_next(replies: Vec<Reply>) -> (Result<Option<i64>, ErrorKind>, Vec<String>) {
+async fn activate_next_plan(replies: Vec<Reply>) -> (Result<Option<i64>, ErrorKind>, Vec<String>) {
     let wire = Wire::script(replies).await;
-    let outcome = wire.client().users().active_next("alice").await;
+    let outcome = wire.client().users().activate_next_plan("alice").await;
     let end = outcome
         .map(|user| user.expire.map(|end| end.timestamp()))
         .map_err(|error| error.kind());
@@ -376,7 +376,7 @@ async fn active_next(replies: Vec<Reply>) -> (Result<Option<i64>, ErrorKind>, Ve
 }
 
 #[tokio::test]
-async fn a_404_though_the_next_plan_began_is_no_failure() {
+async fn a_404_though_the_next_plan_was_applied_is_no_failure() {
     let no_plan = || json(404, r#"{"detail":"User doesn't have next plan"}"#);
     let before = || json(200, ALICE);
     let after = || json(200, &began());
@@ -404,7 +404,7 @@ async fn a_404_though_the_next_plan_began_is_no_failure() {
         (
             "cut off",
             vec![before(), Reply::Close(Vec::new()), before()],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
         ),
         (
             "dropped by another change",
@@ -424,10 +424,10 @@ async fn a_404_though_the_next_plan_began_is_no_failure() {
         (
             "nothing to see",
             vec![before(), no_plan(), html(404)],
-            Err(ErrorKind::Unclear),
+            Err(ErrorKind::Indeterminate),
         ),
     ] {
-        let (outcome, lines) = active_next(replies).await;
+        let (outcome, lines) = activate_next_plan(replies).await;
         assert_eq!(outcome, expected, "{name}");
         let all = [
             "GET /api/user/alice",
@@ -442,10 +442,15 @@ async fn a_404_though_the_next_plan_began_is_no_failure() {
 async fn a_user_without_a_next_plan_is_not_sent_into_it() {
     let planless = alice_with(PLAN, r#""next_plan":null"#);
     let wire = Wire::script([json(200, &planless)]).await;
-    let error = wire.client().users().active_next("alice").await.unwrap_err();
+    let error = wire
+        .client()
+        .users()
+        .activate_next_plan("alice")
+        .await
+        .unwrap_err();
     assert_eq!(
         (error.kind(), error.operation(), error.is_user_not_found()),
-        (ErrorKind::NotFound, "users.active_next", false)
+        (ErrorKind::NotFound, "users.activate_next_plan", false)
     );
     assert_eq!(wire.lines(), ["GET /api/user/alice"]);
 }

@@ -1,4 +1,4 @@
-//! What is written to the panel, as types that cannot hold what the panel would take amiss.
+//! Values to be written, as types that cannot hold what the panel would mishandle.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -8,84 +8,84 @@ use chrono::{DateTime, Utc};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
-/// The last second of the year 9999. The panel stores later instants and then fails to show the user and every list
+/// The last second of the year 9999. The panel stores later instants, but then cannot render the user or any list
 /// that contains it.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-/// The longest note, in characters.
+/// The maximum length of a note, in characters.
 const LONGEST_NOTE: usize = 500;
 
-/// The longest time on hold, in seconds: 68 years, which is what the databases behind the panel can store.
+/// The maximum on-hold duration, in seconds: 68 years, which is what the databases behind the panel can store.
 const LONGEST_HOLD: u32 = i32::MAX.unsigned_abs();
 
-/// An instant that the panel can store and show: after the beginning of 1970, up to the year 9999, in whole seconds.
+/// An instant that the panel can store and render: after 1970-01-01T00:00:00Z, up to the year 9999, in whole seconds.
 ///
-/// The panel takes 0 for "never", and an instant in milliseconds for one so late that it can show neither the user
-/// nor a list that contains it. Neither can be made.
+/// The panel takes 0 for "never". It also accepts an instant in milliseconds, and then can render neither the user
+/// nor any list that contains it. Neither value can be constructed.
 ///
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::PanelTime;
+/// use marzban_api::model::Timestamp;
 ///
-/// let time = PanelTime::from_timestamp(1_757_894_400)?;
+/// let time = Timestamp::from_timestamp(1_757_894_400)?;
 /// assert_eq!(time.to_utc().to_rfc3339(), "2025-09-15T00:00:00+00:00");
-/// assert_eq!(PanelTime::new(time.to_utc())?.timestamp(), 1_757_894_400);
+/// assert_eq!(Timestamp::new(time.to_utc())?.timestamp(), 1_757_894_400);
 /// // Milliseconds: the panel would break on a year beyond 9999.
-/// assert!(PanelTime::from_timestamp(1_757_894_400_000).is_err());
-/// # Ok::<(), marzban_api::model::PanelTimeError>(())
+/// assert!(Timestamp::from_timestamp(1_757_894_400_000).is_err());
+/// # Ok::<(), marzban_api::model::TimestampError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PanelTime(DateTime<Utc>);
+pub struct Timestamp(DateTime<Utc>);
 
 /// Why an instant cannot be written to the panel.
 ///
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::{PanelTime, PanelTimeError};
+/// use marzban_api::model::{Timestamp, TimestampError};
 ///
-/// assert_eq!(PanelTime::from_timestamp(0), Err(PanelTimeError::TooEarly { seconds: 0 }));
+/// assert_eq!(Timestamp::from_timestamp(0), Err(TimestampError::TooEarly { seconds: 0 }));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PanelTimeError {
-    /// It is not after the beginning of 1970.
-    #[error("{seconds} seconds are not after the beginning of 1970")]
+pub enum TimestampError {
+    /// The instant is not after 1970-01-01T00:00:00Z.
+    #[error("{seconds} s is not after 1970-01-01")]
     TooEarly {
-        /// Seconds since the beginning of 1970.
+        /// Seconds since 1970-01-01T00:00:00Z.
         seconds: i64,
     },
-    /// It is after the year 9999.
-    #[error("{seconds} seconds are after the year 9999; milliseconds instead of seconds, perhaps")]
+    /// The instant is after the year 9999.
+    #[error("{seconds} s is after the year 9999; perhaps these are milliseconds")]
     TooLate {
-        /// Seconds since the beginning of 1970.
+        /// Seconds since 1970-01-01T00:00:00Z.
         seconds: i64,
     },
 }
 
-/// When an access ends.
+/// When a user's access ends.
 ///
 /// # Examples
 ///
 /// ```
-/// use marzban_api::model::{Expiry, PanelTime};
+/// use marzban_api::model::{Expiry, Timestamp};
 ///
 /// let end = Expiry::at("2025-09-15T00:00:00.5Z".parse().expect("a time"))?;
-/// assert_eq!(end, Expiry::At(PanelTime::from_timestamp(1_757_894_400)?));
+/// assert_eq!(end, Expiry::At(Timestamp::from_timestamp(1_757_894_400)?));
 /// assert_ne!(end, Expiry::Never);
-/// # Ok::<(), marzban_api::model::PanelTimeError>(())
+/// # Ok::<(), marzban_api::model::TimestampError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Expiry {
-    /// It does not end.
+    /// No expiry.
     #[default]
     Never,
-    /// It ends at this instant.
-    At(PanelTime),
+    /// Access ends at this instant.
+    At(Timestamp),
 }
 
-/// How much traffic may be used.
+/// How much traffic a user may use.
 ///
 /// # Examples
 ///
@@ -98,14 +98,14 @@ pub enum Expiry {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DataLimit {
-    /// As much as one likes.
+    /// No limit.
     #[default]
     Unlimited,
-    /// This many bytes. A number that the panel cannot store, 2⁶³ and above, is refused when it is to be sent.
+    /// This many bytes. Sending a limit that the panel cannot store, 2⁶³ or more, fails.
     Bytes(NonZeroU64),
 }
 
-/// Free text of the administrators about a user: 1 to 500 characters.
+/// The admins' note about a user: 1 to 500 characters.
 ///
 /// # Examples
 ///
@@ -118,7 +118,7 @@ pub enum DataLimit {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Note(String);
 
-/// Why a text is no note.
+/// Why a text is not a valid note.
 ///
 /// # Examples
 ///
@@ -131,30 +131,30 @@ pub struct Note(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoteError {
-    /// It is empty: leave it out, or clear the one that is there.
-    #[error("a note is not empty")]
+    /// The text is empty. Omit the note, or clear an existing one.
+    #[error("a note must not be empty")]
     Empty,
-    /// It is too long.
-    #[error("a note has at most 500 characters, not {length}")]
+    /// The text is too long.
+    #[error("a note must have at most 500 characters, not {length}")]
     TooLong {
-        /// Its length, in characters.
+        /// The length, in characters.
         length: usize,
     },
 }
 
-/// The state of a user whose time begins with its first connection.
+/// The settings of an on-hold user, whose time starts with its first connection.
 ///
-/// The panel accepts the state only together with its duration, so the two are one.
+/// The panel accepts the status only together with a duration.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use marzban_api::model::{OnHold, PanelTime};
+/// use marzban_api::model::{OnHold, Timestamp};
 ///
-/// // 30 days from the first connection on, or from the beginning of 2030.
-/// let latest = PanelTime::from_timestamp(1_893_456_000)?;
+/// // 30 days from the first connection on, or from 2030-01-01 on.
+/// let latest = Timestamp::from_timestamp(1_893_456_000)?;
 /// let month = OnHold::new(Duration::from_secs(30 * 86_400))?.until(latest);
 /// assert_eq!(month.duration().as_secs(), 2_592_000);
 /// assert_eq!(month.timeout(), Some(latest));
@@ -163,10 +163,10 @@ pub enum NoteError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OnHold {
     seconds: u32,
-    timeout: Option<PanelTime>,
+    timeout: Option<Timestamp>,
 }
 
-/// Why a duration is none for a user on hold.
+/// Why a duration is not valid for an on-hold user.
 ///
 /// # Examples
 ///
@@ -180,70 +180,62 @@ pub struct OnHold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnHoldError {
-    /// It is shorter than a second.
-    #[error("a time on hold is at least a second")]
+    /// The duration is shorter than a second.
+    #[error("an on-hold duration must be at least 1 s")]
     TooShort,
-    /// It is longer than 68 years.
-    #[error("a time on hold is at most 68 years, not {seconds} seconds")]
+    /// The duration is longer than 68 years.
+    #[error("an on-hold duration must be at most 68 years, not {seconds} s")]
     TooLong {
-        /// Its length, in seconds.
+        /// The duration, in seconds.
         seconds: u64,
     },
 }
 
-impl PanelTime {
-    /// Checks an instant; a fraction of a second is cut off.
-    ///
-    /// See [`PanelTime`] for an example.
+impl Timestamp {
+    /// Converts an instant, truncating a fraction of a second.
     ///
     /// # Errors
     ///
-    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
-    pub fn new(instant: DateTime<Utc>) -> Result<Self, PanelTimeError> {
+    /// [`TimestampError`] if the panel cannot store or render the instant.
+    pub fn new(instant: DateTime<Utc>) -> Result<Self, TimestampError> {
         Self::from_timestamp(instant.timestamp())
     }
 
-    /// Checks an instant in seconds since the beginning of 1970, UTC.
-    ///
-    /// See [`PanelTime`] for an example.
+    /// Converts seconds since 1970-01-01T00:00:00Z.
     ///
     /// # Errors
     ///
-    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
-    pub fn from_timestamp(seconds: i64) -> Result<Self, PanelTimeError> {
+    /// [`TimestampError`] if the panel cannot store or render the instant.
+    pub fn from_timestamp(seconds: i64) -> Result<Self, TimestampError> {
         if seconds <= 0 {
-            return Err(PanelTimeError::TooEarly { seconds });
+            return Err(TimestampError::TooEarly { seconds });
         }
         DateTime::from_timestamp(seconds, 0)
             .filter(|_| seconds <= LAST_SECOND)
             .map(Self)
-            .ok_or(PanelTimeError::TooLate { seconds })
+            .ok_or(TimestampError::TooLate { seconds })
     }
 
-    /// The instant.
-    ///
-    /// See [`PanelTime`] for an example.
+    /// Returns the instant.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         self.0
     }
 
-    /// The seconds since the beginning of 1970.
-    ///
-    /// See [`PanelTime`] for an example.
+    /// Returns the seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn timestamp(self) -> i64 {
         self.0.timestamp()
     }
 
-    /// The form of the panel's other instants: UTC without saying so, because it drops an offset unread.
+    /// Formats the instant like the panel's other instants: in UTC without an offset, because the panel ignores one.
     pub(super) fn naive(self) -> String {
         self.0.format("%Y-%m-%dT%H:%M:%S").to_string()
     }
 }
 
-impl TryFrom<DateTime<Utc>> for PanelTime {
-    type Error = PanelTimeError;
+impl TryFrom<DateTime<Utc>> for Timestamp {
+    type Error = TimestampError;
 
     fn try_from(instant: DateTime<Utc>) -> Result<Self, Self::Error> {
         Self::new(instant)
@@ -251,15 +243,13 @@ impl TryFrom<DateTime<Utc>> for PanelTime {
 }
 
 impl Expiry {
-    /// An end at `instant`; a fraction of a second is cut off.
-    ///
-    /// See [`Expiry`] for an example.
+    /// Converts an instant, truncating a fraction of a second.
     ///
     /// # Errors
     ///
-    /// [`PanelTimeError`] when the panel cannot store it or cannot show it.
-    pub fn at(instant: DateTime<Utc>) -> Result<Self, PanelTimeError> {
-        PanelTime::new(instant).map(Self::At)
+    /// [`TimestampError`] if the panel cannot store or render the instant.
+    pub fn at(instant: DateTime<Utc>) -> Result<Self, TimestampError> {
+        Timestamp::new(instant).map(Self::At)
     }
 
     pub(super) fn instant(self) -> Option<DateTime<Utc>> {
@@ -270,14 +260,14 @@ impl Expiry {
     }
 }
 
-impl From<PanelTime> for Expiry {
-    fn from(time: PanelTime) -> Self {
+impl From<Timestamp> for Expiry {
+    fn from(time: Timestamp) -> Self {
         Self::At(time)
     }
 }
 
 impl Serialize for Expiry {
-    /// Seconds since the beginning of 1970; 0, which the panel takes for "never".
+    /// Seconds since 1970-01-01T00:00:00Z, or 0 for "never".
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(match self {
             Self::Never => 0,
@@ -287,17 +277,13 @@ impl Serialize for Expiry {
 }
 
 impl DataLimit {
-    /// The limit of this many bytes, where 0 means that there is none.
-    ///
-    /// See [`DataLimit`] for an example.
+    /// Converts a number of bytes, where 0 means no limit.
     #[must_use]
     pub fn from_bytes(bytes: u64) -> Self {
         NonZeroU64::new(bytes).map_or(Self::Unlimited, Self::Bytes)
     }
 
-    /// The bytes, if there is a limit.
-    ///
-    /// See [`DataLimit`] for an example.
+    /// Returns the bytes, or `None` without a limit.
     #[must_use]
     pub fn bytes(self) -> Option<u64> {
         match self {
@@ -314,7 +300,7 @@ impl From<NonZeroU64> for DataLimit {
 }
 
 impl Serialize for DataLimit {
-    /// Bytes; 0, which the panel takes for "unlimited".
+    /// Bytes, or 0 for "unlimited".
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = self.bytes().unwrap_or_default();
         match i64::try_from(bytes) {
@@ -327,13 +313,11 @@ impl Serialize for DataLimit {
 }
 
 impl Note {
-    /// Checks a note.
-    ///
-    /// See [`Note`] for an example.
+    /// Validates a note.
     ///
     /// # Errors
     ///
-    /// [`NoteError`] when it is empty or longer than the panel accepts.
+    /// [`NoteError`] if the text is empty or longer than the panel accepts.
     pub fn new(text: impl Into<String>) -> Result<Self, NoteError> {
         let text = text.into();
         match text.chars().count() {
@@ -343,9 +327,7 @@ impl Note {
         }
     }
 
-    /// The note as text.
-    ///
-    /// See [`Note`] for an example.
+    /// Returns the note as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -359,13 +341,11 @@ impl fmt::Display for Note {
 }
 
 impl OnHold {
-    /// An access of this duration, counted from the first connection; a fraction of a second is cut off.
-    ///
-    /// See [`OnHold`] for an example.
+    /// Sets the duration of access from the first connection on, truncating a fraction of a second.
     ///
     /// # Errors
     ///
-    /// [`OnHoldError`] when it is shorter than a second or longer than 68 years.
+    /// [`OnHoldError`] if the duration is shorter than a second or longer than 68 years.
     pub fn new(duration: Duration) -> Result<Self, OnHoldError> {
         let seconds = duration.as_secs();
         if seconds == 0 {
@@ -381,30 +361,24 @@ impl OnHold {
             .ok_or(OnHoldError::TooLong { seconds })
     }
 
-    /// The time begins at this instant even without a connection.
-    ///
-    /// See [`OnHold`] for an example.
+    /// Sets the instant at which the time starts even without a connection.
     #[must_use]
-    pub fn until(self, timeout: PanelTime) -> Self {
+    pub fn until(self, timeout: Timestamp) -> Self {
         Self {
             timeout: Some(timeout),
             ..self
         }
     }
 
-    /// How long the access lasts.
-    ///
-    /// See [`OnHold`] for an example.
+    /// Returns the duration of access.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }
 
-    /// When the time begins without a connection, if it does.
-    ///
-    /// See [`OnHold`] for an example.
+    /// Returns the instant at which the time starts without a connection, if any.
     #[must_use]
-    pub fn timeout(self) -> Option<PanelTime> {
+    pub fn timeout(self) -> Option<Timestamp> {
         self.timeout
     }
 

@@ -1,4 +1,4 @@
-//! What a look at a user says about a change that ended unclearly. Pure.
+//! Decides, from a user that was read again, how an ambiguous change ended. Pure.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::{NewUser, User};
 
-/// By how much a user may seem older than the request that made it: some databases cut off the fraction of a second,
-/// and so does the date of an answer.
+/// How much older than the request a user may seem: some databases drop fractions of a second, and so does the `Date`
+/// header.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 
-/// Who made the user that is there.
+/// Which call created the user that exists now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Creation {
+pub(super) enum CreatedBy {
     /// This call.
-    Done,
-    /// Somebody before this call.
-    Earlier,
-    /// It cannot be told.
+    ThisCall,
+    /// An earlier call, of this client or of someone else.
+    EarlierCall,
+    /// Cannot be decided.
     Unknown,
 }
 
-/// Decides who made `user`, by its data and by its age. It was read at `now`, by the panel's clock, and the call that
-/// may have made it began this long before.
-pub(super) fn creation(wanted: &NewUser, user: &User, now: DateTime<Utc>, elapsed: Duration) -> Creation {
+/// Decides which call created `user`, by its fields and its age. `now` is the panel's time at which it was read;
+/// `elapsed` is how long ago the call in question started.
+pub(super) fn created_by(wanted: &NewUser, user: &User, now: DateTime<Utc>, elapsed: Duration) -> CreatedBy {
     let age = user.created_at.map(|created_at| now - created_at - TOLERANCE);
     match age.map(|age| age.to_std().unwrap_or_default()) {
-        Some(age) if age > elapsed => Creation::Earlier,
-        Some(_) if wanted.agrees_with(user) => Creation::Done,
-        _ => Creation::Unknown,
+        Some(age) if age > elapsed => CreatedBy::EarlierCall,
+        Some(_) if wanted.agrees_with(user) => CreatedBy::ThisCall,
+        _ => CreatedBy::Unknown,
     }
 }
 
-/// Whether the next plan of `before` is the present one of `after`, who is the same user.
-pub(super) fn began(before: &User, after: &User) -> bool {
+/// Returns whether the next plan of `before` has become the current one of `after`, and both are the same user.
+pub(super) fn next_plan_applied(before: &User, after: &User) -> bool {
     let planned = before.next_plan.as_ref();
     after.created_at == before.created_at
         && after.next_plan.is_none()
@@ -55,11 +55,11 @@ mod tests {
         let wanted = NewUser::new(Username::new("alice").unwrap(), Proxies::new(Vless::default()));
         let elapsed = Duration::from_secs(30);
         for (made, expected) in [
-            (-32_001, Creation::Earlier),
-            (-32_000, Creation::Done),
-            (0, Creation::Done),
-            // A clock behind another one.
-            (60_000, Creation::Done),
+            (-32_001, CreatedBy::EarlierCall),
+            (-32_000, CreatedBy::ThisCall),
+            (0, CreatedBy::ThisCall),
+            // The panel's clock is ahead.
+            (60_000, CreatedBy::ThisCall),
         ] {
             let user = format!(
                 r#"{{"username":"alice","status":"active","used_traffic":0,"proxies":{{"vless":{{}}}},
@@ -68,7 +68,7 @@ mod tests {
             );
             let user = serde_json::from_str(&user).unwrap();
             assert_eq!(
-                creation(&wanted, &user, noon_and(0), elapsed),
+                created_by(&wanted, &user, noon_and(0), elapsed),
                 expected,
                 "{made} ms"
             );
