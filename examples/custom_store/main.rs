@@ -15,7 +15,7 @@ use marzban_api::{Client, SecretString};
 use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{Customers, MemoryStore, TableStore};
+use marzban_sync_core::store::{BotTables, MemoryStore, TableStore};
 use marzban_sync_core::{Context, jobs};
 
 use crate::store::{Shop, keys, people, plans, word};
@@ -91,7 +91,7 @@ fn panel_users(now: DateTime<Utc>) -> [FakeUser; 5] {
 async fn show(when: &str, shop: &Shop) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     for customer in shop.list().await? {
-        for (plan, key) in customer.subscriptions.iter().zip(&customer.logins) {
+        for (plan, key) in customer.subscriptions.iter().zip(&customer.accounts) {
             let name = key.name.as_deref().unwrap_or("-");
             let until = plan.end_date.map(|end| end.date_naive().to_string());
             let works = if key.is_active == Some(true) {

@@ -2,7 +2,7 @@
 //! them. Nothing in here decides anything; paging, the governing subscription and compare-and-set are those of
 //! [`TableStore`](marzban_sync_core::store::TableStore).
 //!
-//! What such a bot has to guarantee is said at [`Customers`]; `store_conformance!` proves most of it.
+//! What such a bot has to guarantee is said at [`BotTables`]; `store_conformance!` proves most of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use diesel::result::Error;
 use marzban_sync_core::account::{AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{StoreError, StoreErrorKind};
-use marzban_sync_core::store::{Customer, Customers, Decide, Login, Write};
+use marzban_sync_core::store::{AccountRow, BotTables, CustomerRows, DecideFn, RowUpdate};
 
 diesel::table! { people (no) { no -> BigInt, telegram -> Nullable<BigInt>, } }
 // `state` has words of the bot's own; all times are microseconds of Unix time, and no `paid_until` is for ever.
@@ -56,13 +56,13 @@ impl Shop {
 
 // Statements of SQLite are short, so they may stop the runtime for that long; a bot with a pool would await here.
 #[async_trait]
-impl Customers for Shop {
-    async fn list(&self) -> Result<Vec<Customer>, StoreError> {
+impl BotTables for Shop {
+    async fn list(&self) -> Result<Vec<CustomerRows>, StoreError> {
         // Three statements, one moment.
         self.connection().transaction(list).map_err(failed)
     }
 
-    async fn update(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn update(&self, decide: DecideFn<'_>, now: DateTime<Utc>) -> Result<(), StoreError> {
         // Immediate: it keeps other writers out from here on, and not only from its first write.
         let written = self
             .connection()
@@ -70,7 +70,7 @@ impl Customers for Shop {
         written.map(drop).map_err(failed)
     }
 
-    async fn rehearse(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<usize, StoreError> {
+    async fn rehearse(&self, decide: DecideFn<'_>, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let mut rows = 0;
         let taken_back = self.connection().immediate_transaction(|connection| {
             rows = write_all(connection, decide, now)?;
@@ -83,14 +83,14 @@ impl Customers for Shop {
     }
 }
 
-fn list(connection: &mut SqliteConnection) -> QueryResult<Vec<Customer>> {
+fn list(connection: &mut SqliteConnection) -> QueryResult<Vec<CustomerRows>> {
     let mut customers = BTreeMap::new();
     for (no, telegram_id) in people::table.load::<(i64, Option<i64>)>(connection)? {
-        let customer = Customer {
+        let customer = CustomerRows {
             id: UserId(no),
             telegram_id,
             subscriptions: vec![],
-            logins: vec![],
+            accounts: vec![],
         };
         customers.insert(no, customer);
     }
@@ -110,7 +110,7 @@ fn list(connection: &mut SqliteConnection) -> QueryResult<Vec<Customer>> {
         keys::table.load::<(_, i64, Option<i64>, _, _, _, _, _, _)>(connection)?
     {
         let customer = customers.get_mut(&person).ok_or(Error::NotFound)?;
-        customer.logins.push(Login {
+        customer.accounts.push(AccountRow {
             id: AccountId(no),
             panel,
             name,
@@ -127,7 +127,7 @@ fn list(connection: &mut SqliteConnection) -> QueryResult<Vec<Customer>> {
 /// Writes what is decided, and counts the rows.
 fn write_all(
     connection: &mut SqliteConnection,
-    decide: Decide<'_>,
+    decide: DecideFn<'_>,
     now: DateTime<Utc>,
 ) -> QueryResult<usize> {
     let mut rows = 0;
@@ -137,9 +137,9 @@ fn write_all(
     Ok(rows)
 }
 
-fn write(connection: &mut SqliteConnection, row: Write, now: i64) -> QueryResult<usize> {
+fn write(connection: &mut SqliteConnection, row: RowUpdate, now: i64) -> QueryResult<usize> {
     match row {
-        Write::Login(AccountId(no), patch) => diesel::update(keys::table.find(no))
+        RowUpdate::AccountRow(AccountId(no), patch) => diesel::update(keys::table.find(no))
             .set((
                 patch.is_active.map(|works| keys::works.eq(works)),
                 patch.traffic_used.map(|bytes| keys::bytes.eq(bytes)),
@@ -149,7 +149,7 @@ fn write(connection: &mut SqliteConnection, row: Write, now: i64) -> QueryResult
                 keys::changed.eq(now),
             ))
             .execute(connection),
-        Write::Subscription(SubscriptionId(no), patch) => diesel::update(plans::table.find(no))
+        RowUpdate::Subscription(SubscriptionId(no), patch) => diesel::update(plans::table.find(no))
             .set((
                 patch
                     .status
@@ -158,7 +158,7 @@ fn write(connection: &mut SqliteConnection, row: Write, now: i64) -> QueryResult
                 plans::changed.eq(now),
             ))
             .execute(connection),
-        Write::Unlink(AccountId(no)) => diesel::update(keys::table.find(no))
+        RowUpdate::Unlink(AccountId(no)) => diesel::update(keys::table.find(no))
             .set((
                 keys::vpn_login.eq(None::<String>),
                 keys::works.eq(false),

@@ -2,14 +2,16 @@
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod entries;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod figures;
-pub(crate) mod listed;
 #[cfg(feature = "marzban")]
 pub(crate) mod marzban;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+pub(crate) mod rows;
+mod semantics;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod system_stats;
+pub(crate) mod tables;

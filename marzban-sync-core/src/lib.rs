@@ -39,13 +39,14 @@ pub mod panel {
 
 /// The two ports to a database, the bot's accounts and the library's journal, and the stores that stand behind them.
 pub mod store {
-    pub use crate::adapter::listed::{Customer, Customers, Decide, Login, TableStore, Write};
     #[cfg(feature = "memory")]
     pub use crate::adapter::memory::{MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig};
     #[cfg(feature = "postgres")]
     pub use crate::adapter::postgres::{PostgresStore, StoreTimeouts};
+    pub use crate::adapter::rows::{AccountRow, CustomerRows, RowUpdate};
     #[cfg(feature = "sqlite")]
     pub use crate::adapter::sqlite::SqliteStore;
+    pub use crate::adapter::tables::{BotTables, DecideFn, TableStore};
     pub use crate::port::accounts::*;
     pub use crate::port::journal::*;
     #[cfg(feature = "test-util")]

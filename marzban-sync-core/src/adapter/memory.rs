@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::adapter::listed::select::{self, View, stored};
-use crate::adapter::listed::{Customer, Write, undone_trail};
+use crate::adapter::rows::{CustomerRows, RowUpdate};
+use crate::adapter::semantics::{self, View, stored};
+use crate::adapter::tables::undone_trail;
 use crate::model::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::model::agreement::Agreement;
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
@@ -155,16 +156,17 @@ struct Tables {
 
 impl Tables {
     /// The rows as a list of customers; rows of a user that is not there are nobody's.
-    fn customers(&self) -> Vec<Customer> {
-        let customer = |user: &MemoryUser| Customer {
+    fn customers(&self) -> Vec<CustomerRows> {
+        let customer = |user: &MemoryUser| CustomerRows {
             id: user.id,
             telegram_id: user.telegram_id,
             subscriptions: Vec::new(),
-            logins: Vec::new(),
+            accounts: Vec::new(),
         };
-        let mut customers: Vec<Customer> = self.users.values().map(customer).collect();
-        let of =
-            |customers: &[Customer], id: UserId| customers.binary_search_by_key(&id, |customer| customer.id);
+        let mut customers: Vec<CustomerRows> = self.users.values().map(customer).collect();
+        let of = |customers: &[CustomerRows], id: UserId| {
+            customers.binary_search_by_key(&id, |customer| customer.id)
+        };
         for row in self.subscriptions.values() {
             if let Some(customer) = of(&customers, row.user_id)
                 .ok()
@@ -178,7 +180,7 @@ impl Tables {
                 .ok()
                 .and_then(|place| customers.get_mut(place))
             {
-                customer.logins.push(row.as_login());
+                customer.accounts.push(row.as_login());
             }
         }
         customers
@@ -267,11 +269,11 @@ impl AccountStore for MemoryStore {
     }
 
     async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError> {
-        Ok(select::count(&self.tables().customers(), panel))
+        Ok(semantics::count(&self.tables().customers(), panel))
     }
 
     async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError> {
-        Ok(select::count_elsewhere(&self.tables().customers(), panel))
+        Ok(semantics::count_elsewhere(&self.tables().customers(), panel))
     }
 
     async fn page_accounts(
@@ -378,15 +380,15 @@ impl AccountStore for MemoryStore {
         now: DateTime<Utc>,
     ) -> Result<Vec<i64>, StoreError> {
         let mut tables = self.tables();
-        let undone = select::undo(&tables.customers(), entries);
+        let undone = semantics::undo(&tables.customers(), entries);
         let mut ids = Vec::new();
         for (id, write, word) in undone {
             match write {
-                Write::Login(account, patch) => tables.write_vpn_config(account, patch, stored(now)),
-                Write::Subscription(subscription, patch) => {
+                RowUpdate::AccountRow(account, patch) => tables.write_vpn_config(account, patch, stored(now)),
+                RowUpdate::Subscription(subscription, patch) => {
                     tables.write_subscription(subscription, &patch, Some(&word), stored(now));
                 }
-                Write::Unlink(_) => continue,
+                RowUpdate::Unlink(_) => continue,
             }
             ids.push(id);
         }

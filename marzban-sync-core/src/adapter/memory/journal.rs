@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{MemoryLock, MemoryStore, Tables};
-use crate::adapter::listed::select::stored;
+use crate::adapter::semantics::stored;
 use crate::model::outcome::RunStatus;
 use crate::model::report::{Job, SystemStats};
 use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};

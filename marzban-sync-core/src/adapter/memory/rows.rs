@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::adapter::listed::Login;
-use crate::adapter::listed::select::stored;
+use crate::adapter::rows::AccountRow;
+use crate::adapter::semantics::stored;
 use crate::model::account::{AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 
 /// A row of `users`.
@@ -84,8 +84,8 @@ pub struct MemoryVpnConfig {
 }
 
 impl MemoryVpnConfig {
-    pub(super) fn as_login(&self) -> Login {
-        Login {
+    pub(super) fn as_login(&self) -> AccountRow {
+        AccountRow {
             id: self.id,
             panel: self.panel.clone(),
             name: self.marzban_user_id.clone(),

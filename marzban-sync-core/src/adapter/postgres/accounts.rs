@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 
 use super::connection::{Lease, Pool};
 use super::page_of_accounts::{Choice, Snapshot, is_of_panel};
-use crate::adapter::listed::select::stored;
+use crate::adapter::semantics::stored;
 use crate::model::account::{Account, AccountId};
 use crate::port::accounts::{Cursor, DEFAULT_PANEL, Page};
 use crate::port::error::{StoreError, StoreErrorKind};

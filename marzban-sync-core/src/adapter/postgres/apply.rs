@@ -24,7 +24,7 @@ use super::errors::failed;
 use super::page_of_accounts::{Choice, Snapshot};
 use super::rows::{Held, Patches, Wanted};
 use super::trail::{insert_entries, write_agreements};
-use crate::adapter::listed::select::holds;
+use crate::adapter::semantics::holds;
 use crate::model::account::{Account, AccountId};
 use crate::model::plan::Change;
 use crate::model::run::RunId;

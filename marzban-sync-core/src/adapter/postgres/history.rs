@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
 use super::connection::{Lease, Pool};
-use crate::adapter::figures::{self, Figures};
+use crate::adapter::system_stats::{self, Figures};
 use crate::model::outcome::RunStatus;
 use crate::model::report::Job;
 use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
@@ -103,7 +103,7 @@ pub(super) async fn system_stats(
     let rows = sql_query(format!(
         "SELECT collected_at, {} FROM marzban_system_stats WHERE panel = $1 AND collected_at >= $2
          ORDER BY collected_at, id",
-        figures::COLUMNS
+        system_stats::COLUMNS
     ))
     .bind::<Text, _>(panel)
     .bind::<Timestamptz, _>(since)

@@ -14,8 +14,8 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::catalogue::Catalogue;
-use crate::adapter::listed::select::{Memory, View, name_of, panel_of};
-use crate::adapter::listed::{Customer, Login};
+use crate::adapter::rows::{AccountRow, CustomerRows};
+use crate::adapter::semantics::{Memory, View, name_of, panel_of};
 use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
 use crate::model::agreement::Agreement;
 use crate::port::accounts::{Cursor, DEFAULT_PANEL};
@@ -102,12 +102,12 @@ fn sql(catalogue: &Catalogue, choice: Choice<'_>) -> String {
                  AS customer (user_id, is_chosen)
              GROUP BY user_id
          )
-         {users} UNION ALL {logins} UNION ALL {subscriptions}",
+         {users} UNION ALL {accounts} UNION ALL {subscriptions}",
         chosen = choice.sql(),
         of_config = is_of_panel("config", "$1"),
         of_other = is_of_panel("other", "$1"),
         users = users_sql(catalogue),
-        logins = logins_sql(catalogue),
+        accounts = logins_sql(catalogue),
         subscriptions = subscriptions_sql(catalogue),
     )
 }
@@ -211,7 +211,7 @@ fn utc(time: Option<NaiveDateTime>) -> Option<DateTime<Utc>> {
 #[derive(Default)]
 pub(super) struct Snapshot {
     /// The chosen ones first.
-    customers: Vec<Customer>,
+    customers: Vec<CustomerRows>,
     chosen: usize,
     memory: Memory,
     /// Accounts whose last connection is no moment of a calendar: it looks like null, and is not to be overwritten.
@@ -254,11 +254,11 @@ impl Snapshot {
         let mut places = HashMap::with_capacity(users.len());
         for row in users {
             places.insert(row.user_id, snapshot.customers.len());
-            snapshot.customers.push(Customer {
+            snapshot.customers.push(CustomerRows {
                 id: UserId(row.user_id),
                 telegram_id: row.telegram_id,
                 subscriptions: Vec::new(),
-                logins: Vec::new(),
+                accounts: Vec::new(),
             });
         }
         for row in others {
@@ -267,7 +267,7 @@ impl Snapshot {
             }
         }
         for customer in &mut snapshot.customers {
-            customer.logins.sort_by_key(|login| login.id);
+            customer.accounts.sort_by_key(|login| login.id);
             customer.subscriptions.sort_by_key(|subscription| subscription.id);
         }
         snapshot
@@ -291,7 +291,7 @@ impl Snapshot {
         let Some(id) = row.login_id.map(AccountId) else {
             return;
         };
-        let login = Login {
+        let login = AccountRow {
             id,
             panel: row.panel,
             name: row.name,
@@ -313,7 +313,7 @@ impl Snapshot {
             let agreement = understood(&key, &agreement);
             self.memory.insert(key, (revision, agreement));
         }
-        customer.logins.push(login);
+        customer.accounts.push(login);
     }
 
     pub(super) fn view<'a>(&'a self, panel: &'a str, now: DateTime<Utc>) -> View<'a> {
@@ -332,7 +332,7 @@ impl Snapshot {
         accounts
     }
 
-    pub(super) fn customers(&self) -> &[Customer] {
+    pub(super) fn customers(&self) -> &[CustomerRows] {
         &self.customers
     }
 

@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use super::accounts::column;
 use super::catalogue::Catalogue;
 use super::errors::failed;
-use crate::adapter::listed::select::stored;
+use crate::adapter::semantics::stored;
 use crate::model::account::SubscriptionStatus;
 use crate::model::end_date::EndDate;
 use crate::model::plan::{Change, VpnConfigPatch};

@@ -12,7 +12,7 @@ use super::connection::{Lease, Pool, Transaction};
 use super::errors::failed;
 use super::page_of_accounts::understood;
 use crate::adapter::entries::{EntryColumns, telegram_id};
-use crate::adapter::listed::select::stored;
+use crate::adapter::semantics::stored;
 use crate::model::agreement::Agreement;
 use crate::model::run::RunId;
 use crate::model::trail::{Entry, EntryQuery, EntryRecord};

@@ -11,8 +11,9 @@ use super::errors::failed;
 use super::page_of_accounts::{Choice, Snapshot};
 use super::rows::{Held, Patches, Wanted};
 use super::trail::{read_agreements, write_trail};
-use crate::adapter::listed::select::{self, Memory};
-use crate::adapter::listed::{Write, undone_trail};
+use crate::adapter::rows::RowUpdate;
+use crate::adapter::semantics::{self, Memory};
+use crate::adapter::tables::undone_trail;
 use crate::model::run::RunId;
 use crate::model::trail::{EntryRecord, Target};
 use crate::port::error::StoreError;
@@ -75,14 +76,14 @@ impl Undoing<'_> {
             .collect();
         let mut patches = Patches::default();
         let mut undone = Vec::new();
-        for (id, write, word) in select::undo(rows.customers(), &entries) {
+        for (id, write, word) in semantics::undo(rows.customers(), &entries) {
             match write {
-                Write::Login(account, patch) => patches.vpn_config(account.0, patch),
-                Write::Subscription(subscription, patch) => {
+                RowUpdate::AccountRow(account, patch) => patches.vpn_config(account.0, patch),
+                RowUpdate::Subscription(subscription, patch) => {
                     let word = patch.status.map(|_| word);
                     patches.subscription(subscription.0, word, patch.end_date);
                 }
-                Write::Unlink(_) => continue,
+                RowUpdate::Unlink(_) => continue,
             }
             undone.push(id);
         }
@@ -112,7 +113,7 @@ impl Undoing<'_> {
         let remembered = read_agreements(connection, &users)
             .await
             .map_err(failed("cannot read what was agreed"))?;
-        Ok(select::memory(remembered))
+        Ok(semantics::memory(remembered))
     }
 }
 

@@ -9,7 +9,9 @@ use super::connection::Connection;
 use super::page_of_accounts::{self, Choice, Unreadable};
 use super::time::naive;
 use super::trail;
-use crate::adapter::listed::{Write, select, undone_trail};
+use crate::adapter::rows::RowUpdate;
+use crate::adapter::semantics;
+use crate::adapter::tables::undone_trail;
 use crate::model::account::{Account, AccountId, SubscriptionId, SubscriptionStatus};
 use crate::model::end_date::EndDate;
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
@@ -99,7 +101,7 @@ pub(super) async fn undo(
         .write("cannot undo the changes", move |connection| {
             let undone = write_back(connection, &entries, call.now)?;
             let users: Vec<PanelUserKey> = entries.iter().map(panel_user).collect();
-            let memory = select::memory(trail::remembered(connection, &users)?);
+            let memory = semantics::memory(trail::remembered(connection, &users)?);
             trail::record(connection, &call, &undone_trail(&entries, &undone, &memory))?;
             Ok(undone)
         })
@@ -201,7 +203,7 @@ fn write_back(
     let subscriptions: Vec<SubscriptionId> = entries.iter().filter_map(subscription).collect();
     let (customers, unreadable) = page_of_accounts::owners(connection, &accounts, &subscriptions)?;
     let mut undone = Vec::new();
-    for (id, write, word) in select::undo(&customers, entries) {
+    for (id, write, word) in semantics::undo(&customers, entries) {
         if write_one_back(connection, &unreadable, write, word, now)? {
             undone.push(id);
         }
@@ -212,19 +214,19 @@ fn write_back(
 fn write_one_back(
     connection: &mut SqliteConnection,
     unreadable: &Unreadable,
-    write: Write,
+    write: RowUpdate,
     word: String,
     now: DateTime<Utc>,
 ) -> QueryResult<bool> {
     match write {
-        Write::Login(id, patch) if !unreadable.has_account(id) => {
+        RowUpdate::AccountRow(id, patch) if !unreadable.has_account(id) => {
             write_vpn_config(connection, id, patch, now)
         }
-        Write::Subscription(id, patch) if !unreadable.has_subscription(id) => {
+        RowUpdate::Subscription(id, patch) if !unreadable.has_subscription(id) => {
             let word = patch.status.is_some().then_some(word);
             write_subscription(connection, id, &patch, word, now)
         }
-        Write::Login(..) | Write::Subscription(..) | Write::Unlink(_) => Ok(false),
+        RowUpdate::AccountRow(..) | RowUpdate::Subscription(..) | RowUpdate::Unlink(_) => Ok(false),
     }
 }
 

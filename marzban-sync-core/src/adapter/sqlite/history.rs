@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::time::{parse, zoned};
-use crate::adapter::figures::{self, Figures};
+use crate::adapter::system_stats::{self, Figures};
 use crate::model::outcome::RunStatus;
 use crate::model::report::Job;
 use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
@@ -125,7 +125,7 @@ pub(super) async fn system_stats(
             sql_query(format!(
                 "SELECT collected_at, {} FROM marzban_system_stats WHERE panel = ?1 AND collected_at >= ?2 \
                  ORDER BY collected_at, id",
-                figures::COLUMNS
+                system_stats::COLUMNS
             ))
             .bind::<Text, _>(wanted)
             .bind::<Text, _>(zoned(since))

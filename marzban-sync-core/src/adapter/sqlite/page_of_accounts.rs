@@ -9,8 +9,8 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 
 use super::{time, trail};
-use crate::adapter::listed::select::{self, Memory, View};
-use crate::adapter::listed::{Customer, Login};
+use crate::adapter::rows::{AccountRow, CustomerRows};
+use crate::adapter::semantics::{self, Memory, View};
 use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, UserId};
 use crate::model::plan::Change;
 use crate::port::accounts::Cursor;
@@ -28,7 +28,7 @@ pub(super) struct Read {
     /// Those that are meant, each with its lowest account, in the order of that.
     chosen: Vec<(UserId, AccountId)>,
     /// These, and those who share a panel user with them, by id.
-    customers: Vec<Customer>,
+    customers: Vec<CustomerRows>,
     memory: Memory,
     unreadable: Unreadable,
 }
@@ -92,12 +92,16 @@ impl Read {
 
     /// Whether something could not be read that tells whether anybody needs the panel user of an account.
     pub(super) fn hinders_unlinking(&self, panel: &str, account: &Account) -> bool {
-        let names_it = |login: &Login| {
-            select::panel_of(login) == panel && select::name_of(login) == Some(account.name.as_str())
+        let names_it = |login: &AccountRow| {
+            semantics::panel_of(login) == panel && semantics::name_of(login) == Some(account.name.as_str())
         };
         let unreadable = &self.unreadable;
         self.customers.iter().any(|customer| {
-            let mut rows = customer.logins.iter().filter(|login| names_it(login)).peekable();
+            let mut rows = customer
+                .accounts
+                .iter()
+                .filter(|login| names_it(login))
+                .peekable();
             let mut subscriptions = customer.subscriptions.iter();
             rows.peek().is_some()
                 && (rows.any(|row| unreadable.has_account(row.id))
@@ -118,9 +122,9 @@ pub(super) fn read(connection: &mut SqliteConnection, panel: &str, choice: Choic
         customers.insert(id, row.into_customer());
     }
     let unreadable = fill(connection, &mut customers)?;
-    let customers: Vec<Customer> = customers.into_values().collect();
-    let users = select::panel_users(&customers);
-    let memory = select::memory(trail::remembered(connection, &users)?);
+    let customers: Vec<CustomerRows> = customers.into_values().collect();
+    let users = semantics::panel_users(&customers);
+    let memory = semantics::memory(trail::remembered(connection, &users)?);
     Ok(Read {
         chosen,
         customers,
@@ -134,7 +138,7 @@ pub(super) fn owners(
     connection: &mut SqliteConnection,
     accounts: &[AccountId],
     subscriptions: &[SubscriptionId],
-) -> QueryResult<(Vec<Customer>, Unreadable)> {
+) -> QueryResult<(Vec<CustomerRows>, Unreadable)> {
     let rows: Vec<CustomerRow> = sql_query(
         "SELECT id AS id, telegram_id AS telegram_id, NULL AS lowest FROM users WHERE id IN ( \
              SELECT user_id FROM vpn_configs WHERE id IN (SELECT value FROM json_each(?1)) \
@@ -173,10 +177,10 @@ fn choose(connection: &mut SqliteConnection, panel: &str, choice: Choice) -> Que
     }
 }
 
-/// Reads the subscriptions and logins of these customers.
+/// Reads the subscriptions and accounts of these customers.
 fn fill(
     connection: &mut SqliteConnection,
-    customers: &mut BTreeMap<UserId, Customer>,
+    customers: &mut BTreeMap<UserId, CustomerRows>,
 ) -> QueryResult<Unreadable> {
     let mut unreadable = Unreadable::default();
     let optional = Optional::read(connection)?;
@@ -191,14 +195,14 @@ fn fill(
             customer.subscriptions.push(subscription);
         }
     }
-    for row in logins(connection, &optional, &ids)? {
+    for row in accounts(connection, &optional, &ids)? {
         let user = UserId(row.user_id);
         let (login, is_readable) = row.into_login();
         if !is_readable {
             unreadable.accounts.insert(login.id);
         }
         if let Some(customer) = customers.get_mut(&user) {
-            customer.logins.push(login);
+            customer.accounts.push(login);
         }
     }
     Ok(unreadable)
@@ -240,7 +244,7 @@ fn subscriptions(
     .load(connection)
 }
 
-fn logins(
+fn accounts(
     connection: &mut SqliteConnection,
     optional: &Optional,
     customers: &str,
@@ -272,12 +276,12 @@ struct CustomerRow {
 }
 
 impl CustomerRow {
-    fn into_customer(self) -> Customer {
-        Customer {
+    fn into_customer(self) -> CustomerRows {
+        CustomerRows {
             id: UserId(self.id),
             telegram_id: self.telegram_id,
             subscriptions: Vec::new(),
-            logins: Vec::new(),
+            accounts: Vec::new(),
         }
     }
 }
@@ -339,9 +343,9 @@ struct LoginRow {
 
 impl LoginRow {
     /// The login, and whether all its times could be read.
-    fn into_login(self) -> (Login, bool) {
+    fn into_login(self) -> (AccountRow, bool) {
         let mut times = Times::default();
-        let login = Login {
+        let login = AccountRow {
             id: AccountId(self.id),
             panel: self.panel,
             name: self.name,

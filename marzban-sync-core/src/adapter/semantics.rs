@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use super::{Customer, Login, Write};
+use crate::adapter::rows::{AccountRow, CustomerRows, RowUpdate};
 use crate::model::account::{
     Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionId, SubscriptionStatus, UserId,
 };
@@ -35,8 +35,8 @@ pub(in crate::adapter) fn memory(remembered: Vec<Remembered>) -> Memory {
 }
 
 /// The panel users that the rows of some customers name, in every panel.
-pub(in crate::adapter) fn panel_users(customers: &[Customer]) -> Vec<PanelUserKey> {
-    let key = |login: &Login| {
+pub(in crate::adapter) fn panel_users(customers: &[CustomerRows]) -> Vec<PanelUserKey> {
+    let key = |login: &AccountRow| {
         Some(PanelUserKey {
             panel: panel_of(login).to_owned(),
             username: name_of(login)?.to_owned(),
@@ -44,7 +44,7 @@ pub(in crate::adapter) fn panel_users(customers: &[Customer]) -> Vec<PanelUserKe
     };
     let keys: HashSet<PanelUserKey> = customers
         .iter()
-        .flat_map(|customer| customer.logins.iter())
+        .flat_map(|customer| customer.accounts.iter())
         .filter_map(key)
         .collect();
     keys.into_iter().collect()
@@ -52,22 +52,22 @@ pub(in crate::adapter) fn panel_users(customers: &[Customer]) -> Vec<PanelUserKe
 
 /// Customers as they are, with all who name the same panel users, seen from one panel at one moment.
 pub(in crate::adapter) struct View<'a> {
-    customers: &'a [Customer],
+    customers: &'a [CustomerRows],
     panel: &'a str,
     memory: &'a Memory,
     now: DateTime<Utc>,
     /// Who names a user of the panel, where several customers do.
-    named: HashMap<&'a str, Vec<(&'a Customer, &'a Login)>>,
+    named: HashMap<&'a str, Vec<(&'a CustomerRows, &'a AccountRow)>>,
 }
 
 impl<'a> View<'a> {
     pub(in crate::adapter) fn new(
-        customers: &'a [Customer],
+        customers: &'a [CustomerRows],
         panel: &'a str,
         memory: &'a Memory,
         now: DateTime<Utc>,
     ) -> Self {
-        let mut named: HashMap<&str, Vec<(&Customer, &Login)>> = HashMap::new();
+        let mut named: HashMap<&str, Vec<(&CustomerRows, &AccountRow)>> = HashMap::new();
         for customer in customers {
             for login in logins_in(customer, panel) {
                 if let Some(name) = name_of(login) {
@@ -131,7 +131,7 @@ impl<'a> View<'a> {
         let wanted: HashSet<UserId> = self
             .customers
             .iter()
-            .filter(|customer| customer.logins.iter().any(|login| ids.contains(&login.id)))
+            .filter(|customer| customer.accounts.iter().any(|login| ids.contains(&login.id)))
             .map(|customer| customer.id)
             .collect();
         self.all()
@@ -142,9 +142,9 @@ impl<'a> View<'a> {
     }
 
     /// The accounts of one customer, by id.
-    pub(in crate::adapter) fn accounts(&self, customer: &Customer) -> Vec<Account> {
+    pub(in crate::adapter) fn accounts(&self, customer: &CustomerRows) -> Vec<Account> {
         let named: HashSet<SubscriptionId> = customer
-            .logins
+            .accounts
             .iter()
             .filter(|login| name_of(login).is_some())
             .filter_map(|login| login.subscription_id)
@@ -160,7 +160,7 @@ impl<'a> View<'a> {
             .collect();
         subscriptions.sort_by_key(|subscription| subscription.id);
         let governing = governing(&subscriptions, self.now).map(|subscription| subscription.id);
-        let own = |login: &Login| {
+        let own = |login: &AccountRow| {
             login
                 .subscription_id
                 .filter(|id| subscriptions.iter().any(|subscription| subscription.id == *id))
@@ -197,7 +197,7 @@ impl<'a> View<'a> {
         accounts
     }
 
-    fn remembered(&self, login: &Login) -> Option<(i64, Agreement)> {
+    fn remembered(&self, login: &AccountRow) -> Option<(i64, Agreement)> {
         let key = PanelUserKey {
             panel: panel_of(login).to_owned(),
             username: name_of(login)?.to_owned(),
@@ -205,9 +205,9 @@ impl<'a> View<'a> {
         self.memory.get(&key).cloned()
     }
 
-    fn elsewhere(&self, customer: &Customer, shares: impl Fn(&Login) -> bool) -> Elsewhere {
+    fn elsewhere(&self, customer: &CustomerRows, shares: impl Fn(&AccountRow) -> bool) -> Elsewhere {
         let mut elsewhere = Elsewhere::default();
-        for login in &customer.logins {
+        for login in &customer.accounts {
             if name_of(login).is_none() || panel_of(login) == self.panel || !shares(login) {
                 continue;
             }
@@ -225,7 +225,7 @@ impl<'a> View<'a> {
         elsewhere
     }
 
-    fn sharers(&self, customer: &Customer, name: &str) -> Arc<[Sharer]> {
+    fn sharers(&self, customer: &CustomerRows, name: &str) -> Arc<[Sharer]> {
         let Some(rows) = self.named.get(name) else {
             return Arc::default();
         };
@@ -254,7 +254,7 @@ impl<'a> View<'a> {
         let current: HashMap<AccountId, Account> = self
             .customers
             .iter()
-            .filter(|customer| customer.logins.iter().any(|login| wanted.contains(&login.id)))
+            .filter(|customer| customer.accounts.iter().any(|login| wanted.contains(&login.id)))
             .flat_map(|customer| self.accounts(customer))
             .map(|account| (account.id, account))
             .collect();
@@ -274,7 +274,7 @@ impl<'a> View<'a> {
         let customer = self
             .customers
             .iter()
-            .find(|customer| customer.logins.iter().any(|login| login.id == account.id));
+            .find(|customer| customer.accounts.iter().any(|login| login.id == account.id));
         let current = customer.and_then(|customer| {
             self.accounts(customer)
                 .into_iter()
@@ -336,7 +336,10 @@ fn is_same_subscription(current: Option<&Subscription>, expected: Option<&Subscr
 /// What undoing entries of a run writes, in their order: the entries whose row still has the new value, and the writes,
 /// each with the spelling of a status. A value that changed twice goes back step by step, so the latest entry comes
 /// first.
-pub(in crate::adapter) fn undo(customers: &[Customer], entries: &[EntryRecord]) -> Vec<(i64, Write, String)> {
+pub(in crate::adapter) fn undo(
+    customers: &[CustomerRows],
+    entries: &[EntryRecord],
+) -> Vec<(i64, RowUpdate, String)> {
     let mut working = customers.to_vec();
     let mut undone = Vec::new();
     for record in entries {
@@ -355,7 +358,7 @@ pub(in crate::adapter) fn undo(customers: &[Customer], entries: &[EntryRecord]) 
 }
 
 /// Whether the row of an entry has this value.
-fn has(customers: &[Customer], record: &EntryRecord, text: Option<&str>) -> bool {
+fn has(customers: &[CustomerRows], record: &EntryRecord, text: Option<&str>) -> bool {
     let entry = &record.entry;
     let subscription = |id: SubscriptionId| {
         let mut subscriptions = customers
@@ -370,8 +373,8 @@ fn has(customers: &[Customer], record: &EntryRecord, text: Option<&str>) -> bool
             subscription(id).is_some_and(|row| row.end_date.map(stored) == end_date)
         }
         Target::IsActive => {
-            let mut logins = customers.iter().flat_map(|customer| customer.logins.iter());
-            let login = logins.find(|login| login.id == entry.account);
+            let mut accounts = customers.iter().flat_map(|customer| customer.accounts.iter());
+            let login = accounts.find(|login| login.id == entry.account);
             login.is_some_and(|login| {
                 // A row that was unlinked, or names another user by now, says nothing of the access of this one.
                 panel_of(login) == record.panel
@@ -384,7 +387,7 @@ fn has(customers: &[Customer], record: &EntryRecord, text: Option<&str>) -> bool
 }
 
 /// What writes the old value of an entry, and the spelling of a status; none for a status or an access that was null.
-fn put_back(record: &EntryRecord) -> Option<(Write, String)> {
+fn put_back(record: &EntryRecord) -> Option<(RowUpdate, String)> {
     let old = &record.entry.old;
     match record.entry.target {
         Target::Status(id) => {
@@ -393,7 +396,7 @@ fn put_back(record: &EntryRecord) -> Option<(Write, String)> {
                 status: Some(SubscriptionStatus::from(word.as_str())),
                 end_date: None,
             };
-            Some((Write::Subscription(id, patch), word))
+            Some((RowUpdate::Subscription(id, patch), word))
         }
         Target::EndDate(id) => {
             let end_date = old.as_deref().and_then(parse_moment);
@@ -401,29 +404,29 @@ fn put_back(record: &EntryRecord) -> Option<(Write, String)> {
                 status: None,
                 end_date: Some(end_date.map_or(EndDate::Never, EndDate::At)),
             };
-            Some((Write::Subscription(id, patch), String::new()))
+            Some((RowUpdate::Subscription(id, patch), String::new()))
         }
         Target::IsActive => {
             let patch = VpnConfigPatch {
                 is_active: Some(old.as_deref()? == "true"),
                 ..VpnConfigPatch::default()
             };
-            Some((Write::Login(record.entry.account, patch), String::new()))
+            Some((RowUpdate::AccountRow(record.entry.account, patch), String::new()))
         }
         Target::Username | Target::PanelExpire | Target::PanelUser => None,
     }
 }
 
 /// Does to a list of customers what a store does to its rows.
-fn rewrite(customers: &mut [Customer], write: &Write, word: &str) {
+fn rewrite(customers: &mut [CustomerRows], write: &RowUpdate, word: &str) {
     for customer in customers {
         match write {
-            Write::Login(id, patch) => {
-                for login in customer.logins.iter_mut().filter(|login| login.id == *id) {
+            RowUpdate::AccountRow(id, patch) => {
+                for login in customer.accounts.iter_mut().filter(|login| login.id == *id) {
                     login.is_active = patch.is_active.or(login.is_active);
                 }
             }
-            Write::Subscription(id, patch) => {
+            RowUpdate::Subscription(id, patch) => {
                 for row in customer.subscriptions.iter_mut().filter(|row| row.id == *id) {
                     if patch.status.is_some() {
                         word.clone_into(&mut row.word);
@@ -433,13 +436,13 @@ fn rewrite(customers: &mut [Customer], write: &Write, word: &str) {
                     }
                 }
             }
-            Write::Unlink(_) => {}
+            RowUpdate::Unlink(_) => {}
         }
     }
 }
 
 /// How many accounts the panel has.
-pub(in crate::adapter) fn count(customers: &[Customer], panel: &str) -> u64 {
+pub(in crate::adapter) fn count(customers: &[CustomerRows], panel: &str) -> u64 {
     customers
         .iter()
         .flat_map(|customer| logins_in(customer, panel))
@@ -448,9 +451,9 @@ pub(in crate::adapter) fn count(customers: &[Customer], panel: &str) -> u64 {
 }
 
 /// How many accounts every other panel has.
-pub(in crate::adapter) fn count_elsewhere(customers: &[Customer], panel: &str) -> BTreeMap<String, u64> {
+pub(in crate::adapter) fn count_elsewhere(customers: &[CustomerRows], panel: &str) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
-    for login in customers.iter().flat_map(|customer| customer.logins.iter()) {
+    for login in customers.iter().flat_map(|customer| customer.accounts.iter()) {
         if name_of(login).is_some() && panel_of(login) != panel {
             *counts.entry(panel_of(login).to_owned()).or_default() += 1;
         }
@@ -462,19 +465,19 @@ fn lowest(accounts: &[Account]) -> Option<AccountId> {
     accounts.first().map(|account| account.id)
 }
 
-fn logins_in<'a>(customer: &'a Customer, panel: &str) -> impl Iterator<Item = &'a Login> {
+fn logins_in<'a>(customer: &'a CustomerRows, panel: &str) -> impl Iterator<Item = &'a AccountRow> {
     customer
-        .logins
+        .accounts
         .iter()
         .filter(move |login| panel_of(login) == panel)
 }
 
-pub(in crate::adapter) fn panel_of(login: &Login) -> &str {
+pub(in crate::adapter) fn panel_of(login: &AccountRow) -> &str {
     let panel = login.panel.as_deref().filter(|panel| !panel.is_empty());
     panel.unwrap_or(DEFAULT_PANEL)
 }
 
-pub(in crate::adapter) fn name_of(login: &Login) -> Option<&str> {
+pub(in crate::adapter) fn name_of(login: &AccountRow) -> Option<&str> {
     login.name.as_deref().filter(|name| !name.is_empty())
 }
 
