@@ -25,7 +25,7 @@ const OWN_WRITE_ROUNDED: TimeDelta = TimeDelta::seconds(1);
 
 /// What is to be done about one account whose own subscription ended long ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DeletionDecision {
     /// The panel user is to be deleted, once a second look agrees.
     Delete,
     /// The panel user is gone already; the row is to say so.
@@ -133,14 +133,14 @@ fn kept_by_panel(account: &Account, user: &PanelUser, cutoff: DateTime<Utc>) -> 
 
 /// Judges one account of a customer (`customer`: all accounts of it) by the first look at the panel.
 #[must_use]
-pub fn judge(
+pub fn plan_deletion(
     observed: &Observed,
     customer: &[Observed],
     cutoff: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Verdict {
+) -> DeletionDecision {
     if let Some(because) = kept_by_rows(&observed.account, cutoff, now) {
-        return Verdict::Keep(because);
+        return DeletionDecision::Keep(because);
     }
     let is_late = |other: &Observed| match &other.observation {
         Observation::Found(user) => user.works(now) || user.expire.is_some_and(|expire| expire >= cutoff),
@@ -148,19 +148,23 @@ pub fn judge(
     };
     match &observed.observation {
         Observation::Found(user) => match kept_by_panel(&observed.account, user, cutoff) {
-            Some(because) => Verdict::Keep(because),
-            None if customer.iter().any(is_late) => Verdict::Keep(KeptBecause::OtherAccount),
-            None => Verdict::Delete,
+            Some(because) => DeletionDecision::Keep(because),
+            None if customer.iter().any(is_late) => DeletionDecision::Keep(KeptBecause::OtherAccount),
+            None => DeletionDecision::Delete,
         },
         Observation::NotListed | Observation::NotFound if customer.iter().any(is_late) => {
-            Verdict::Keep(KeptBecause::OtherAccount)
+            DeletionDecision::Keep(KeptBecause::OtherAccount)
         }
         // Whether an absent user is gone is for the second look to say, which looks it up individually.
-        Observation::NotListed => Verdict::Delete,
-        Observation::NotFound => Verdict::AlreadyGone,
-        Observation::NotPermitted => Verdict::Problem(ProblemReason::NotPermitted, None),
-        Observation::Unreadable(why) => Verdict::Problem(ProblemReason::Unreadable, Some(why.clone())),
-        Observation::Unavailable(why) => Verdict::Problem(ProblemReason::Unavailable, Some(why.clone())),
+        Observation::NotListed => DeletionDecision::Delete,
+        Observation::NotFound => DeletionDecision::AlreadyGone,
+        Observation::NotPermitted => DeletionDecision::Problem(ProblemReason::NotPermitted, None),
+        Observation::Unreadable(why) => {
+            DeletionDecision::Problem(ProblemReason::Unreadable, Some(why.clone()))
+        }
+        Observation::Unavailable(why) => {
+            DeletionDecision::Problem(ProblemReason::Unavailable, Some(why.clone()))
+        }
     }
 }
 
@@ -168,28 +172,32 @@ pub fn judge(
 ///
 /// A user that was created anew under the same name since the first look is another one, and is kept.
 #[must_use]
-pub fn judge_again(
+pub fn confirm_deletion(
     account: &Account,
     first: &Observation,
     second: &Observation,
     cutoff: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Verdict {
+) -> DeletionDecision {
     if let Some(because) = kept_by_rows(account, cutoff, now) {
-        return Verdict::Keep(because);
+        return DeletionDecision::Keep(because);
     }
     match (first, second) {
         (Observation::Found(before), Observation::Found(user)) if before.created_at != user.created_at => {
-            Verdict::Keep(KeptBecause::OtherUser)
+            DeletionDecision::Keep(KeptBecause::OtherUser)
         }
         (_, Observation::Found(user)) => {
-            kept_by_panel(account, user, cutoff).map_or(Verdict::Delete, Verdict::Keep)
+            kept_by_panel(account, user, cutoff).map_or(DeletionDecision::Delete, DeletionDecision::Keep)
         }
-        (_, Observation::NotFound) => Verdict::AlreadyGone,
-        (_, Observation::NotListed) => Verdict::Problem(ProblemReason::Missing, None),
-        (_, Observation::NotPermitted) => Verdict::Problem(ProblemReason::NotPermitted, None),
-        (_, Observation::Unreadable(why)) => Verdict::Problem(ProblemReason::Unreadable, Some(why.clone())),
-        (_, Observation::Unavailable(why)) => Verdict::Problem(ProblemReason::Unavailable, Some(why.clone())),
+        (_, Observation::NotFound) => DeletionDecision::AlreadyGone,
+        (_, Observation::NotListed) => DeletionDecision::Problem(ProblemReason::Missing, None),
+        (_, Observation::NotPermitted) => DeletionDecision::Problem(ProblemReason::NotPermitted, None),
+        (_, Observation::Unreadable(why)) => {
+            DeletionDecision::Problem(ProblemReason::Unreadable, Some(why.clone()))
+        }
+        (_, Observation::Unavailable(why)) => {
+            DeletionDecision::Problem(ProblemReason::Unavailable, Some(why.clone()))
+        }
     }
 }
 

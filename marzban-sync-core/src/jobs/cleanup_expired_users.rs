@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Context;
 use super::job_run::{Interrupt, JobRun};
-use crate::decide::deletion::{Verdict, is_candidate, judge, kept_by_rows};
+use crate::decide::deletion::{DeletionDecision, is_candidate, kept_by_rows, plan_deletion};
 use crate::decide::limits::LimitExceeded;
 use crate::decide::reconcile::{Facet, reconcile};
 use crate::model::account::Account;
@@ -236,13 +236,14 @@ impl Cleanup {
             }
             // What a second look has shown of one account counts for the others.
             let others = seen.as_deref().unwrap_or(customer);
-            let mut verdict = judge(observed, others, self.cutoff, now);
-            if verdict == Verdict::Delete && job_run.reader.has_other_spelling(account).await? {
-                verdict = Verdict::Keep(KeptBecause::OtherSpelling);
+            let mut decision = plan_deletion(observed, others, self.cutoff, now);
+            if decision == DeletionDecision::Delete && job_run.reader.has_other_spelling(account).await? {
+                decision = DeletionDecision::Keep(KeptBecause::OtherSpelling);
             }
-            match verdict {
-                Verdict::Delete | Verdict::AlreadyGone if is_disabled_already(job_run, observed) => {}
-                Verdict::Delete | Verdict::AlreadyGone => {
+            match decision {
+                DeletionDecision::Delete | DeletionDecision::AlreadyGone
+                    if is_disabled_already(job_run, observed) => {}
+                DeletionDecision::Delete | DeletionDecision::AlreadyGone => {
                     if let Some(withheld) = self.withheld() {
                         self.withhold(job_run, account, &withheld);
                     } else if job_run.context.options.dry_run {
@@ -259,11 +260,11 @@ impl Cleanup {
                         }
                     }
                 }
-                Verdict::Keep(because) => {
+                DeletionDecision::Keep(because) => {
                     self.skip(because);
                     seen.get_or_insert_with(|| customer.to_vec());
                 }
-                Verdict::Problem(reason, detail) => {
+                DeletionDecision::Problem(reason, detail) => {
                     job_run
                         .writer
                         .note_problem(account.id, Problem::of(account, reason, detail));

@@ -3,8 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionId};
 use marzban_sync_core::agreement::Agreement;
-use marzban_sync_core::deletion::Verdict::{self, AlreadyGone, Delete, Keep};
-use marzban_sync_core::deletion::{is_candidate, is_recent_enough, judge, judge_again, kept_by_rows};
+use marzban_sync_core::deletion::DeletionDecision::{self, AlreadyGone, Delete, Keep};
+use marzban_sync_core::deletion::{
+    confirm_deletion, is_candidate, is_recent_enough, kept_by_rows, plan_deletion,
+};
 use marzban_sync_core::observation::Observation::{
     self, NotFound, NotListed, NotPermitted, Unavailable, Unreadable,
 };
@@ -34,23 +36,23 @@ fn ended() -> Account {
 
 /// Judges the first of a customer's accounts, whose subscriptions all ended 30 days ago.
 #[track_caller]
-fn check(says: Observation, siblings: &[Observation], expected: &Verdict) {
+fn check(says: Observation, siblings: &[Observation], expected: &DeletionDecision) {
     let customer = customer(
         Some(&subscription("expired", day(-30))),
         std::iter::once(says).chain(siblings.iter().cloned()),
     );
-    assert_eq!(&judge(&customer[0], &customer, cutoff(), now()), expected);
+    assert_eq!(&plan_deletion(&customer[0], &customer, cutoff(), now()), expected);
 }
 
 #[track_caller]
-fn check_account(account: Account, says: Observation, expected: &Verdict) {
+fn check_account(account: Account, says: Observation, expected: &DeletionDecision) {
     let customer = [Observed {
         account,
         observation: says,
     }];
-    assert_eq!(&judge(&customer[0], &customer, cutoff(), now()), expected);
+    assert_eq!(&plan_deletion(&customer[0], &customer, cutoff(), now()), expected);
     assert_eq!(
-        &judge_again(
+        &confirm_deletion(
             &customer[0].account,
             &customer[0].observation,
             &customer[0].observation,
@@ -68,12 +70,15 @@ fn check_rows(account: &Account, expected: Option<KeptBecause>) {
 }
 
 #[track_caller]
-fn check_again(first: &Observation, second: &Observation, expected: &Verdict) {
-    assert_eq!(&judge_again(&ended(), first, second, cutoff(), now()), expected);
+fn check_again(first: &Observation, second: &Observation, expected: &DeletionDecision) {
+    assert_eq!(
+        &confirm_deletion(&ended(), first, second, cutoff(), now()),
+        expected
+    );
 }
 
-fn problem(reason: ProblemReason) -> Verdict {
-    Verdict::Problem(reason, None)
+fn problem(reason: ProblemReason) -> DeletionDecision {
+    DeletionDecision::Problem(reason, None)
 }
 
 fn numbered(id: i64, status: &str, end: impl Into<Option<DateTime<Utc>>>) -> Subscription {
@@ -421,7 +426,7 @@ fn what_is_not_known_is_never_deleted() {
             Some("timed out".to_owned()),
         ),
     ] {
-        check_account(ended(), says, &Verdict::Problem(reason, detail));
+        check_account(ended(), says, &DeletionDecision::Problem(reason, detail));
     }
 }
 
@@ -508,8 +513,8 @@ fn a_customer_who_pays_between_the_looks_keeps_the_user() {
         ..ended()
     };
     for account in [paid, gone] {
-        let verdict = judge_again(&account, &over, &over, cutoff(), now());
-        assert_eq!(verdict, Keep(OtherSubscription));
+        let decision = confirm_deletion(&account, &over, &over, cutoff(), now());
+        assert_eq!(decision, Keep(OtherSubscription));
     }
 }
 
@@ -542,12 +547,12 @@ fn a_second_look_without_an_answer_deletes_nothing() {
     check_again(
         &over,
         &Unreadable("bad row".to_owned()),
-        &Verdict::Problem(ProblemReason::Unreadable, Some("bad row".to_owned())),
+        &DeletionDecision::Problem(ProblemReason::Unreadable, Some("bad row".to_owned())),
     );
     check_again(
         &over,
         &Unavailable("timed out".to_owned()),
-        &Verdict::Problem(ProblemReason::Unavailable, Some("timed out".to_owned())),
+        &DeletionDecision::Problem(ProblemReason::Unavailable, Some("timed out".to_owned())),
     );
 }
 

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::Cleanup;
-use crate::decide::deletion::{Verdict, is_candidate, is_recent_enough, judge_again, kept_by_rows};
+use crate::decide::deletion::{
+    DeletionDecision, confirm_deletion, is_candidate, is_recent_enough, kept_by_rows,
+};
 use crate::jobs::Context;
 use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::Account;
@@ -21,7 +23,7 @@ use crate::port::panel::{ExpectedUser, UpdateOutcome};
 struct LastLook {
     at: DateTime<Utc>,
     observation: Observation,
-    verdict: Verdict,
+    decision: DeletionDecision,
 }
 
 impl Cleanup {
@@ -50,21 +52,21 @@ impl Cleanup {
         let LastLook {
             at: looked_at,
             observation: second,
-            verdict,
+            decision,
         } = self.last_look(job_run, &account, first, &entry).await?;
-        let is_gone = match verdict {
-            Verdict::Keep(because) => {
+        let is_gone = match decision {
+            DeletionDecision::Keep(because) => {
                 self.skip(because);
                 return Ok(Some(second));
             }
-            Verdict::Problem(reason, detail) => {
+            DeletionDecision::Problem(reason, detail) => {
                 job_run
                     .writer
                     .note_problem(account.id, Problem::of(&account, reason, detail));
                 return Ok(None);
             }
-            Verdict::Delete => false,
-            Verdict::AlreadyGone => true,
+            DeletionDecision::Delete => false,
+            DeletionDecision::AlreadyGone => true,
         };
         if !is_recent_enough(looked_at, job_run.writer.now()) {
             let why = Some("the second look took too long to count".to_owned());
@@ -97,14 +99,14 @@ impl Cleanup {
     ) -> Result<LastLook, Interrupt> {
         let look = self.ask_again(job_run, account, first).await?;
         // A user that is gone is only unlinked, which compares the row.
-        if look.verdict != Verdict::Delete {
+        if look.decision != DeletionDecision::Delete {
             return Ok(look);
         }
         job_run.reader.check()?;
         record(job_run, entry, EntryState::Intended).await?;
         if self.still_ended(job_run, account).await?.is_none() {
             return Ok(LastLook {
-                verdict: Verdict::Keep(KeptBecause::OtherSubscription),
+                decision: DeletionDecision::Keep(KeptBecause::OtherSubscription),
                 ..look
             });
         }
@@ -122,11 +124,11 @@ impl Cleanup {
         let at = job_run.writer.now();
         let observation = job_run.reader.ask_for(&account.name).await?;
         let now = job_run.writer.now();
-        let verdict = judge_again(account, &first.observation, &observation, self.cutoff, now);
+        let decision = confirm_deletion(account, &first.observation, &observation, self.cutoff, now);
         Ok(LastLook {
             at,
             observation,
-            verdict,
+            decision,
         })
     }
 

@@ -67,7 +67,7 @@ fn fingerprint(account: &Account) -> u64 {
 }
 
 /// What a run may still write, now that everything has been seen.
-struct Verdict {
+struct LimitsDecision {
     /// Why nothing that is still ahead may be taken.
     brake: Option<LimitExceeded>,
     /// The constant difference of ends that none of the accounts seen for the first time may follow.
@@ -122,19 +122,19 @@ impl SyncRun {
         self.remember_put_off(job_run).await?;
         let zone = self.differences.zone();
         job_run.writer.run.time_zone = zone.map(zone::describe);
-        let verdict = Verdict {
+        let by_limits = LimitsDecision {
             brake,
             zone,
             gives_only: false,
         };
-        if let Some(brake) = &verdict.brake {
+        if let Some(brake) = &by_limits.brake {
             job_run.writer.stop_for_safety(brake);
             self.withhold_ahead(job_run, brake).await?;
         }
         if job_run.context.options.dry_run {
-            return self.show(&mut job_run.writer, &verdict).await;
+            return self.show(&mut job_run.writer, &by_limits).await;
         }
-        self.write_deferred(job_run, &verdict).await
+        self.write_deferred(job_run, &by_limits).await
     }
 
     /// What gives at first sight, when the time was up before everything had been looked at.
@@ -143,7 +143,7 @@ impl SyncRun {
         let is_blocked = limits
             .check(&self.tally, job_run.context.options.answers.allow_mass_changes)
             .is_some_and(|withheld| withheld.is_total());
-        let verdict = Verdict {
+        let by_limits = LimitsDecision {
             brake: None,
             zone: self.differences.zone(),
             gives_only: true,
@@ -151,7 +151,7 @@ impl SyncRun {
         if is_blocked || job_run.context.options.dry_run {
             return Ok(());
         }
-        self.write_deferred(job_run, &verdict).await
+        self.write_deferred(job_run, &by_limits).await
     }
 
     /// The counts for the brakes, without the accounts whose row has changed since it was read: a payment that came in
@@ -185,11 +185,15 @@ impl SyncRun {
         Ok(tally)
     }
 
-    /// Looks at what has waited once more, and writes it as far as the verdict allows.
-    async fn write_deferred(&mut self, job_run: &mut JobRun<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
+    /// Looks at what has waited once more, and writes it as far as the limits allows.
+    async fn write_deferred(
+        &mut self,
+        job_run: &mut JobRun<'_>,
+        by_limits: &LimitsDecision,
+    ) -> Result<(), Interrupt> {
         loop {
             let waits = |deferred: &Deferred| {
-                !verdict.gives_only || (deferred.flags.is_first_sight && !deferred.flags.is_ahead)
+                !by_limits.gives_only || (deferred.flags.is_first_sight && !deferred.flags.is_ahead)
             };
             let ids: Vec<AccountId> = self
                 .deferred
@@ -205,7 +209,8 @@ impl SyncRun {
             job_run.reader.check()?;
             let observed = self.look_again(job_run, &ids, BELIEVED_FOR).await?;
             job_run.verify_lock().await?;
-            self.write_again(&mut job_run.writer, &observed, verdict).await?;
+            self.write_again(&mut job_run.writer, &observed, by_limits)
+                .await?;
             let seen: BTreeSet<AccountId> = observed.iter().map(|observed| observed.account.id).collect();
             for id in ids {
                 let deferred = self.deferred.remove(&id).filter(|_| !seen.contains(&id));
@@ -217,7 +222,11 @@ impl SyncRun {
     }
 
     /// Notes what a dry run would have written.
-    async fn show(&mut self, writer: &mut ChangeWriter<'_>, verdict: &Verdict) -> Result<(), Interrupt> {
+    async fn show(
+        &mut self,
+        writer: &mut ChangeWriter<'_>,
+        by_limits: &LimitsDecision,
+    ) -> Result<(), Interrupt> {
         let deferred = std::mem::take(&mut self.deferred);
         let ids: BTreeSet<AccountId> = deferred.keys().copied().collect();
         let mut changes = Vec::new();
@@ -226,10 +235,10 @@ impl SyncRun {
                 continue;
             };
             if deferred.flags.is_first_sight
-                && verdict.zone.is_some()
+                && by_limits.zone.is_some()
                 && deferred.flags.first_difference.is_some()
             {
-                note_zone(writer, &change.account, verdict);
+                note_zone(writer, &change.account, by_limits);
             } else {
                 changes.push(change);
             }
@@ -252,14 +261,14 @@ impl SyncRun {
         &mut self,
         writer: &mut ChangeWriter<'_>,
         observed: &[Observed],
-        verdict: &Verdict,
+        by_limits: &LimitsDecision,
     ) -> Result<(), Interrupt> {
         let now = writer.now();
         let mut changes = Vec::new();
         for customer in customers(observed) {
             for decision in self.decide(writer, customer, now) {
                 self.note_again(writer, &decision);
-                changes.extend(self.allowed(writer, decision, verdict, now));
+                changes.extend(self.allowed(writer, decision, by_limits, now));
             }
         }
         changes.retain(|change| !change.is_empty());
@@ -279,21 +288,21 @@ impl SyncRun {
         &self,
         writer: &mut ChangeWriter<'_>,
         decision: Decision<'_>,
-        verdict: &Verdict,
+        by_limits: &LimitsDecision,
         now: DateTime<Utc>,
     ) -> Option<Change> {
-        let is_zone = verdict.zone.is_some() && decision.first_difference.is_some();
+        let is_zone = by_limits.zone.is_some() && decision.first_difference.is_some();
         let is_first_sight = decision.is_first_sight;
         let flags = Flags::of(&decision, now);
         let change = decision.change?;
         if is_first_sight && is_zone {
-            note_zone(writer, &change.account, verdict);
+            note_zone(writer, &change.account, by_limits);
             return Some(change.part(Reason::is_fact));
         }
         if !change.is_destructive() {
             return Some(change);
         }
-        let is_braked = verdict.gives_only || (verdict.brake.is_some() && flags.is_ahead);
+        let is_braked = by_limits.gives_only || (by_limits.brake.is_some() && flags.is_ahead);
         if self.is_as_deferred(&change.account, flags) && !is_braked {
             return Some(change);
         }
@@ -420,8 +429,8 @@ fn withhold(writer: &mut ChangeWriter<'_>, id: AccountId, deferred: Deferred) {
     }
 }
 
-fn note_zone(writer: &mut ChangeWriter<'_>, account: &Account, verdict: &Verdict) {
-    let detail = verdict.zone.map(zone::describe);
+fn note_zone(writer: &mut ChangeWriter<'_>, account: &Account, by_limits: &LimitsDecision) {
+    let detail = by_limits.zone.map(zone::describe);
     writer.note_problem(
         account.id,
         Problem::of(account, ProblemReason::EndsDisagree, detail),

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, SubscriptionStatus};
-use marzban_sync_core::deletion::{Verdict, judge, judge_again};
+use marzban_sync_core::deletion::{DeletionDecision, confirm_deletion, plan_deletion};
 use marzban_sync_core::observation::{Observation, Observed, PanelStatus};
 use proptest::prelude::*;
 
@@ -42,14 +42,14 @@ proptest! {
     fn nobody_is_deleted_whom_rows_and_panel_do_not_call_long_over(case in case(), second in observation()) {
         let cutoff = case.now - TimeDelta::days(7);
         for observed in &case.customer {
-            if judge(observed, &case.customer, cutoff, case.now) != Verdict::Delete {
+            if plan_deletion(observed, &case.customer, cutoff, case.now) != DeletionDecision::Delete {
                 continue;
             }
             let Observed { account, observation } = observed;
             prop_assert!(is_long_over(observation, cutoff) || *observation == Observation::NotListed, "{observation:?}");
             prop_assert!(is_promised_nothing(account, cutoff), "{account:?}");
             prop_assert!(account.agreement.latest_end.is_none_or(|latest| latest < cutoff));
-            if judge_again(account, observation, &second, cutoff, case.now) == Verdict::Delete {
+            if confirm_deletion(account, observation, &second, cutoff, case.now) == DeletionDecision::Delete {
                 prop_assert!(is_long_over(&second, cutoff), "{second:?}");
             }
         }
@@ -58,8 +58,8 @@ proptest! {
     #[test]
     fn nobody_is_deleted_while_another_account_of_the_customer_works(case in case_with(working_user())) {
         for observed in &case.customer {
-            let verdict = judge(observed, &case.customer, case.now - TimeDelta::days(7), case.now);
-            prop_assert_ne!(verdict, Verdict::Delete);
+            let decision = plan_deletion(observed, &case.customer, case.now - TimeDelta::days(7), case.now);
+            prop_assert_ne!(decision, DeletionDecision::Delete);
         }
     }
 
@@ -71,7 +71,7 @@ proptest! {
         })
     ) {
         for observed in &case.customer {
-            let of = |customer: &[Observed]| judge(observed, customer, case.now - TimeDelta::days(7), case.now);
+            let of = |customer: &[Observed]| plan_deletion(observed, customer, case.now - TimeDelta::days(7), case.now);
             prop_assert_eq!(of(&case.customer), of(&shuffled));
         }
     }
@@ -80,8 +80,8 @@ proptest! {
     fn a_later_cutoff_never_deletes_fewer(case in case(), sooner in 0_i64..40, later in 0_i64..40) {
         let (early, late) = (day(-sooner.max(later)), day(-sooner.min(later)));
         for observed in &case.customer {
-            if judge(observed, &case.customer, early, case.now) == Verdict::Delete {
-                prop_assert_eq!(judge(observed, &case.customer, late, case.now), Verdict::Delete);
+            if plan_deletion(observed, &case.customer, early, case.now) == DeletionDecision::Delete {
+                prop_assert_eq!(plan_deletion(observed, &case.customer, late, case.now), DeletionDecision::Delete);
             }
         }
     }
