@@ -8,5 +8,5 @@ pub mod signals;
 
 /// The embedding that the README shows, compiled.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../README.md")]
 struct Readme;
