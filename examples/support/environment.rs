@@ -62,6 +62,22 @@ impl Failure {
     }
 }
 
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Run(format!("{error:#}"))
+    }
+}
+
+impl From<StoreError> for Failure {
+    /// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Invalid => Self::Configuration(format!("DATABASE_URL: {}", chain(&error))),
+            _ => Self::Run(chain(&error)),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Configuration(line) | Self::Run(line)) = self;
@@ -122,13 +138,6 @@ impl Database {
     /// # Errors
     /// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
     pub async fn connect(&self) -> Result<Connected, Failure> {
-        self.open().await.map_err(|error| match error.kind() {
-            StoreErrorKind::Invalid => Failure::Configuration(format!("DATABASE_URL: {}", chain(&error))),
-            _ => Failure::Run(chain(&error)),
-        })
-    }
-
-    async fn open(&self) -> Result<Connected, StoreError> {
         Ok(match self {
             Self::Postgres(url) => Connected::Postgres(PostgresStore::connect(url).await?),
             Self::Sqlite(url) => Connected::Sqlite(SqliteStore::connect(url).await?),

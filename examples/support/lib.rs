@@ -2,7 +2,10 @@
 
 pub mod bot;
 pub mod environment;
+pub mod http;
+pub mod logging;
 pub mod policies;
+pub mod program;
 pub mod schedules;
 pub mod signals;
 

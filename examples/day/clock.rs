@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 use marzban_sync_core::clock::Clock;
 use marzban_sync_core::scheduler::Timer;
 use tokio::sync::watch;
@@ -120,6 +120,22 @@ impl Timer for DemoClock {
     }
 }
 
+/// The week of the demonstration is this one, so that a Monday with its cleanup comes first.
+pub(crate) fn monday_before(now: DateTime<Utc>) -> DateTime<Utc> {
+    let days = now.weekday().num_days_from_monday();
+    now.date_naive().and_time(NaiveTime::MIN).and_utc() - TimeDelta::days(days.into())
+}
+
+/// Parses how many times as fast the clock runs.
+pub(crate) fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (1.0..=1_000_000.0).contains(&speed) {
+        Ok(speed)
+    } else {
+        Err("not between 1 and 1000000".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +181,31 @@ mod tests {
         clock.allow_until("bot", at(30));
         sleeper.await.unwrap();
         assert!(clock.now() >= at(16));
+    }
+
+    #[test]
+    fn a_demo_begins_on_a_monday_at_midnight() {
+        for (now, monday) in [
+            ("2025-09-15T00:00:00Z", "2025-09-15T00:00:00Z"),
+            ("2025-09-17T13:14:15Z", "2025-09-15T00:00:00Z"),
+            ("2025-09-21T23:59:59Z", "2025-09-15T00:00:00Z"),
+        ] {
+            assert_eq!(
+                monday_before(now.parse().unwrap()),
+                monday.parse::<DateTime<Utc>>().unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_neither_stands_nor_runs_away() {
+        assert_eq!(speed("3600"), Ok(3600.0));
+        for (text, why) in [
+            ("0.5", "not between"),
+            ("1e7", "not between"),
+            ("fast", "not a number"),
+        ] {
+            assert!(speed(text).unwrap_err().contains(why), "{text}");
+        }
     }
 }

@@ -41,13 +41,13 @@ impl Screen {
         self.line(now, panel, HAPPENED, words);
     }
 
-    /// A run ended, of which these notes were taken.
-    pub(super) fn ended(self, run: &FinishedRun, notes: &Notes) {
+    /// A run ended, and this is the log of its panel.
+    pub(super) fn ended(self, run: &FinishedRun, log: &RunLog) {
         let (panel, job, began) = (&run.panel_name, run.job, run.started_at);
-        // The statistics run beside the others, and leave no notes.
+        // The statistics run beside the others, and log nothing.
         let notes = match job {
             Job::GetMarzbanSystemStats => Vec::new(),
-            _ => notes.take(),
+            _ => log.take(),
         };
         if run.end.is_failure() {
             let why = run.error.as_deref().map(first_cause).unwrap_or_default();
@@ -130,15 +130,15 @@ impl Tally {
 
 /// What the runs of a panel write, in words; a clone is the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Notes(Arc<Mutex<Vec<(Style, String)>>>);
+pub(super) struct RunLog(Arc<Mutex<Vec<(Style, String)>>>);
 
-impl Notes {
+impl RunLog {
     fn take(&self) -> Vec<(Style, String)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Observer for Notes {
+impl Observer for RunLog {
     fn observe(&self, event: Event<'_>) {
         let note = match event {
             Event::Applied(change) => words(change).map(|words| {

@@ -2,12 +2,23 @@
 
 use std::io::IsTerminal;
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::LogFormat;
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// Lines to read.
+    Text,
+}
 
-/// Installs the log; panics are in it too, as a line that is no JSON would break a collector.
-pub(crate) fn install(format: Option<LogFormat>, filter: EnvFilter) {
+/// Installs the log, by default as text on a terminal and as JSON elsewhere.
+///
+/// Panics go to the log too: a line that is not JSON would break a collector.
+pub fn install(format: Option<LogFormat>, filter: EnvFilter) {
     let is_terminal = std::io::stderr().is_terminal();
     let default = if is_terminal {
         LogFormat::Text

@@ -1,22 +1,23 @@
-//! The demo, which is the whole program with nothing to set up.
+//! The day in 24 seconds: the scheduler over fake panels, with nothing to set up.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::exposition::{Sample, parse};
-use super::{Scheduler, scheduler, wait_until};
+use super::{Scheduler, listening, wait_until};
 
 const DASHBOARD: &str = include_str!("../../../examples/scheduler/dashboard.json");
 
+fn start(folder: &std::path::Path, arguments: &[&str]) -> Scheduler {
+    Scheduler::start(listening("day", folder, arguments))
+}
+
 #[test]
-fn a_demo_day_runs_every_job_when_it_is_due_and_ends_in_step() {
+fn a_day_runs_every_job_when_it_is_due_and_ends_in_step() {
     let folder = tempfile::tempdir().unwrap();
-    let demo = Scheduler::start(scheduler(
-        folder.path(),
-        &["--demo", "--days", "1", "--speed", "100000"],
-    ));
-    let (code, stdout, stderr) = demo.wait();
+    let day = start(folder.path(), &["--days", "1", "--speed", "100000"]);
+    let (code, stdout, stderr) = day.wait();
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     let last: Vec<&str> = stdout
         .lines()
@@ -56,11 +57,11 @@ fn a_demo_day_runs_every_job_when_it_is_due_and_ends_in_step() {
 #[test]
 fn every_metric_of_the_dashboard_is_exported_and_every_kind_of_change_occurs() {
     let folder = tempfile::tempdir().unwrap();
-    let demo = Scheduler::start(scheduler(folder.path(), &["--demo", "--speed", "100000"]));
-    assert_eq!(demo.get("/live"), (200, "ok\n".to_owned()));
+    let day = start(folder.path(), &["--speed", "100000"]);
+    assert_eq!(day.get("/live"), (200, "ok\n".to_owned()));
     let status = [("panel", "default"), ("job", "sync_user_status_from_marzban")];
     let samples = wait_until("a day has passed", || {
-        let samples = parse(&demo.get("/metrics").1);
+        let samples = parse(&day.get("/metrics").1);
         let runs = samples
             .iter()
             .find(|sample| sample.name == "marzban_sync_runs_total" && sample.has(&status));
@@ -101,16 +102,16 @@ fn every_metric_of_the_dashboard_is_exported_and_every_kind_of_change_occurs() {
         .unwrap();
     assert!(failed.value >= 1.0);
 
-    let (code, stdout, stderr) = demo.stop();
+    let (code, stdout, stderr) = day.stop();
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
 }
 
 #[test]
-fn a_demo_shows_its_outage_in_the_health_of_that_panel_alone() {
+fn a_day_shows_its_outage_in_the_health_of_that_panel_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let demo = Scheduler::start(scheduler(folder.path(), &["--demo", "--speed", "7200"]));
+    let day = start(folder.path(), &["--speed", "7200"]);
     let ill = wait_until("a panel is down", || {
-        let (status, health) = demo.health();
+        let (status, health) = day.health();
         assert_eq!(status == 200, health["healthy"] == true, "{health}");
         (status == 503).then_some(health)
     });
@@ -122,8 +123,8 @@ fn a_demo_shows_its_outage_in_the_health_of_that_panel_alone() {
             "{ill}"
         );
     }
-    wait_until("it is up again", || (demo.health().0 == 200).then_some(()));
-    assert_eq!(demo.stop().0, Some(0));
+    wait_until("it is up again", || (day.health().0 == 200).then_some(()));
+    assert_eq!(day.stop().0, Some(0));
 }
 
 /// Every name of a metric in the expressions of the dashboard, which also must be whole.
