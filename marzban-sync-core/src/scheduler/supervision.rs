@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::error::Error as StdError;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use futures_util::FutureExt;
 
 use crate::jobs::{self, Context};
 use crate::model::report::{Job, Report, Stopped};
-use crate::port::error::{SyncErrorKind, chain};
+use crate::port::error::{PanelError, PanelErrorKind, StoreError, SyncErrorKind, chain};
 
 /// How a run on schedule ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,15 +101,21 @@ pub struct FinishedRun {
     pub report: Option<Report>,
     /// Why it did not complete, in one line and without secrets.
     pub error: Option<String>,
+    /// Whether another attempt may succeed; not after refused credentials, nor with a schema that does not fit.
+    pub is_retryable: bool,
     /// How long it took.
     pub duration: Duration,
 }
 
 /// Runs a job to an end, whatever happens in it: an error, a panic, a database that hangs.
 ///
-/// A run stops by itself at the deadline of its context; one that does not within `patience` is dropped, which every
-/// job allows at any point.
-pub(super) async fn run(
+/// For a program that decides by itself when a job runs; a [`Scheduler`](super::Scheduler) does this for each run. A run
+/// stops by itself at the deadline of its context; one that does not within `patience` is dropped, which every job allows
+/// at any point.
+///
+/// # Cancel safety
+/// May be dropped at any point, as every job.
+pub async fn supervise(
     job: Job,
     context: &Context,
     due_at: DateTime<Utc>,
@@ -116,6 +123,7 @@ pub(super) async fn run(
 ) -> FinishedRun {
     let (began, started_at) = (Instant::now(), context.now());
     let caught = AssertUnwindSafe(jobs::run(job, context)).catch_unwind();
+    let mut is_retryable = true;
     let (end, report, error) = match tokio::time::timeout(patience, caught).await {
         Ok(Ok(Ok(report))) => {
             let error = report.run().and_then(|run| run.withheld_because.clone());
@@ -128,6 +136,7 @@ pub(super) async fn run(
                 SyncErrorKind::Panel => RunEnd::Panel,
                 _ => RunEnd::Store,
             };
+            is_retryable = may_succeed_later(&error);
             (end, error.report().cloned(), Some(chain(&error)))
         }
         Ok(Err(panic)) => {
@@ -144,8 +153,18 @@ pub(super) async fn run(
         end,
         report,
         error,
+        is_retryable,
         duration: began.elapsed(),
     }
+}
+
+/// Refused credentials and a schema that does not fit need an operator: trying again would only lock accounts out.
+fn may_succeed_later(error: &(dyn StdError + 'static)) -> bool {
+    let is_refused = |error: &PanelError| error.kind() == PanelErrorKind::Refused;
+    let is_permanent = |error: &StoreError| !error.kind().is_retryable();
+    !error.downcast_ref().is_some_and(is_refused)
+        && !error.downcast_ref().is_some_and(is_permanent)
+        && error.source().is_none_or(may_succeed_later)
 }
 
 fn end_of(report: &Report) -> RunEnd {
