@@ -4,6 +4,7 @@ pub mod bot;
 pub mod environment;
 pub mod http;
 pub mod logging;
+pub mod panel;
 pub mod policies;
 pub mod program;
 pub mod schedules;
