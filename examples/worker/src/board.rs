@@ -13,17 +13,24 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router, middleware};
+use chrono::{DateTime, Utc};
+use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_core::error::chain;
+use marzban_sync_core::history::History;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
+use marzban_sync_core::scheduler::metrics;
 use marzban_sync_core::store::{DEFAULT_PANEL, PostgresStore};
+use marzban_sync_examples::http::Metrics;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Access};
+use crate::cli::Liveness;
 use crate::page;
-use crate::queue::{Liveness, Pushed, QUEUE, Queue};
+use crate::queue::{Pushed, QUEUE, Queue};
 use crate::task::SyncTask;
 
 /// How long connections may go on after the board was asked to end; a stream of logs would go on for ever.
@@ -39,6 +46,9 @@ pub(crate) struct BoardState {
     store: PostgresStore,
     panels: Arc<[String]>,
     schedules: Arc<[Schedule]>,
+    metrics: Metrics,
+    /// Since when this board looks; a job that never ran is judged from then on.
+    since: DateTime<Utc>,
 }
 
 /// Why a run cannot be asked for.
@@ -56,12 +66,15 @@ impl BoardState {
         store: PostgresStore,
         panels: Vec<String>,
         schedules: Vec<Schedule>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             queue,
             store,
             panels: panels.into(),
             schedules: schedules.into(),
+            metrics,
+            since: SystemClock.now(),
         }
     }
 
@@ -120,6 +133,7 @@ fn router(state: BoardState, liveness: Liveness, access: Access, broadcaster: Br
         .nest("/api/v1", api)
         .merge(page::router(state.clone()))
         .route("/api/jobs", post(enqueue).with_state(state.clone()))
+        .route("/metrics", get(exposition).with_state(state.clone()))
         .fallback_service(ServeUI::new())
         .layer(Extension(broadcaster))
         .layer(middleware::from_fn_with_state(Arc::new(access), auth::guard));
@@ -223,6 +237,29 @@ async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, Jso
             )
         }
     }
+}
+
+/// `GET /metrics`: of this process, and whether each job does what it should, wherever it runs.
+async fn exposition(State(state): State<BoardState>) -> Response {
+    let latest = match state.store.latest_runs(None).await {
+        Ok(latest) => latest,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "the last runs cannot be read");
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    };
+    for (panel, schedule) in state
+        .panels
+        .iter()
+        .flat_map(|panel| state.schedules.iter().map(move |of| (panel, of)))
+    {
+        let last = latest
+            .iter()
+            .find(|run| run.panel == *panel && run.job == schedule.job());
+        let status = page::status(last, schedule, state.since, SystemClock.now());
+        metrics::record_status(panel, schedule.job(), status);
+    }
+    state.metrics.response().into_response()
 }
 
 /// `GET /health`, which tells nothing but whether the database answers and needs no credentials.

@@ -12,6 +12,7 @@ use marzban_sync_core::report::Job;
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
 
+use crate::cli::Liveness;
 use crate::task::{SyncTask, parse_key};
 
 /// The queue's name: tasks of other queues in the same tables are never touched.
@@ -65,22 +66,6 @@ const FORBID_ATTEMPTS: &str = "UPDATE apalis.jobs SET max_attempts = LEAST(max_a
 /// A fetch that was under way when its worker stopped may have marked a task that nobody will run.
 const RELEASE: &str = "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL
     WHERE job_type = $1 AND lock_by = $2 AND status IN ('Queued', 'Running')";
-
-/// How apalis knows that a worker is alive.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Liveness {
-    /// How often a worker says that it is alive.
-    pub(crate) heartbeat: Duration,
-    /// After how many of them it counts as dead.
-    pub(crate) missed: u32,
-}
-
-impl Liveness {
-    /// How long a worker may be silent before others take over its tasks; apalis counts whole seconds.
-    pub(crate) fn patience(self) -> Duration {
-        Duration::from_secs((self.heartbeat * self.missed).as_secs())
-    }
-}
 
 /// Whether a task was put into the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +150,7 @@ impl Queue {
             // While apalis holds tasks that it fetched ahead, it neither beats nor records results.
             .batch_size(1)
             .heartbeat_interval(liveness.heartbeat)
-            .missed_heartbeats(usize::try_from(liveness.missed).unwrap_or(usize::MAX));
+            .missed_heartbeats(usize::try_from(liveness.missed_heartbeats).unwrap_or(usize::MAX));
         PostgresStorage::new(&self.pool).with_config(config)
     }
 

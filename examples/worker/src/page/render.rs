@@ -2,9 +2,8 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::form::Token;
 use super::load::Glance;
-use super::selection::{Asking, PATH, Selection};
+use super::selection::{PATH, Selection};
 use super::view::{Figure, Notice, Page, Problem, State, Tone};
 use super::words::{Moment, grouped, title};
 
@@ -12,24 +11,14 @@ mod charts;
 mod panels;
 mod plans;
 
-/// What forms need besides their own words.
-#[derive(Clone, Copy)]
-struct Forms<'a> {
-    token: &'a Token,
-    selection: &'a Selection,
-}
-
 /// The page.
-pub(crate) fn page(page: &Page, token: &Token) -> Markup {
-    let forms = Forms {
-        token,
-        selection: &page.selection,
-    };
+pub(crate) fn page(page: &Page) -> Markup {
+    let here = &page.selection;
     let content = html! {
         (notice(page.notice.as_ref()))
-        (plans::section(&page.plans, forms))
+        (plans::section(&page.plans, here))
         (glance(page.glance))
-        (panels::section(&page.panels, forms))
+        (panels::section(&page.panels, here))
         (charts::section(page))
     };
     frame("Marzban panels", &head(page), &content)
@@ -69,11 +58,8 @@ fn frame(heading: &str, head: &Markup, content: &Markup) -> Markup {
 }
 
 fn head(page: &Page) -> Markup {
-    let here = page.selection.address(
-        page.asking
-            .as_ref()
-            .filter(|asking| matches!(asking, Asking::Task(_))),
-    );
+    let task = page.asking.as_ref().filter(|asking| asking.task().is_some());
+    let here = page.selection.address(task);
     let live = page.selection.with_live(!page.selection.is_live).address(None);
     html! {
         div {
@@ -204,13 +190,12 @@ fn problem_table(label: &str, problems: &[Problem]) -> Markup {
 }
 
 /// The fields that every form has.
-fn hidden(forms: Forms<'_>, job: &str, panel: &str) -> Markup {
+fn hidden(here: &Selection, job: &str, panel: &str) -> Markup {
     html! {
-        input type="hidden" name="token" value=(forms.token.as_str());
         input type="hidden" name="job" value=(job);
         input type="hidden" name="for" value=(panel);
-        @if let Some(shown) = &forms.selection.panel { input type="hidden" name="panel" value=(shown); }
-        input type="hidden" name="range" value=(forms.selection.range.as_str());
-        @if forms.selection.is_live { input type="hidden" name="live" value="1"; }
+        @if let Some(shown) = &here.panel { input type="hidden" name="panel" value=(shown); }
+        input type="hidden" name="range" value=(here.range.as_str());
+        @if here.is_live { input type="hidden" name="live" value="1"; }
     }
 }

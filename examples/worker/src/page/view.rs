@@ -4,11 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::report::{Job, Stopped};
 use marzban_sync_core::run::{Outcome, RunRecord};
 use marzban_sync_core::schedule::Schedule;
+use marzban_sync_core::scheduler::HealthStatus;
 use serde_json::Value;
 
+use super::charts::{self, Chart};
 use super::load::{Facts, Glance, TaskState};
 use super::selection::{Asking, Selection};
-use super::stats::{self, Chart};
 use super::withheld::{self, Plan};
 use super::words::{Moment, about, grouped, length, reason, title};
 
@@ -130,7 +131,7 @@ pub(crate) fn page(
         .and_then(|schedule| interval(schedule, now))
         .unwrap_or(TimeDelta::minutes(15));
     let charts = match &charted {
-        Some(panel) => stats::charts(&facts.stats, panel, selection.range, interval, now),
+        Some(panel) => charts::charts(&facts.stats, panel, selection.range, interval, now),
         None => Vec::new(),
     };
     Page {
@@ -255,23 +256,39 @@ fn job(panel: &str, facts: &Facts, schedule: &Schedule, now: DateTime<Utc>) -> J
     }
 }
 
-/// Whether the last good run answers the latest tick whose run should have ended by now.
+/// Judges a job by its last run; one that never ran counts as scheduled since then.
+pub(crate) fn status(
+    last: Option<&RunRecord>,
+    schedule: &Schedule,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> HealthStatus {
+    let has_failed = last.is_some_and(|run| match run.outcome {
+        Outcome::Failed => true,
+        Outcome::Stopped => run.stopped() != Some(Stopped::Cancelled),
+        _ => false,
+    });
+    let latest = last.map_or(since, |run| run.started_at);
+    HealthStatus::of(schedule, latest, has_failed, now)
+}
+
+/// Whether the last good run is late, by the library's rule.
 fn freshness(good: Option<DateTime<Utc>>, schedule: &Schedule, now: DateTime<Utc>) -> State {
     let Some(good) = good else {
         return State::new(Tone::Warning, "never done");
     };
-    match schedule.last_at(now - schedule.time_limit()) {
-        Some(due) if good < due => {
-            let missed = schedule.ticks(good, due).take(1_000).count();
-            let words = match missed {
-                0 | 1 => "late: one run was missed".to_owned(),
-                1_000 => "late: more than 999 runs were missed".to_owned(),
-                several => format!("late: {several} runs were missed"),
-            };
-            State::new(Tone::Warning, words)
-        }
-        _ => State::new(Tone::Good, "fresh"),
+    if HealthStatus::of(schedule, good, false, now) == HealthStatus::Healthy {
+        return State::new(Tone::Good, "fresh");
     }
+    let words = match schedule
+        .ticks(good, now - schedule.time_limit())
+        .take(1_000)
+        .count()
+    {
+        1_000 => "late: more than 999 runs were missed".to_owned(),
+        missed => format!("late: {missed} runs were missed"),
+    };
+    State::new(Tone::Warning, words)
 }
 
 fn run(record: &RunRecord, time_limit: TimeDelta, now: DateTime<Utc>) -> Run {

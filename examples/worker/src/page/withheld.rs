@@ -138,7 +138,7 @@ pub(crate) fn answer(run: &RunRecord, right: Right, order: &Order) -> Option<Syn
         plan: Some(run.id.0),
         trust_panel: names(Right::Panel),
         trust_bot: names(Right::Bot),
-        ..SyncTask::manual(run.job, &run.panel, order.is_confirmed)
+        ..SyncTask::manual(run.job, &run.panel, order.is_confirmed())
     })
 }
 
@@ -312,11 +312,7 @@ mod tests {
             job: Job::SyncSubscriptionsFromMarzban,
             ..run(7, 0, Outcome::Stopped, report)
         };
-        let order = |names: &[&str], is_confirmed| Order {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            is_confirmed,
-            ..Order::default()
-        };
+        let order = Order::ticking;
         let task = answer(&withheld, Right::Panel, &order(&["anna", "boris"], true)).unwrap();
         assert_eq!((task.trust_panel.len(), task.trust_bot.len()), (2, 0));
         assert_eq!(

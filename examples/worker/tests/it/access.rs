@@ -8,7 +8,7 @@ const LOGIN: (&str, &str) = ("operator", "hunter2-hunter2");
 const TOKEN: &str = "token-of-a-program";
 
 /// Everything that the board has: its page and files, its interface, its stream of logs, both ways to ask for a run.
-const PLACES: [(&str, &str); 8] = [
+const PLACES: [(&str, &str); 9] = [
     ("GET", "/"),
     ("GET", "/no/such/page"),
     ("GET", "/api/v1/overview"),
@@ -16,6 +16,7 @@ const PLACES: [(&str, &str); 8] = [
     ("GET", "/api/v1/queues/marzban/tasks"),
     ("GET", "/api/v1/events"),
     ("PUT", "/api/v1/queues/marzban/tasks"),
+    ("GET", "/metrics"),
     ("POST", "/api/jobs"),
 ];
 

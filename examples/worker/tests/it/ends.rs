@@ -17,6 +17,8 @@ async fn a_run_that_takes_too_long_is_tried_again_and_then_failed() {
     };
     stage.panels[0].inject(Fault::Delay(Duration::from_mins(10)).always().path("/api/system"));
     let worker = stage.start_worker(&[
+        "--metrics",
+        "127.0.0.1:0",
         "--time-limit",
         "300ms",
         "--max-attempts",
@@ -24,6 +26,7 @@ async fn a_run_that_takes_too_long_is_tried_again_and_then_failed() {
         "--backoff",
         "100ms",
     ]);
+    let address = worker.address().await;
     let ended = stage
         .run(&["enqueue", STATS, "--max-attempts", "2", "--wait"])
         .await;
@@ -31,6 +34,11 @@ async fn a_run_that_takes_too_long_is_tried_again_and_then_failed() {
     assert!(ended.stderr.contains("it took longer than 300ms"), "{ended:?}");
     let row = "SELECT status || ' ' || attempts || ' of ' || max_attempts FROM apalis.jobs";
     assert_eq!(stage.text(row).await, "Failed 2 of 2", "{}", worker.log());
+    let scraped = reqwest::get(format!("{address}/metrics")).await.unwrap();
+    let scraped = scraped.text().await.unwrap();
+    let runs =
+        r#"marzban_sync_runs_total{panel="default",job="get_marzban_system_stats",outcome="timed_out"} 2"#;
+    assert!(scraped.contains(runs), "{scraped}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

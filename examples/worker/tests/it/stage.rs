@@ -96,7 +96,7 @@ impl Stage {
     ) {
         let (first, last) = (*ids.start(), *ids.end());
         let statement = format!(
-            "INSERT INTO users SELECT n, n, 'fa', '2025-01-01' FROM generate_series({first}, {last}) AS n;
+            "INSERT INTO users SELECT n, 1000000 + n, 'fa', '2025-01-01' FROM generate_series({first}, {last}) AS n;
              INSERT INTO subscriptions SELECT n, n, 3, 4.99, 'active', NULL, '2099-01-01'
                  FROM generate_series({first}, {last}) AS n;
              INSERT INTO vpn_configs (id, user_id, protocol, marzban_user_id, is_active, panel)

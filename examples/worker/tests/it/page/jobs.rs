@@ -1,7 +1,7 @@
 //! Runs that are asked for on the page.
 
-use crate::browser::Browser;
-use crate::site::{LOGIN, Site};
+use super::browser::Browser;
+use super::{Board, LOGIN, site};
 
 const STATUS: &str = r#"button[aria-label="Run now: Sync user status, default"]"#;
 const STATE: &str = "document.querySelector('#notice .state')?.innerText";
@@ -11,9 +11,9 @@ async fn a_run_goes_from_queued_to_done() {
     let Some(browser) = Browser::start().await else {
         return;
     };
-    let Some(site) = Site::new().await else { return };
-    site.customers(5, |_| true).await;
-    let board = site.start("board", &[]);
+    let Some(site) = site().await else { return };
+    site.insert_customers(0, "default", 1..=5).await;
+    let board = Board::start(&site, &[]).await;
     browser.open(&board.url_with_login(LOGIN, "/marzban")).await;
     browser.follow(STATUS).await;
     assert_eq!(
@@ -27,28 +27,21 @@ async fn a_run_goes_from_queued_to_done() {
     assert_eq!(browser.text(".waiting").await, "queued");
     browser.picture("queued").await;
 
-    let _worker = site.start("worker", &[]);
+    let _worker = site.start_worker(&[]);
     browser.reload_until(&format!("{STATE} == '✓done'")).await;
     let row = browser.text(".jobs tbody tr:nth-child(2)").await;
-    for words in [
-        "just now",
-        "completed",
-        "0 missing",
-        "0 errors",
-        "5 total",
-        "fresh",
-    ] {
+    for words in ["completed", "0 missing", "0 errors", "5 total", "fresh"] {
         assert!(row.contains(words), "{words}: {row}");
     }
     assert_eq!(browser.text(".waiting").await, "");
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 
-    // The chart of figures that a run has just brought.
+    // The charts of what a run has just collected: each line is one point.
     browser
         .follow(r#"button[aria-label="Run now: Collect statistics, default"]"#)
         .await;
     browser.reload_until(&format!("{STATE} == '✓done'")).await;
-    assert_eq!(browser.count(".chart svg path.line").await, 9);
+    assert_eq!(browser.count(".drawing circle").await, 9);
     assert_eq!(browser.text(".legend li").await, "active\n5");
 
     // The pages of the queue, which are none of ours, are at peace too.
@@ -66,14 +59,17 @@ async fn a_withheld_plan_is_shown_and_applied_on_purpose() {
     let Some(browser) = Browser::start().await else {
         return;
     };
-    let Some(site) = Site::new().await else { return };
-    site.customers(40, |number| number > 15).await;
+    let Some(site) = site().await else { return };
+    site.insert_customers(0, "default", 1..=40).await;
+    for number in 1..=15 {
+        site.panels[0].remove_user(&format!("user{number}"));
+    }
     let active = async || -> i64 {
         let query = "SELECT count(*) FROM vpn_configs WHERE is_active";
         site.client.query_one(query, &[]).await.unwrap().get(0)
     };
-    let board = site.start("board", &[]);
-    let _worker = site.start("worker", &[]);
+    let board = Board::start(&site, &[]).await;
+    let _worker = site.start_worker(&[]);
     browser.open(&board.url_with_login(LOGIN, "/marzban")).await;
     browser.follow(STATUS).await;
     browser.reload_until(&format!("{STATE} == '✓done'")).await;
