@@ -3,15 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_examples::environment::PanelName;
 use marzban_sync_examples::{policies, schedules};
-
-use crate::clock::ScaledClock;
 
 const AFTER_HELP: &str = "\
 Environment (a .env file is read too):
@@ -113,12 +111,6 @@ pub(crate) struct Run {
     /// Where /live and /metrics of this process are served, without credentials; the board serves /metrics too.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// How many times faster the schedulers' clock runs, for tests and demonstrations.
-    #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    speed: u32,
-    /// The moment at which that clock and the host's agree.
-    #[arg(long, hide = true, default_value_t = DateTime::UNIX_EPOCH)]
-    epoch: DateTime<Utc>,
 }
 
 /// How a worker works.
@@ -218,11 +210,6 @@ impl Run {
         };
         let all = schedules::all(&self.schedules)?;
         Ok(all.into_iter().map(limited).collect())
-    }
-
-    /// The clock of the schedules.
-    pub(crate) fn clock(&self) -> ScaledClock {
-        ScaledClock::new(self.epoch, self.speed)
     }
 }
 

@@ -5,7 +5,6 @@
 mod auth;
 mod board;
 mod cli;
-mod clock;
 mod enqueue;
 mod logging;
 mod page;
@@ -26,6 +25,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use marzban_sync_core::error::chain;
 use marzban_sync_core::panel::Panel;
+use marzban_sync_core::scheduler::SystemTimer;
 use marzban_sync_core::store::PostgresStore;
 use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
 use marzban_sync_examples::http::{self, Metrics};
@@ -133,7 +133,7 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
             queue,
             panels: run.panel_names(),
             schedules: schedules.clone(),
-            clock: run.clock(),
+            timer: Arc::new(SystemTimer),
             keep_finished: run.keep_finished,
         };
         roles.spawn(ticker.run(cancellation.clone()));

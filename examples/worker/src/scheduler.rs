@@ -5,16 +5,16 @@
 //! the same text, it gives every scheduler's copy of a tick another id, and it knows nothing of ticks that it missed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use marzban_sync_core::clock::Clock;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::{Agenda, Schedule, Tick};
+use marzban_sync_core::scheduler::Timer;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::ScaledClock;
 use crate::queue::{Pushed, Queue};
 use crate::task::SyncTask;
 
@@ -25,12 +25,11 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 const REMOVE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// What a scheduler goes by.
-#[derive(Clone, Debug)]
 pub(crate) struct Scheduler {
     pub(crate) queue: Queue,
     pub(crate) panels: Vec<String>,
     pub(crate) schedules: Vec<Schedule>,
-    pub(crate) clock: ScaledClock,
+    pub(crate) timer: Arc<dyn Timer>,
     pub(crate) keep_finished: Duration,
 }
 
@@ -44,7 +43,7 @@ impl Scheduler {
         let mut outbox = Outbox::default();
         let mut remove_at = Instant::now();
         while !cancellation.is_cancelled() {
-            let now = self.clock.now();
+            let now = self.timer.now();
             for (panel, agenda) in &mut agendas {
                 // Whether a run is under way is known to the lock of the library alone: a worker that finds one
                 // tries again later.
@@ -58,9 +57,15 @@ impl Scheduler {
                 self.remove_finished().await;
             }
             let next = agendas.iter().filter_map(|(_, agenda)| agenda.next(now)).min();
-            let pause = next.map_or(MAX_SLEEP, |next| self.clock.wait(next - self.clock.now()));
+            let due = async {
+                match next {
+                    Some(next) => self.timer.sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = sleep(pause.clamp(Duration::from_millis(1), MAX_SLEEP)) => {}
+                () = due => {}
+                () = sleep(MAX_SLEEP) => {}
                 () = cancellation.cancelled() => {}
             }
         }
@@ -72,7 +77,7 @@ impl Scheduler {
         let mut agendas = Vec::new();
         for panel in &self.panels {
             let last = self.queue.last_ticks(panel).await?;
-            let agenda = Agenda::resumed(self.schedules.clone(), self.clock.now(), |job| {
+            let agenda = Agenda::resumed(self.schedules.clone(), self.timer.now(), |job| {
                 last.get(&job).copied()
             });
             agendas.push((panel.clone(), agenda));
@@ -122,32 +127,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_that_pile_up_coalesce_by_job_and_panel() {
-        let tick = |minute: u32, job| Tick {
-            at: format!("2025-09-15T00:{minute:02}:00Z").parse().unwrap(),
-            job,
-        };
-        let mut outbox = Outbox::default();
-        for minute in [0, 15, 30] {
-            outbox.put("de", tick(minute, Job::GetMarzbanSystemStats));
-        }
-        outbox.put("de", tick(30, Job::SyncUserStatusFromMarzban));
-        outbox.put("nl", tick(0, Job::GetMarzbanSystemStats));
-        let waiting: Vec<_> = outbox
-            .0
-            .into_iter()
-            .map(|((panel, job), at)| (panel, job, at))
-            .collect();
-        let expected = [
-            ("de", 30, Job::SyncUserStatusFromMarzban),
-            ("de", 30, Job::GetMarzbanSystemStats),
-            ("nl", 0, Job::GetMarzbanSystemStats),
-        ]
-        .map(|(panel, minute, job)| (panel.to_owned(), job, tick(minute, job).at));
-        assert_eq!(waiting, expected);
-    }
-}
+mod tests;

@@ -17,4 +17,3 @@ mod page;
 mod queue;
 mod stage;
 mod takeover;
-mod ticks;
