@@ -51,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
         "ends",
         "last seen",
     ]);
-    // Pages are fetched while the table grows; a user who comes or goes meanwhile hides nobody else.
+    // Pages are fetched while the table grows; users who come or go meanwhile hide no others.
     let mut users = pin!(client.users().stream(query));
     while let Some(listed) = users.try_next().await? {
         match listed {

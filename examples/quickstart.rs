@@ -57,7 +57,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the bot believes: a name, a subscription's status, the days until it ends, and access.
+/// The bot's customers: a name, a subscription's status, the days until it ends, and access.
 fn customers(now: DateTime<Utc>) -> Vec<Customer> {
     let customer = |name: &str, status: &str, days: i64, is_active: bool| Customer {
         name: name.to_owned(),
@@ -86,7 +86,7 @@ fn customers(now: DateTime<Utc>) -> Vec<Customer> {
     ]
 }
 
-/// What the panel knows; `pavel` is not there any more, and `rosa` is a user that the panel cannot render.
+/// The panel's users; `pavel` is not there any more, and `rosa` is a user that the panel cannot render.
 fn panel_users(now: DateTime<Utc>) -> Vec<FakeUser> {
     let gigabyte = 1_000_000_000;
     let user = |name: &str, status: FakeStatus, days: i64, gigabytes: i64| {

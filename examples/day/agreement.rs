@@ -1,4 +1,4 @@
-//! Whether the bot's rows say what the panels do, found out without any of the code that brings it about.
+//! Compares the bot's rows with the panels, without any of the code that keeps them in step.
 
 use chrono::{DateTime, Utc};
 use marzban_api::testing::{FakeStatus, FakeUser};

@@ -1,7 +1,7 @@
-//! A clock that hurries, and waits for those who go by it.
+//! A clock that hurries, and waits for its participants.
 //!
-//! At 3600 times the speed of a host that is busy, a quarter of an hour may pass before anybody has woken. So the clock
-//! never runs past the moment that each participant has said it is ready for, and hurries the more when it is late:
+//! At 3600 times the speed of a busy host, a quarter of an hour may pass before any task has woken. So the clock
+//! never runs past the moment that each participant is ready for, and catches up when it is late:
 //! the same things happen in the same order on any host, and only on a slow one does a day take longer.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use marzban_sync_core::scheduler::Timer;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// A shorter sleep than the runtime's timer knows would be none.
+/// The runtime's timer knows no shorter sleep.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// The clock; a clone is the same.
@@ -63,21 +63,21 @@ impl DemoClock {
         }
     }
 
-    /// Says that a participant is ready for all that comes until then.
+    /// Lets the clock run until then, as far as this participant is concerned.
     pub(crate) fn allow_until(&self, who: &str, time: DateTime<Utc>) {
         self.inner.limits.send_modify(|limits| {
             limits.insert(who.to_owned(), time);
         });
     }
 
-    /// Says that a participant does not go by the clock any more.
+    /// Removes a participant.
     pub(crate) fn leave(&self, who: &str) {
         self.inner.limits.send_modify(|limits| {
             limits.remove(who);
         });
     }
 
-    /// Waits until the clock is there.
+    /// Waits until the clock has reached this moment.
     pub(crate) async fn wait_until(&self, time: DateTime<Utc>) {
         let mut limits = self.inner.limits.subscribe();
         loop {
@@ -120,7 +120,7 @@ impl Timer for DemoClock {
     }
 }
 
-/// The week of the demonstration is this one, so that a Monday with its cleanup comes first.
+/// Returns the start of this week: a Monday, with its cleanup, comes first.
 pub(crate) fn monday_before(now: DateTime<Utc>) -> DateTime<Utc> {
     let days = now.weekday().num_days_from_monday();
     now.date_naive().and_time(NaiveTime::MIN).and_utc() - TimeDelta::days(days.into())

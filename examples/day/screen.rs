@@ -1,4 +1,4 @@
-//! What a person sees of the demo: one line for each thing that is worth one.
+//! What is printed: one line per event that is worth one.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -99,7 +99,7 @@ impl Screen {
         );
     }
 
-    /// That nobody looks any more is no reason to end.
+    /// A reader that has gone away is no reason to end.
     fn print(self, style: Style, words: impl Display) {
         let mut stdout = std::io::stdout().lock();
         let _ = if self.is_coloured {
@@ -128,7 +128,7 @@ impl Tally {
     }
 }
 
-/// What the runs of a panel write, in words; a clone is the same.
+/// The changes that a panel's runs write, as text; a clone is the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunLog(Arc<Mutex<Vec<(Style, String)>>>);
 
@@ -153,7 +153,7 @@ impl Observer for RunLog {
     }
 }
 
-/// A change in words; none when it is about traffic alone, as most are.
+/// Returns a change as text; none when it is about traffic alone, as most are.
 fn words(change: &Change) -> Option<String> {
     let new_end = match change.subscription.end_date {
         Some(EndDate::At(end)) => end.format("%-d %b %H:%M").to_string(),
@@ -190,7 +190,7 @@ fn over(change: &Change) -> &'static str {
     }
 }
 
-/// What failed under a run, of a line that goes from the run to the last cause; the log has it all.
+/// Returns the first cause of a chain; the log has them all.
 fn first_cause(chain: &str) -> &str {
     chain.split(": ").nth(1).unwrap_or(chain)
 }

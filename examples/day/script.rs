@@ -107,7 +107,7 @@ pub(super) enum Event {
     PanelUp,
 }
 
-/// One event: on the first day only or on every one, at which minute of the day, in which panel, to whom.
+/// One event: daily or on the first day only, at a minute of the day, in a panel, to a user.
 pub(super) struct Entry {
     pub(super) daily: bool,
     pub(super) minute: i64,
@@ -155,7 +155,7 @@ pub(super) const SCRIPT: [Entry; 17] = [
 ];
 
 impl Event {
-    /// Lets it happen, and says it in words; none when there is nobody to whom it could.
+    /// Lets it happen and returns it as text; none when the panel has no such user.
     pub(super) fn happen(self, panel: &FakePanel, name: &str, now: DateTime<Utc>) -> Option<String> {
         match self {
             Self::PanelDown => panel.inject(Fault::HtmlBody(502).always()),

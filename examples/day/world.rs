@@ -18,7 +18,7 @@ use super::script::{CUSTOMERS, SCRIPT};
 /// The panels.
 pub(super) const PANELS: [&str; 2] = ["default", "de"];
 
-/// The world's name as somebody who goes by the clock.
+/// The world's name as a participant of the clock.
 pub(super) const NAME: &str = "world";
 
 /// How often something may happen.
@@ -74,7 +74,7 @@ impl World {
         Ok(())
     }
 
-    /// A client of a panel, whose pauses take no time to speak of: it is the host's, of which the demo has little.
+    /// Builds a client of a panel with hardly any pauses: they would be of the host's time.
     pub(super) fn client(&self, panel: &str) -> anyhow::Result<Client> {
         let (name, panel) = self
             .panels
@@ -142,7 +142,7 @@ impl World {
     }
 }
 
-/// Whether something that happens at a minute of the first or of every day does so in the step that ends now.
+/// Returns whether an event at a minute of the first or of every day falls into the step that ends now.
 fn is_within_step(start: DateTime<Utc>, daily: bool, minute: i64, now: DateTime<Utc>) -> bool {
     let passed = now - start;
     let in_day = if daily {
@@ -154,7 +154,7 @@ fn is_within_step(start: DateTime<Utc>, daily: bool, minute: i64, now: DateTime<
     at <= in_day && in_day < at + STEP
 }
 
-/// Some of the users who may connect do, more of them in the evening; the same ones in every demo.
+/// Lets some of the active users connect, more of them in the evening; the same ones in every run.
 fn use_data(panel: &FakePanel, now: DateTime<Utc>) {
     let busy = if (17..23).contains(&now.hour()) { 60 } else { 25 };
     let mut sent = 0;

@@ -1,4 +1,4 @@
-//! A bot's database in an SQLite file, as the bot itself would have made it: what the examples are shown with.
+//! A bot's database in an SQLite file, as the bot itself would create it, for the examples.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ const ROWS: &str = "
     FROM users u JOIN subscriptions s ON s.user_id = u.id JOIN vpn_configs c ON c.user_id = u.id
     ORDER BY u.id";
 
-/// A customer, as the bot believes.
+/// A customer in the bot's database.
 #[derive(Clone, Debug)]
 pub struct Customer {
     /// The name of the panel user.
@@ -130,7 +130,7 @@ impl Bot {
         Ok(bot)
     }
 
-    /// What a store connects to.
+    /// Returns the URL for a store.
     #[must_use]
     pub fn url(&self) -> String {
         format!("sqlite://{}", self.path.display())
@@ -144,7 +144,7 @@ impl Bot {
         Ok(diesel::sql_query(ROWS).load(&mut self.connect()?)?)
     }
 
-    /// Notes in which panel a customer is; the column is there once the library has migrated.
+    /// Sets a customer's panel; the column exists once the library has migrated.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -1,6 +1,6 @@
 //! The environment, read once and checked: every message names the variable and what is wrong with it.
 //!
-//! Every function that reads a variable fails with one clear line, fit to be shown to whoever set it.
+//! Every function that reads a variable fails with one clear line that can be shown as it is.
 
 use std::env::VarError;
 use std::fmt;
@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 /// Adds the variables of a `.env` file, if there is one, to the environment; those that are set already win.
 ///
 /// # Errors
-/// When the file cannot be read, or has a line that is no assignment.
+/// When the file cannot be read, or has a line that is not an assignment.
 pub fn load_dotenv() -> Result<(), String> {
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),
@@ -29,7 +29,7 @@ pub fn load_dotenv() -> Result<(), String> {
     }
 }
 
-/// What `--help` says of the variables that are read here, without `RUST_LOG`.
+/// The help text for the variables that are read here, without `RUST_LOG`.
 pub const HELP: &str = "\
 Environment (a .env file is read too):
   MARZBAN_URL                            the panel, such as https://panel.example.com:8000
@@ -45,7 +45,7 @@ Environment (a .env file is read too):
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "there are two exit codes")]
 pub enum Failure {
-    /// Whoever set it up must look: exit code 2.
+    /// Bad usage or configuration: exit code 2.
     Configuration(String),
     /// It could not run: exit code 1.
     Run(String),
@@ -69,7 +69,7 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl From<StoreError> for Failure {
-    /// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
+    /// An invalid URL is [`Failure::Configuration`]; a server that does not answer is [`Failure::Run`].
     fn from(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::Invalid => Self::Configuration(format!("DATABASE_URL: {}", chain(&error))),
@@ -85,7 +85,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Why a program ends, as it is shown: each line of the message is an error of its own.
+/// Formats why a program ends: each line of the message is an error of its own.
 #[must_use]
 pub fn errors(message: &impl fmt::Display) -> String {
     let message = message.to_string();
@@ -93,18 +93,18 @@ pub fn errors(message: &impl fmt::Display) -> String {
     lines.join("\n")
 }
 
-/// The log filter of `RUST_LOG`; `info` without it.
+/// Reads the log filter of `RUST_LOG`; `info` by default.
 ///
 /// # Errors
-/// When it is no filter.
+/// When it is not a filter.
 pub fn log_filter() -> Result<EnvFilter, String> {
     log_filter_or("info")
 }
 
-/// The log filter of `RUST_LOG`, or this one without it.
+/// Reads the log filter of `RUST_LOG`, or returns this default.
 ///
 /// # Errors
-/// When it is no filter.
+/// When it is not a filter.
 pub fn log_filter_or(default: &str) -> Result<EnvFilter, String> {
     let directives = variable("RUST_LOG")?.unwrap_or_else(|| default.to_owned());
     EnvFilter::try_new(directives).map_err(|error| format!("RUST_LOG is not a log filter: {error}"))
@@ -120,7 +120,7 @@ pub enum Database {
 }
 
 impl Database {
-    /// The database of `DATABASE_URL`.
+    /// Reads `DATABASE_URL`.
     ///
     /// # Errors
     /// When the variable is missing, or names no database of these kinds.
@@ -136,7 +136,7 @@ impl Database {
     /// Connects to it.
     ///
     /// # Errors
-    /// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
+    /// An invalid URL is [`Failure::Configuration`]; a server that does not answer is [`Failure::Run`].
     pub async fn connect(&self) -> Result<Connected, Failure> {
         Ok(match self {
             Self::Postgres(url) => Connected::Postgres(PostgresStore::connect(url).await?),
@@ -214,7 +214,7 @@ impl PanelName {
         format!("MARZBAN_{}_{name}", self.0.to_ascii_uppercase().replace('-', "_"))
     }
 
-    /// The panel that the environment says.
+    /// Builds the panel's client from the environment.
     ///
     /// # Errors
     /// When a variable is missing, or its value cannot work.
@@ -227,7 +227,7 @@ impl PanelName {
             )
             .pacing(pacing(&self.variable("PAUSE_MS"))?)
             .panel_name(self.as_str());
-        // Whether the URL is right is asked without certificates, so that the message names the right variable.
+        // The URL is checked without certificates, so that the message names the right variable.
         let build = |builder: ClientBuilder, variable: &str| {
             builder
                 .build()
@@ -251,7 +251,7 @@ impl PanelName {
     }
 }
 
-/// A variable that is true or false; false without it.
+/// Reads a flag; false by default.
 ///
 /// # Errors
 /// When it is neither.
@@ -283,7 +283,7 @@ fn pacing(name: &str) -> Result<Pacing, String> {
     }
 }
 
-/// A variable that must be set.
+/// Reads a required variable.
 ///
 /// # Errors
 /// When it is not.
@@ -291,7 +291,7 @@ pub fn required(name: &str) -> Result<String, String> {
     variable(name)?.ok_or_else(|| format!("{name} is not set; `--help` lists the variables"))
 }
 
-/// A variable, where an empty one counts as not set.
+/// Reads a variable; an empty one counts as not set.
 ///
 /// # Errors
 /// When it is not UTF-8.

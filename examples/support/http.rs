@@ -43,7 +43,7 @@ impl Metrics {
         Ok(Self(handle))
     }
 
-    /// Tidies up until it is dropped; without it a process that nobody scrapes grows.
+    /// Tidies up until it is dropped; without it, memory grows between scrapes.
     pub async fn upkeep(&self) {
         let mut interval = tokio::time::interval(UPKEEP);
         loop {

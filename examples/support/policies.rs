@@ -11,7 +11,7 @@ use marzban_sync_core::schedule::Schedule;
 
 use crate::environment::variable;
 
-/// What `--help` says of the variables that are read here.
+/// The help text for the variables that are read here.
 pub const HELP: &str = "\
 Policies, for every panel; lengths of time are written 90s, 30m, 1h or 7d:
   MARZBAN_SYNC_TOLERANCE                 how much later than the panel's end the bot's may be and count as the same
@@ -42,10 +42,10 @@ Limits, in percent; what is beyond them is withheld until an operator allows it:
 /// How long a run may take unless the environment says otherwise.
 const DEADLINE: TimeDelta = TimeDelta::minutes(30);
 
-/// A length of time beyond this is a slip of the pen.
+/// A longer time is a mistake.
 const LONGEST: TimeDelta = TimeDelta::days(3_660);
 
-/// What the environment says of how jobs decide.
+/// The policies and limits of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policies {
     policy: Policy,
@@ -56,10 +56,10 @@ pub struct Policies {
     history_retention: Option<TimeDelta>,
 }
 
-/// The policies and limits of the environment.
+/// Reads the policies and limits from the environment.
 ///
 /// # Errors
-/// When values make no sense: one line for each of them, which says what is wrong and what to do.
+/// One line per value that makes no sense: what is wrong and what to do.
 pub fn policies_from_environment() -> Result<Policies, String> {
     Policies::read(variable)
 }
@@ -78,13 +78,13 @@ impl Default for Policies {
 }
 
 impl Policies {
-    /// How long a run may take, where the environment says it.
+    /// Returns how long a run may take, if the environment sets it.
     #[must_use]
     pub fn deadline(&self) -> Option<TimeDelta> {
         self.deadline
     }
 
-    /// The same schedules, whose runs may take as long as the environment says.
+    /// Gives schedules the time limit of the environment, if it sets one.
     #[must_use]
     pub fn limit(&self, schedules: Vec<Schedule>) -> Vec<Schedule> {
         let limited = |schedule: Schedule| match self.deadline {
@@ -94,7 +94,7 @@ impl Policies {
         schedules.into_iter().map(limited).collect()
     }
 
-    /// A context that decides so.
+    /// Applies the policies and limits to a context.
     pub fn set_up(&self, context: ContextBuilder) -> ContextBuilder {
         context
             .policy(self.policy)
@@ -105,7 +105,7 @@ impl Policies {
             .history_retention(self.history_retention)
     }
 
-    /// What these variables say.
+    /// Reads the variables.
     fn read(variable: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Self, String> {
         let mut policies = Self::default();
         let mut reader = Reader {
@@ -166,14 +166,14 @@ impl Policies {
     }
 }
 
-/// Reads variables, and keeps a line for each that makes no sense.
+/// Reads variables, and collects a line per value that makes no sense.
 struct Reader<V> {
     variable: V,
     wrong: Vec<String>,
 }
 
 impl<V: Fn(&str) -> Result<Option<String>, String>> Reader<V> {
-    /// Puts what a variable says into its place; without it the default stays there.
+    /// Stores a variable's value in its place; without it the default stays.
     fn read<T>(&mut self, name: &str, place: &mut T, parse: impl Fn(&str) -> Result<T, String>) {
         let name = format!("MARZBAN_SYNC_{name}");
         let text = match (self.variable)(&name) {
@@ -195,7 +195,7 @@ fn length(text: &str) -> Result<TimeDelta, String> {
 
 const A_LENGTH: &str = "a length of time such as 90s, 30m, 1h or 7d";
 
-/// A length of time of at least so much, which has these words.
+/// Parses a time of at least `least`, which the message calls `words`.
 fn length_from(text: &str, least: TimeDelta, words: impl Display) -> Result<TimeDelta, String> {
     let length = parse_length(text).filter(|length| *length >= least);
     length.ok_or_else(|| format!("{A_LENGTH}, and not less than {words}"))
@@ -221,7 +221,7 @@ fn percent(text: &str) -> Result<u64, String> {
     percent.ok_or_else(|| "a whole number of percent from 0 to 100".to_owned())
 }
 
-/// The value of the word that the text is.
+/// Parses one of these words.
 fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| is_word(text, word));
     found.map(|(_, value)| *value).ok_or_else(|| {
@@ -230,7 +230,7 @@ fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// Whether the text is this word, whose case does not matter and whose hyphens may be underscores.
+/// Returns whether the text is this word, whatever its case, with hyphens or underscores.
 fn is_word(text: &str, word: &str) -> bool {
     text.replace('_', "-").eq_ignore_ascii_case(word)
 }

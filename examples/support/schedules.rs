@@ -1,10 +1,10 @@
-//! Jobs and schedules as a command line says them; what is wrong is said in one line.
+//! Parsers for jobs and schedules on a command line; each error is one line.
 
 use marzban_sync_core::error::chain;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 
-/// The job of a name, such as `sync-user-status-from-marzban`.
+/// Parses a job, such as `sync-user-status-from-marzban`.
 ///
 /// # Errors
 /// When there is no such job.
@@ -15,10 +15,10 @@ pub fn job(name: &str) -> Result<Job, String> {
     })
 }
 
-/// The schedule that `JOB=CRON` says, such as `sync-user-status-from-marzban=30 * * * *`.
+/// Parses `JOB=CRON`, such as `sync-user-status-from-marzban=30 * * * *`.
 ///
 /// # Errors
-/// When there is no such job, or the expression is none or never comes true.
+/// When there is no such job, or the expression is invalid or never comes true.
 pub fn schedule(text: &str) -> Result<Schedule, String> {
     let (name, cron) = text
         .split_once('=')
@@ -26,7 +26,7 @@ pub fn schedule(text: &str) -> Result<Schedule, String> {
     Schedule::new(job(name)?, cron.trim()).map_err(|error| chain(&error))
 }
 
-/// The schedules of all four jobs: those that were chosen, and the default ones of the others.
+/// Returns the schedules of all four jobs: the chosen ones, and defaults for the others.
 ///
 /// # Errors
 /// When two were chosen for one job.

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by Ctrl-C or SIGTERM, so that a run ends between two requests.
+/// Returns a token that Ctrl-C or SIGTERM cancels, so that a run ends between two requests.
 ///
 /// Must be called within a tokio runtime.
 #[must_use]
@@ -10,7 +10,7 @@ pub fn cancelled_by_signal() -> CancellationToken {
     cancelled_by_signals().0
 }
 
-/// Two such tokens: the first signal cancels the first, and the second the second, for somebody who will not wait.
+/// Returns two tokens: the first signal cancels the first, and a second signal the second.
 ///
 /// Must be called within a tokio runtime.
 #[must_use]
@@ -33,7 +33,7 @@ struct Signals(Vec<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl Signals {
-    /// A signal that cannot be listened to keeps what the system does with it, which is to end the process.
+    /// A signal that cannot be handled keeps its default, which is to end the process.
     fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let kinds = [SignalKind::interrupt(), SignalKind::terminate()];

@@ -1,10 +1,10 @@
-//! A report as tables: its figures first, then its lists, one row an entry.
+//! A report as tables: its figures first, then its lists, one row per entry.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value};
 
-/// What a person looks for first, in this order; everything else comes behind by its name.
+/// The columns that come first, in this order; the others follow by name.
 const FIRST: [&str; 27] = [
     "job",
     "when",
@@ -107,7 +107,7 @@ fn list(entries: &[Value]) -> Table {
 /// The only column of what has no fields.
 const LONE: &str = "";
 
-/// The fields of an entry; of a planned change only what a person decides by.
+/// Returns the fields of an entry; of a planned change only those that matter for a decision.
 fn row(entry: &Value) -> Map<String, Value> {
     match entry {
         Value::Object(fields) if fields.contains_key("account") && fields.contains_key("reasons") => {
@@ -118,7 +118,7 @@ fn row(entry: &Value) -> Map<String, Value> {
     }
 }
 
-/// A change that was withheld, or that a dry run would write: whose, what becomes of what, and why.
+/// Returns a withheld or planned change: the account, old and new values, and the reasons.
 fn planned(change: &Value) -> Map<String, Value> {
     let at = |path: &str| change.pointer(path).unwrap_or(&Value::Null);
     let moves = |from: &str, to: &str| match at(to) {

@@ -1,4 +1,4 @@
-//! The board: the pages and the interface of apalis, runs by hand, and a page of our own, behind authentication.
+//! The board: apalis's pages and API, runs by hand, metrics, and the operator's page, all behind authentication.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,13 +33,13 @@ use crate::page;
 use crate::queue::{Pushed, QUEUE, Queue};
 use crate::task::SyncTask;
 
-/// How long connections may go on after the board was asked to end; a stream of logs would go on for ever.
+/// The time that connections have to end at shutdown; a stream of logs would never end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The log, as the board's pages listen to it.
+/// The log that the board's pages subscribe to.
 pub(crate) type Broadcaster = Arc<Mutex<TracingBroadcaster>>;
 
-/// What the pages stand on.
+/// The state of the board's handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct BoardState {
     queue: Queue,
@@ -47,16 +47,16 @@ pub(crate) struct BoardState {
     panels: Arc<[String]>,
     schedules: Arc<[Schedule]>,
     metrics: Metrics,
-    /// Since when this board looks; a job that never ran is judged from then on.
+    /// When the board started: a job that never ran counts as scheduled since then.
     since: DateTime<Utc>,
 }
 
-/// Why a run cannot be asked for.
+/// Why a run cannot be queued.
 #[derive(Debug)]
 pub(crate) enum EnqueueError {
-    /// There is no such panel among those of this process.
+    /// This process has no panel of that name.
     UnknownPanel,
-    /// The database does not take it.
+    /// The database refused the task or did not answer.
     Queue(anyhow::Error),
 }
 
@@ -78,7 +78,7 @@ impl BoardState {
         }
     }
 
-    /// The queue, and through [`Queue::pool`] the bot's database.
+    /// Returns the queue, whose [`Queue::pool`] is also a way to the bot's database.
     pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -98,7 +98,7 @@ impl BoardState {
         &self.schedules
     }
 
-    /// Puts a task that somebody asked for into the queue, and returns its id.
+    /// Queues a run by hand and returns the id of its task.
     pub(crate) async fn push(&self, task: SyncTask) -> Result<String, EnqueueError> {
         let (job, panel, allow_mass_changes) =
             (task.job.clone(), task.panel.clone(), task.allow_mass_changes);
@@ -124,7 +124,7 @@ impl BoardState {
     }
 }
 
-/// Everything that the board answers.
+/// Builds the router of the board.
 fn router(state: BoardState, liveness: Liveness, access: Access, broadcaster: Broadcaster) -> Router {
     let api = ApiBuilder::new(Router::new())
         .register(QUEUE, state.queue.storage(liveness))
@@ -174,7 +174,7 @@ struct Order {
 }
 
 impl Order {
-    /// The task that is asked for; a line when there is none.
+    /// Returns the task that is asked for, or why there is none in one line.
     fn task(self) -> Result<SyncTask, String> {
         let Some(job) = Job::parse(&self.job) else {
             return Err(format!("the jobs are {}", Job::ALL.map(Job::as_str).join(", ")));
@@ -239,7 +239,7 @@ async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, Jso
     }
 }
 
-/// `GET /metrics`: of this process, and whether each job does what it should, wherever it runs.
+/// `GET /metrics`: the metrics of this process, and the health of every job by the history, wherever the job runs.
 async fn exposition(State(state): State<BoardState>) -> Response {
     let latest = match state.store.latest_runs(None).await {
         Ok(latest) => latest,
@@ -262,7 +262,7 @@ async fn exposition(State(state): State<BoardState>) -> Response {
     state.metrics.response().into_response()
 }
 
-/// `GET /health`, which tells nothing but whether the database answers and needs no credentials.
+/// `GET /health`: returns only whether the database answers, and needs no credentials.
 async fn health(State(state): State<BoardState>) -> Response {
     match state.queue.verify().await {
         Ok(()) => Json(json!({ "status": "ok" })).into_response(),

@@ -99,7 +99,7 @@ pub(crate) struct Run {
     /// How often a run is tried, all in all.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) max_attempts: u32,
-    /// How long a run may take; by default what `MARZBAN_SYNC_DEADLINE` says, or else 30 minutes.
+    /// How long a run may take; by default `MARZBAN_SYNC_DEADLINE`, or else 30 minutes.
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
     /// How long ended tasks are kept; at least an hour.
@@ -116,13 +116,13 @@ pub(crate) struct Run {
 /// How a worker works.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Work {
-    /// How many runs are under way in this process at a time.
+    /// How many runs this process performs at a time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
-    /// End in order after so many runs, for a supervisor to start afresh.
+    /// End in order after this many runs, so that a supervisor starts the process afresh.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_jobs: Option<u64>,
-    /// A scheduled run that is so old is left out when a later one waits too; one by hand that is so old no longer may
+    /// Skip a scheduled run that is this old when a later one waits; a run by hand that is this old may no longer
     /// make mass changes.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
     pub(crate) expires: Duration,
@@ -144,7 +144,7 @@ pub(crate) struct Retries {
     /// The pause before the second attempt; it doubles, up to 10 minutes, and is spread by chance.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) backoff: Duration,
-    /// When a run that found another one of its job and panel under way is tried again.
+    /// The pause before a run is tried again that found another run of its job and panel.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) busy_pause: Duration,
 }
@@ -152,7 +152,7 @@ pub(crate) struct Retries {
 /// How a worker is known to be alive.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Liveness {
-    /// How often a worker says that it is alive.
+    /// How often a worker sends a heartbeat.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) heartbeat: Duration,
     /// After how many missed heartbeats others take over a worker's jobs.
@@ -161,7 +161,7 @@ pub(crate) struct Liveness {
 }
 
 impl Liveness {
-    /// How long a worker may be silent before others take over its tasks; apalis counts whole seconds.
+    /// Returns how long a worker may be silent before others take over its tasks; apalis counts whole seconds.
     pub(crate) fn patience(self) -> Duration {
         Duration::from_secs((self.heartbeat * self.missed_heartbeats).as_secs())
     }
@@ -173,7 +173,7 @@ impl Run {
         self.roles.iter().any(|given| [role, Role::All].contains(given))
     }
 
-    /// What no single flag can tell of itself.
+    /// Checks the flags against each other.
     ///
     /// # Errors
     /// One clear line.
@@ -201,7 +201,7 @@ impl Run {
             .collect()
     }
 
-    /// The schedules of all four jobs, with the time limit of this process, or else with this one.
+    /// Returns the schedules of all four jobs, with `--time-limit` or else with this deadline.
     pub(crate) fn schedules(&self, deadline: Option<TimeDelta>) -> Result<Vec<Schedule>, String> {
         let time_limit = self.time_limit.and_then(|limit| TimeDelta::from_std(limit).ok());
         let limited = |schedule: Schedule| match time_limit.or(deadline) {
@@ -213,7 +213,7 @@ impl Run {
     }
 }
 
-/// A time such as `30s`, `500ms` or `7d`, of whole milliseconds and not none at all.
+/// Parses a time such as `30s`, `500ms` or `7d`, of at least a millisecond.
 fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time < Duration::from_millis(1) || time > Duration::from_hours(366 * 24) {

@@ -78,7 +78,7 @@ async fn perform(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Fills all roles of this process until it is asked to end, or until one of them ends; then all do, in order.
+/// Runs all roles of this process until it is asked to end. When one role ends, the others end in order.
 async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Failure> {
     let has = |role| run.has(role);
     let access = if has(Role::Board) {

@@ -1,7 +1,7 @@
-//! The page of our own: what the panels, the runs and the figures look like, and runs by hand.
+//! The operator's page: panels, runs, withheld plans, charts, and runs by hand.
 //!
-//! It lies behind the board's authentication, which also refuses forms of other sites. It is whole without scripts: the
-//! server reads the history, [`view`] makes of it what is to be said, and [`render`] says it in HTML.
+//! It is behind the board's authentication, which also refuses forms of other sites. It needs no scripts: `load` reads
+//! the history, [`view`] decides what to show, and [`render`] writes the HTML.
 
 use axum::Router;
 use axum::extract::rejection::{QueryRejection, RawFormRejection};
@@ -32,7 +32,7 @@ mod words;
 pub(crate) use view::status;
 pub(crate) use withheld::is_withheld;
 
-/// Nothing but the page's own stylesheet and icon, and forms to itself.
+/// Allows the page's own stylesheet and icon, and forms to itself; nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
@@ -100,7 +100,7 @@ async fn rendered(
     Ok(render::page(&page))
 }
 
-/// `POST /marzban/run`: asks for a run, and leads back to the page, which says what becomes of it.
+/// `POST /marzban/run`: queues a run and redirects to the page, which then shows its state.
 async fn run(State(state): State<BoardState>, form: Result<RawForm, RawFormRejection>) -> Response {
     let Some(order) = form.ok().and_then(|RawForm(body)| Order::parse(&body)) else {
         return refusal(
@@ -122,7 +122,7 @@ async fn run(State(state): State<BoardState>, form: Result<RawForm, RawFormRejec
     (StatusCode::SEE_OTHER, [(LOCATION, address)]).into_response()
 }
 
-/// Asks for the run of an order; one that applies or answers a plan only while just that plan waits.
+/// Queues the run of an order. An order that applies or answers a plan counts only while that very plan waits.
 async fn ask(state: &BoardState, job: Job, order: &Order) -> Result<Asking, EnqueueError> {
     let task = match (order.plan, order.right) {
         (None, None) => SyncTask::manual(job, &order.panel, false),

@@ -1,4 +1,4 @@
-//! What becomes of a task after a run: pure, chance is an argument.
+//! The next step of a task after a run: pure, randomness is an argument.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const MAX_PAUSE: Duration = Duration::from_mins(10);
 pub(crate) enum NextStep {
     /// It is done.
     Done(Value),
-    /// It goes back into the queue; a free pause takes no attempt away.
+    /// It goes back into the queue; a free pause costs no attempt.
     Postpone {
         why: String,
         pause: Duration,
@@ -26,7 +26,7 @@ pub(crate) enum NextStep {
 }
 
 impl Retries {
-    /// Decides after so many attempts of so many; `chance` is between 0 and 1.
+    /// Decides after `made` of `allowed` attempts; `chance` is between 0 and 1.
     pub(crate) fn decide(&self, result: RunResult, made: usize, allowed: usize, chance: f64) -> NextStep {
         let free = |why: &str, pause| NextStep::Postpone {
             why: why.to_owned(),
@@ -53,7 +53,7 @@ impl Retries {
     }
 }
 
-/// Between half of a pause and all of it, in whole milliseconds, as the database counts no finer than microseconds.
+/// Returns between half of a pause and all of it, in whole milliseconds: the database is no finer than microseconds.
 fn spread(pause: Duration, chance: f64) -> Duration {
     let spread = pause.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0));
     Duration::from_millis(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX))

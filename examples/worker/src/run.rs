@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::page::is_withheld;
 use crate::task::SyncTask;
 
-/// How many problems and changed values a task's result keeps; `marzban_sync_runs` keeps as many.
+/// The most problems and changes that a task's result keeps; `marzban_sync_runs` keeps as many.
 const MAX_KEPT: usize = 100;
 
 /// How a run ended, for the row of its task.
@@ -111,7 +111,7 @@ impl JobRunner {
             .set_up(Context::builder(Arc::clone(panel), store.store.clone()))
             .panel_name(&task.panel)
             .answers(answers(&store.store, job, &task).await)
-            // A little less, so that a run out of time ends by itself and keeps its report.
+            // A little less, so that a run ends by itself when its time is up, with a report.
             .deadline(TimeDelta::from_std(limit.mul_f64(29.0 / 30.0)).unwrap_or(TimeDelta::MAX))
             .cancellation(cancellation)
             .build();
@@ -125,7 +125,7 @@ impl JobRunner {
 /// How many runs are looked through for the one whose plan is to be applied.
 const LOOKED_THROUGH: u32 = 20;
 
-/// The operator's answers for a run, as long as the plan that was answered is still the last word.
+/// Returns the operator's answers for a run; none when the plan that was answered is not the latest any more.
 async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
     if !task.has_answers() || !is_last_word(history, job, task).await {
         return Answers::default();
@@ -141,10 +141,10 @@ async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
     }
 }
 
-/// Whether no run has come to an end since the one whose plan was answered.
+/// Returns whether no run has ended since the one whose plan was answered.
 ///
-/// What a task allows, it allows once: a form that was sent twice, or a task that is run again because its worker died
-/// after the run, finds that a later run came to an end.
+/// A task allows changes once: a form that was sent twice, or a task that is run again because its worker died
+/// after the run, finds that a later run has ended.
 async fn is_last_word(history: &dyn History, job: Job, task: &SyncTask) -> bool {
     let Some(plan) = task.plan else { return true };
     let query = RunQuery {
@@ -183,7 +183,7 @@ impl StorePool {
     }
 }
 
-/// A store that goes back, also when its run panics.
+/// A store that returns to the pool, also when its run panics.
 struct PooledStore<'a> {
     store: PostgresStore,
     stores: &'a StorePool,
@@ -196,7 +196,7 @@ impl Drop for PooledStore<'_> {
     }
 }
 
-/// The report without what could be endless.
+/// Returns the report with its lists cut to a bounded length.
 fn for_result(report: &Report) -> Value {
     let mut value = serde_json::to_value(report).unwrap_or_default();
     if let Some(report) = value.as_object_mut() {

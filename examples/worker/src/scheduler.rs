@@ -1,8 +1,8 @@
-//! The scheduler: puts one task for each panel and tick into the queue, whichever scheduler is first.
+//! The scheduler: queues one task per panel, job and tick, whichever scheduler is first.
 //!
-//! What is due is decided by [`Agenda`] of the library, the one place that reads cron expressions and knows what
-//! becomes of missed ticks. apalis has a cron engine of its own, and it is not used: it would be a second reading of
-//! the same text, it gives every scheduler's copy of a tick another id, and it knows nothing of ticks that it missed.
+//! The library's [`Agenda`] decides what is due: it alone reads cron expressions and knows what
+//! becomes of missed ticks. apalis's own cron engine is not used: it would be a second reading of
+//! the same text, it gives each scheduler's copy of a tick another id, and it does not remember missed ticks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// How often old tasks are removed.
 const REMOVE_INTERVAL: Duration = Duration::from_hours(1);
 
-/// What a scheduler goes by.
+/// A scheduler of the queue.
 pub(crate) struct Scheduler {
     pub(crate) queue: Queue,
     pub(crate) panels: Vec<String>,
@@ -37,7 +37,7 @@ impl Scheduler {
     /// Queues what is due until it is asked to end.
     ///
     /// # Errors
-    /// When the last ticks cannot be read at the beginning; a database that is away later is waited for.
+    /// When the last ticks cannot be read at the start. Later outages of the database are waited out.
     pub(crate) async fn run(self, cancellation: CancellationToken) -> anyhow::Result<()> {
         let mut agendas = self.agendas().await?;
         let mut outbox = Outbox::default();
@@ -45,7 +45,7 @@ impl Scheduler {
         while !cancellation.is_cancelled() {
             let now = self.timer.now();
             for (panel, agenda) in &mut agendas {
-                // Whether a run is under way is known to the lock of the library alone: a worker that finds one
+                // Only the library's lock shows whether a run is under way: a worker that finds one
                 // tries again later.
                 for tick in agenda.take_due(now, |_| false) {
                     outbox.put(panel, tick);
@@ -72,7 +72,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// One agenda a panel, which goes on from the last tick that any scheduler queued.
+    /// Returns one agenda per panel, which resumes after the last tick that any scheduler queued.
     async fn agendas(&self) -> anyhow::Result<Vec<(String, Agenda)>> {
         let mut agendas = Vec::new();
         for panel in &self.panels {
@@ -93,7 +93,7 @@ impl Scheduler {
     }
 }
 
-/// Ticks that are due and not yet in the queue; of those of one job and panel that pile up, the latest counts.
+/// Ticks that are due and not yet queued: the latest of each job and panel.
 #[derive(Debug, Default)]
 struct Outbox(BTreeMap<(String, Job), DateTime<Utc>>);
 
@@ -102,7 +102,7 @@ impl Outbox {
         self.0.insert((panel.to_owned(), tick.job), tick.at);
     }
 
-    /// Puts them into the queue; what it does not take is tried again at the next round.
+    /// Queues them; a tick that the queue refuses is tried again in the next round.
     async fn flush(&mut self, queue: &Queue) {
         while let Some(entry) = self.0.first_entry() {
             let ((panel, job), at) = (entry.key(), *entry.get());

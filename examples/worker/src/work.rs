@@ -1,4 +1,4 @@
-//! The worker: fetches tasks, runs them, and writes into their rows what became of them.
+//! The worker: fetches tasks, runs them, and records how they ended.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -26,13 +26,13 @@ use crate::retry::NextStep;
 use crate::run::{JobRunner, RunResult};
 use crate::task::SyncTask;
 
-/// The longest pause before a worker that lost its database begins anew.
+/// The longest pause before a worker starts a new session after losing its database.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a worker that ends may take to give back what it holds; others take it over anyhow.
+/// How long a worker may take to return its tasks at the end; otherwise others take them over.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a worker that ends looks whether its last run has ended.
+/// How often a draining worker looks whether its last run has ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a worker works with; without `Debug`, as the URL holds a password.
@@ -45,9 +45,9 @@ pub(crate) struct Settings {
 struct Shared {
     settings: Settings,
     runner: Arc<JobRunner>,
-    /// The process is to end: runs stop between two batches.
+    /// Cancelled when the process is to end: runs stop between two batches.
     cancellation: CancellationToken,
-    /// No more tasks are taken; what runs goes on.
+    /// Cancelled when no more tasks are to be taken; runs under way go on.
     draining: CancellationToken,
     begun: AtomicU64,
 }
@@ -67,7 +67,7 @@ impl fmt::Debug for WorkerSession {
     }
 }
 
-/// Works until the cancellation is asked for, or until `max_jobs` runs were begun and have ended.
+/// Works until it is cancelled, or until `max_jobs` runs have ended.
 pub(crate) async fn run(
     settings: Settings,
     runner: Arc<JobRunner>,
@@ -82,7 +82,7 @@ pub(crate) async fn run(
     });
     let mut pause = Duration::from_secs(1);
     loop {
-        // Nothing that may be stuck is used again, and no row of the previous session counts as this one's.
+        // Each session has new connections, as the old ones may be stuck, and a new name, so that it owns no old rows.
         let session = Arc::new(WorkerSession {
             name: unique_name(),
             queue: Queue::new(&shared.settings.url, 1)?,
@@ -111,7 +111,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Host, process and chance: the key of the table of workers, where two processes must never share a row.
+/// Returns a name from host, process and chance: two processes must never share a row of the table of workers.
 fn unique_name() -> String {
     let host = gethostname::gethostname();
     format!(
@@ -137,7 +137,7 @@ async fn run_session(session: &Arc<WorkerSession>) -> anyhow::Result<()> {
             }
         })
         .build(handle);
-    // Boxed, as the future of apalis is a large one.
+    // Boxed, as apalis's future is large.
     let ended = tokio::select! {
         ended = Box::pin(worker.run()) => ended.map_err(|error| anyhow!("the queue failed: {error}")),
         () = watch_heartbeat(heard, work.liveness) => Err(anyhow!("it could not say in time that it is alive")),
@@ -155,10 +155,10 @@ async fn run_session(session: &Arc<WorkerSession>) -> anyhow::Result<()> {
     ended
 }
 
-/// Ends when a worker has not been heard of for almost as long as others need to count it as dead.
+/// Completes when no heartbeat has succeeded for almost as long as it takes others to declare this worker dead.
 ///
-/// They will take over its tasks then, so it must not go on with them; without this, a connection on which bytes
-/// vanish would keep it going for as long as the operating system believes in it.
+/// They then take over its tasks, so it must stop. Otherwise, on a connection that silently drops
+/// bytes, it would go on until the operating system gives up.
 async fn watch_heartbeat(heard: watch::Receiver<Instant>, liveness: Liveness) {
     let patience = liveness.patience().saturating_sub(liveness.heartbeat / 2);
     loop {
@@ -170,9 +170,9 @@ async fn watch_heartbeat(heard: watch::Receiver<Instant>, liveness: Liveness) {
     }
 }
 
-/// Stops a worker in order once no more tasks are to be taken; ends itself only when it gives up waiting for runs.
+/// Stops a worker in order once no more tasks are to be taken; completes only when it gives up waiting for runs.
 ///
-/// A paused worker goes on to beat and to record results, which one that is told to stop at once would not.
+/// A paused worker still sends heartbeats and records results, which a stopped one does not.
 async fn drain(context: &WorkerContext, shared: &Shared) {
     shared.draining.cancelled().await;
     tracing::info!(
@@ -204,7 +204,7 @@ async fn drain(context: &WorkerContext, shared: &Shared) {
     }
 }
 
-/// What apalis knows of a task besides its payload.
+/// A task's metadata in apalis.
 #[derive(Clone, Debug)]
 struct TaskMeta {
     id: String,
@@ -226,7 +226,7 @@ impl FromRequest<Task<SyncTask>> for TaskMeta {
     }
 }
 
-/// Runs a task on a thread of the runtime, and ends with it whatever happens.
+/// Runs a task on the runtime's threads and always returns a result.
 ///
 /// A panic is caught here: apalis would not write it into the task's row, which would stay `Running` for as long as its
 /// worker lives.
@@ -243,7 +243,7 @@ async fn run_guarded(runner: Arc<JobRunner>, task: SyncTask, cancellation: Cance
     }
 }
 
-/// Runs one task; what it returns is what apalis writes into the task's row.
+/// Runs one task; apalis writes what it returns into the task's row.
 async fn handle(
     task: SyncTask,
     meta: TaskMeta,
@@ -283,7 +283,7 @@ impl WorkerSession {
                 Ok(Claim::Held) => {
                     run_guarded(Arc::clone(runner), task, self.shared.cancellation.clone()).await
                 }
-                // Nothing is written: the row is another worker's.
+                // The row belongs to another worker, so nothing is written.
                 Ok(Claim::Lost) => return Err("another worker has taken it over".into()),
                 Ok(Claim::Superseded) => {
                     RunResult::Finished(json!({ "skipped": "a later tick is in the queue" }))
@@ -301,7 +301,7 @@ impl WorkerSession {
         self.conclude(step, meta).await
     }
 
-    /// Counts the runs of the process, the last of which lets it drain.
+    /// Counts a run; the last one that `max_jobs` allows starts the draining.
     fn may_begin(&self) -> bool {
         let Shared {
             settings,

@@ -1,4 +1,4 @@
-//! What a form of the page asks for.
+//! The forms of the page.
 
 use serde::Deserialize;
 
@@ -38,7 +38,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// Reads a form; none when it is none of the page's.
+    /// Parses a form; none when it is not one of the page's.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         serde_html_form::from_bytes(body).ok()
     }

@@ -1,4 +1,4 @@
-//! The page as HTML. Everything is escaped by `maud`; nothing here decides anything.
+//! The page as HTML, escaped by `maud`. Decides nothing.
 
 use maud::{DOCTYPE, Markup, html};
 
@@ -24,7 +24,7 @@ pub(crate) fn page(page: &Page) -> Markup {
     frame("Marzban panels", &head(page), &content)
 }
 
-/// A page that says only why there is nothing else.
+/// Renders a page that only reports a failure.
 pub(crate) fn failure(heading: &str, words: &str) -> Markup {
     let content = html! {
         section.plan.failure {
@@ -112,7 +112,7 @@ fn glance(glance: Glance) -> Markup {
     }
 }
 
-/// A state: a sign, a colour, and the words that say it alone.
+/// Renders a state: a sign, a colour, and words that suffice without them.
 fn state(state: &State) -> Markup {
     let sign = match state.tone {
         Tone::Good => "✓",
@@ -134,7 +134,7 @@ fn tone(tone: Tone) -> &'static str {
     }
 }
 
-/// When something was, in words, with the exact time beside it.
+/// Renders a moment as a distance, with the exact time beside it.
 fn moment(moment: &Moment) -> Markup {
     html! {
         time datetime=(moment.iso) {
@@ -145,7 +145,7 @@ fn moment(moment: &Moment) -> Markup {
     }
 }
 
-/// A name that somebody else chose: it neither changes the direction of the text around it nor breaks the layout.
+/// Renders a name that a customer chose: it cannot change the direction of the surrounding text or break the layout.
 fn name(name: &str) -> Markup {
     html! { bdi.name { (name) } }
 }
@@ -167,7 +167,7 @@ fn telegram_id(id: Option<i64>) -> Markup {
     }
 }
 
-/// A table that may be wider than its place, and can then be scrolled by keyboard too.
+/// Renders a table that can be scrolled, also by keyboard, when it is too wide.
 fn scrolled(label: &str, rows: &Markup) -> Markup {
     html! { div.scrolled role="region" aria-label=(label) tabindex="0" { table aria-label=(label) { (rows) } } }
 }
@@ -189,7 +189,7 @@ fn problem_table(label: &str, problems: &[Problem]) -> Markup {
     scrolled(label, &table)
 }
 
-/// The fields that every form has.
+/// Renders the hidden fields of every form.
 fn hidden(here: &Selection, job: &str, panel: &str) -> Markup {
     html! {
         input type="hidden" name="job" value=(job);

@@ -1,4 +1,4 @@
-//! What of the page was asked for, and its address.
+//! What the page shows, and its address.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl Range {
         }
     }
 
-    /// How long the pieces of time are, each of which is one point of a chart.
+    /// Returns the time that one point of a chart stands for.
     pub(crate) fn resolution(self) -> TimeDelta {
         match self {
             Self::Day => TimeDelta::minutes(15),
@@ -56,7 +56,7 @@ impl Range {
     }
 }
 
-/// The query of the page's address; what makes no sense is passed over.
+/// The query of the page's address; values that make no sense are ignored.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Shown {
     pub(super) panel: Option<String>,
@@ -66,17 +66,17 @@ pub(crate) struct Shown {
     pub(super) notice: Option<String>,
 }
 
-/// Which charts are shown, and whether the page renews itself.
+/// Which charts are shown, and whether the page reloads itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// Whose charts; the first panel's unless one is named.
+    /// The charted panel; by default the first one.
     pub(crate) panel: Option<String>,
     pub(crate) range: Range,
-    /// Whether the browser asks again by itself.
+    /// Whether the page reloads itself.
     pub(crate) is_live: bool,
 }
 
-/// What the page has to say of the form that was sent last.
+/// What became of the form that was sent last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asking {
     /// How this task stands.
@@ -85,7 +85,7 @@ pub(crate) enum Asking {
     Unconfirmed,
     /// No account was ticked.
     NobodyTicked,
-    /// The plan is another one by now, or none.
+    /// The plan has changed, or none waits any more.
     PlanChanged,
 }
 
@@ -126,7 +126,7 @@ impl Selection {
         }
     }
 
-    /// The address that shows this.
+    /// Returns the address that shows this.
     pub(crate) fn address(&self, asking: Option<&Asking>) -> String {
         let notice = match asking {
             Some(Asking::Unconfirmed) => Some("unconfirmed"),
@@ -141,7 +141,7 @@ impl Selection {
             task: asking.and_then(Asking::task).map(str::to_owned),
             notice: notice.map(str::to_owned),
         };
-        // Text is all that there is to write.
+        // Plain text always serialises.
         format!("{PATH}?{}", serde_html_form::to_string(shown).unwrap_or_default())
     }
 }

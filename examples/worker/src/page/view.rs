@@ -1,4 +1,4 @@
-//! What the page says, made of what the database said: pure, with the time as an argument.
+//! What the page shows, computed from the data: pure, with the time as an argument.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::report::{Job, Stopped};
@@ -13,13 +13,13 @@ use super::selection::{Asking, Selection};
 use super::withheld::{self, Plan};
 use super::words::{Moment, about, grouped, length, reason, title};
 
-/// So many panels are unfolded although nothing is wrong with them.
+/// Up to this many panels are unfolded although they are healthy.
 const FEW: usize = 4;
 
-/// So many that need a look are unfolded.
+/// Up to this many panels in trouble are unfolded.
 const MANY: usize = 8;
 
-/// How something is, beside the words that say it.
+/// The severity of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tone {
     Good,
@@ -86,7 +86,7 @@ pub(crate) struct JobView {
 pub(crate) struct PanelView {
     pub(crate) name: String,
     pub(crate) jobs: Vec<JobView>,
-    /// The worst that can be said of it.
+    /// The worst state of its jobs.
     pub(crate) state: State,
     /// Whether this board may ask for runs of it.
     pub(crate) is_ours: bool,
@@ -147,13 +147,13 @@ pub(crate) fn page(
     }
 }
 
-/// How far apart two ticks are.
+/// Returns the time between two ticks.
 fn interval(schedule: &Schedule, now: DateTime<Utc>) -> Option<TimeDelta> {
     let next = schedule.next_after(now)?;
     Some(schedule.next_after(next)? - next)
 }
 
-/// The panels of this board, and after them those that only the history knows.
+/// Returns the panels of this board, then those that occur only in the history.
 fn panels(facts: &Facts, names: &[String], schedules: &[Schedule], now: DateTime<Utc>) -> Vec<PanelView> {
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     for run in &facts.runs.latest {
@@ -202,7 +202,7 @@ fn panel(
     }
 }
 
-/// The worst that can be said of the jobs of a panel, each named.
+/// Returns the worst state of a panel's jobs, each named.
 fn summary(jobs: &[JobView]) -> State {
     let mut parts = Vec::new();
     let mut tone = Tone::Good;
@@ -256,7 +256,7 @@ fn job(panel: &str, facts: &Facts, schedule: &Schedule, now: DateTime<Utc>) -> J
     }
 }
 
-/// Judges a job by its last run; one that never ran counts as scheduled since then.
+/// Judges a job by its last run; a job that never ran counts as scheduled since `since`.
 pub(crate) fn status(
     last: Option<&RunRecord>,
     schedule: &Schedule,
@@ -272,7 +272,7 @@ pub(crate) fn status(
     HealthStatus::of(schedule, latest, has_failed, now)
 }
 
-/// Whether the last good run is late, by the library's rule.
+/// Returns whether the last good run is late, by the library's rule.
 fn freshness(good: Option<DateTime<Utc>>, schedule: &Schedule, now: DateTime<Utc>) -> State {
     let Some(good) = good else {
         return State::new(Tone::Warning, "never done");
@@ -330,7 +330,7 @@ fn outcome(record: &RunRecord, report: &Value, time_limit: TimeDelta, now: DateT
     }
 }
 
-/// The figures of a report, those that its job has.
+/// Returns the figures of a job's report.
 pub(crate) fn figures(job: Job, report: &Value) -> Vec<Figure> {
     let names: &[(&'static str, &str)] = match job {
         Job::SyncSubscriptionsFromMarzban => {
@@ -367,7 +367,7 @@ pub(crate) fn figures(job: Job, report: &Value) -> Vec<Figure> {
     figures
 }
 
-/// The problems of a report, as far as they are understood.
+/// Returns the problems of a report, as far as this version understands them.
 pub(crate) fn problems(report: &Value) -> Vec<Problem> {
     let text = |problem: &Value, name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
     let problems = report.get("problems").and_then(Value::as_array);

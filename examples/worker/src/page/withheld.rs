@@ -1,4 +1,4 @@
-//! Plans that a safety limit withheld, and that wait for somebody to look at them.
+//! Plans that a safety limit withheld, and that wait for an operator.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// For a cleanup: the accounts whose panel users would be deleted.
     pub(crate) deletions: Vec<Problem>,
-    /// Accounts whose two ends differ, as many as were recorded, for somebody to say which is right.
+    /// Recorded accounts whose two ends differ, for the operator to decide which is right.
     pub(crate) disagreements: Vec<Problem>,
     /// How many changes were withheld in all.
     pub(crate) withheld: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether somebody may say for single accounts which end is right: only the sync of subscriptions moves ends.
+    /// Returns whether the operator may decide single accounts: only the sync of subscriptions moves ends.
     pub(crate) fn can_be_answered(&self) -> bool {
         self.is_ours && !self.is_asked_for && self.job == Job::SyncSubscriptionsFromMarzban
     }
@@ -48,7 +48,7 @@ impl Plan {
 /// The reasons of problems that an answer can settle.
 const DISAGREEMENTS: [&str; 4] = ["ends_disagree", "panel_ahead", "panel_behind", "other_user"];
 
-/// What would become of an account.
+/// The change that an account would get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) name: String,
@@ -117,7 +117,7 @@ pub(crate) fn plans(facts: &Facts, panels: &[String], now: DateTime<Utc>) -> Vec
         .collect()
 }
 
-/// The task that answers a plan for the accounts that are ticked; none when it is no such plan, or has not all of them.
+/// Returns the task that answers a plan for the ticked accounts; none when the plan cannot be answered or lacks one.
 pub(crate) fn answer(run: &RunRecord, right: Right, order: &Order) -> Option<SyncTask> {
     let report = run.report.as_ref()?;
     let changes = list(report, "plan").iter().map(change).map(|change| change.name);
@@ -236,7 +236,7 @@ fn plain(value: &Value) -> String {
     value.as_str().unwrap_or("none").to_owned()
 }
 
-/// The end of a subscription: a moment of a row, or `{"at": …}` or `"never"` of a change.
+/// Formats the end of a subscription: a row's moment, or a change's `{"at": …}` or `"never"`.
 fn end(value: &Value) -> String {
     match value.get("at") {
         Some(at) => moment(at),

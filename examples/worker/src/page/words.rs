@@ -1,4 +1,4 @@
-//! Times and figures in words.
+//! Times, numbers and reasons as text.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(crate) fn grouped(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
-/// What a job does, in a few words.
+/// Returns a job's title.
 pub(crate) fn title(job: Job) -> &'static str {
     match job {
         Job::SyncSubscriptionsFromMarzban => "Sync subscriptions",
@@ -65,7 +65,7 @@ pub(crate) fn title(job: Job) -> &'static str {
     }
 }
 
-/// A reason of a report in words; one that this version does not know, as it is.
+/// Returns a reason of a report as text; an unknown one as it is.
 pub(crate) fn reason(name: &str) -> String {
     let words = match name {
         "extended" => "the panel's end is later",

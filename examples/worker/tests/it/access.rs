@@ -120,7 +120,7 @@ async fn the_page_of_the_board_comes_with_its_files() {
         "the page loads its program"
     );
 
-    // A stream of logs that somebody listens to does not keep the process from ending.
+    // An open stream of logs does not keep the process from ending.
     let logs = reqwest::get(format!("{address}/api/v1/events")).await.unwrap();
     assert_eq!(logs.headers()["content-type"], "text/event-stream");
     board.signal("TERM");

@@ -49,7 +49,7 @@ impl Board {
         format!("{}{path}", self.address)
     }
 
-    /// The address with the login in it, as somebody would type it.
+    /// The address with the login in it, as it would be typed.
     fn url_with_login(&self, (username, password): (&str, &str), path: &str) -> String {
         let host = self.address.trim_start_matches("http://");
         format!("http://{username}:{password}@{host}{path}")

@@ -1,4 +1,4 @@
-//! A worker that dies, or that nobody hears of any more, and others that take over its job.
+//! A worker that dies or is cut off, and others that take over its job.
 
 use marzban_api::testing::FakePanel;
 use marzban_sync_tests::{Proxy, Traffic};

@@ -8,7 +8,7 @@ use crate::page::view::Problem;
 use crate::page::withheld::{Change, Plan};
 use crate::page::words::title;
 
-/// So many changes are shown at once, the others on demand.
+/// How many changes are shown at once; the others on demand.
 const FIRST: usize = 10;
 
 pub(super) fn section(plans: &[Plan], here: &Selection) -> Markup {
@@ -108,7 +108,7 @@ fn change_rows(change: &Change, answers: Option<&str>) -> Markup {
     }
 }
 
-/// A box that ticks an account, in a form elsewhere on the page.
+/// Renders a checkbox of a form elsewhere on the page.
 fn tick(account: &str, form: &str) -> Markup {
     html! {
         td.tick { input type="checkbox" name="name" value=(account) form=(form) aria-label={ "Tick " (account) }; }

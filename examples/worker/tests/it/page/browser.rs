@@ -211,7 +211,7 @@ impl Browser {
             if method == "Network.responseReceived" && status >= 400 {
                 complaints.push(format!("{status}: {}", parameters["response"]["url"]));
             }
-            // A stream of events is ended by whoever leaves the page.
+            // A stream of events ends when the page is left.
             if method == "Network.loadingFailed" && parameters["canceled"] != json!(true) {
                 complaints.push(format!("failed: {parameters}"));
             }
@@ -256,7 +256,7 @@ fn start(chromedriver: &PathBuf) -> (Driver, String) {
             Some(port.trim_end_matches('.').to_owned())
         })
         .unwrap();
-    // What nobody reads would stop it once the pipe is full.
+    // An unread pipe would stop it once it is full.
     thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
     (driver, port)
 }
