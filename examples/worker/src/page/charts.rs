@@ -169,6 +169,8 @@ fn draw(
     reach: TimeDelta,
 ) -> Result<String, Box<dyn Error>> {
     let most = points.iter().flatten().map(|point| point.1).fold(1.0, f64::max);
+    // Ticks at round numbers of the unit that is written.
+    let (scale, ..) = unit.scale(most);
     let top = if unit == Unit::Percent { 100.0 } else { most * 1.05 };
     let format = if now - since > TimeDelta::days(1) {
         "%-d %b"
@@ -182,7 +184,7 @@ fn draw(
             .margin(8)
             .x_label_area_size(20)
             .y_label_area_size(64)
-            .build_cartesian_2d(since..now, 0.0..top)?;
+            .build_cartesian_2d(since..now, 0.0..top / scale)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -193,13 +195,14 @@ fn draw(
             .x_labels(6)
             .x_label_formatter(&|time| time.format(format).to_string())
             .y_labels(5)
-            .y_label_formatter(&|value| unit.text(*value))
+            .y_label_formatter(&|value| unit.text(value * scale))
             .draw()?;
         for (line, points) in lines.iter().zip(points) {
             for segment in points.chunk_by(|before, after| after.0 - before.0 <= reach) {
                 let style = line.colour.stroke_width(2).filled();
                 let is_alone = u32::from(segment.len() == 1);
-                chart.draw_series(LineSeries::new(segment.iter().copied(), style).point_size(is_alone))?;
+                let scaled = segment.iter().map(|(time, value)| (*time, value / scale));
+                chart.draw_series(LineSeries::new(scaled, style).point_size(is_alone))?;
             }
         }
         area.present()?;
@@ -208,15 +211,24 @@ fn draw(
 }
 
 impl Unit {
-    #[expect(clippy::cast_possible_truncation, reason = "users are counted in thousands")]
-    fn text(self, value: f64) -> String {
+    /// Returns what a value is divided by where it is written, its decimals, and the unit.
+    fn scale(self, value: f64) -> (f64, usize, &'static str) {
         const KIB: f64 = 1_024.0;
         match self {
+            Self::Users => (1.0, 0, ""),
+            Self::Percent => (1.0, 0, " %"),
+            Self::BytesPerSecond if value < KIB => (1.0, 0, " B/s"),
+            Self::BytesPerSecond if value < KIB * KIB => (KIB, 1, " KiB/s"),
+            Self::BytesPerSecond => (KIB * KIB, 1, " MiB/s"),
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "users are counted in thousands")]
+    fn text(self, value: f64) -> String {
+        let (scale, decimals, unit) = self.scale(value);
+        match self {
             Self::Users => grouped(value.round() as i64),
-            Self::Percent => format!("{value:.0} %"),
-            Self::BytesPerSecond if value < KIB => format!("{value:.0} B/s"),
-            Self::BytesPerSecond if value < KIB * KIB => format!("{:.1} KiB/s", value / KIB),
-            Self::BytesPerSecond => format!("{:.1} MiB/s", value / KIB / KIB),
+            _ => format!("{:.decimals$}{unit}", value / scale),
         }
     }
 

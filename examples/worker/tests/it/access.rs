@@ -41,7 +41,7 @@ async fn every_place_asks_for_credentials_and_takes_either_kind() {
     stage.set("MARZBAN_BOARD_USERNAME", LOGIN.0);
     stage.set("MARZBAN_BOARD_PASSWORD", LOGIN.1);
     stage.set("MARZBAN_BOARD_TOKEN", TOKEN);
-    let board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let board = stage.start_board(&[]);
     let address = board.address().await;
     for place in PLACES {
         let request = || request(&address, place);
@@ -92,7 +92,7 @@ async fn writes_of_other_sites_and_names_of_other_machines_are_refused() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let board = stage.start_board(&[]);
     let address = board.address().await;
     let post = || request(&address, ("POST", "/api/jobs"));
     assert_eq!(
@@ -111,7 +111,7 @@ async fn the_page_of_the_board_comes_with_its_files() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let mut board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let mut board = stage.start_board(&[]);
     let address = board.address().await;
     let page = reqwest::get(&address).await.unwrap();
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");

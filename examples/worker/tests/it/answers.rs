@@ -16,26 +16,15 @@ async fn withheld() -> Option<(Stage, Process, String)> {
     let stage = Stage::new(&["default"]).await?;
     stage.insert_customers(0, "default", 1..=20).await;
     stage
-        .client
-        .batch_execute("UPDATE subscriptions SET end_date = '2030-01-01'")
-        .await
-        .unwrap();
+        .sql("UPDATE subscriptions SET end_date = '2030-01-01'")
+        .await;
     let set = |ids: std::ops::RangeInclusive<i64>, expire| {
         for id in ids {
             stage.panels[0].update_user(&format!("user{id}"), |user| user.expire = Some(expire));
         }
     };
     set(1..=20, AGREED);
-    let process = stage.start(&[
-        "--role",
-        "board",
-        "--role",
-        "worker",
-        "--listen",
-        "127.0.0.1:0",
-        "--poll",
-        "50ms",
-    ]);
+    let process = stage.start_board(&["--role", "worker"]);
     let agreed = stage.run(&["enqueue", JOB, "--wait"]).await;
     assert_eq!(agreed.code, Some(0), "{agreed:?}");
     set(1..=15, EARLIER);
@@ -132,7 +121,7 @@ async fn an_answer_to_a_plan_that_is_not_the_last_word_does_not_count() {
             "INSERT INTO apalis.jobs (id, job_type, job, max_attempts) VALUES ('{id}', 'marzban',
                 '{{\"job\": \"{JOB}\", \"trust_panel\": {names}, \"plan\": {plan}, \"allow_mass_changes\": true}}', 3)"
         );
-        stage.client.batch_execute(&insert).await.unwrap();
+        stage.sql(&insert).await;
         let result = stage.until_status(&id, "Done").await;
         assert_eq!(result["Ok"]["stopped"], json!("safety"), "{result}");
         assert_eq!(moved(&stage).await, "0");

@@ -145,7 +145,7 @@ async fn what_was_allowed_is_one_plan_once_and_not_for_long() {
             "INSERT INTO apalis.jobs (id, job_type, job, max_attempts) VALUES ('{id}', 'marzban',
                 '{{\"job\": \"{job}\", \"allow_mass_changes\": true, \"plan\": {plan}}}', 3)"
         );
-        stage.client.batch_execute(&insert).await.unwrap();
+        stage.sql(&insert).await;
         stage.until_status(&id, "Done").await["Ok"]["stopped"].clone()
     };
 
@@ -239,7 +239,7 @@ async fn a_run_that_does_not_end_in_time_is_given_up_and_its_task_given_back() {
     let long_ago = "UPDATE subscriptions SET status = 'expired', end_date = '2025-01-01';
         INSERT INTO marzban_sync_runs (job, panel, started_at, finished_at, outcome, report)
             VALUES ('sync_subscriptions_from_marzban', 'default', now(), now(), 'completed', '{}')";
-    stage.client.batch_execute(long_ago).await.unwrap();
+    stage.sql(long_ago).await;
     let panel = &stage.panels[0];
     panel.update_user("user1", |user| {
         user.status = FakeStatus::Expired;

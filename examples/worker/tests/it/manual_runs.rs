@@ -47,16 +47,7 @@ async fn http_asks_for_a_run_and_is_told_the_task() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let board = stage.start(&[
-        "--role",
-        "board",
-        "--role",
-        "worker",
-        "--listen",
-        "127.0.0.1:0",
-        "--poll",
-        "50ms",
-    ]);
+    let board = stage.start_board(&["--role", "worker"]);
     let address = board.address().await;
     let metrics = async || {
         let scraped = reqwest::get(format!("{address}/metrics")).await.unwrap();
@@ -96,7 +87,7 @@ async fn http_says_what_is_wrong_with_a_request() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let board = stage.start_board(&[]);
     let address = board.address().await;
     for (body, why) in [
         (

@@ -28,15 +28,10 @@ pub(crate) struct Board {
 
 impl Board {
     async fn start(stage: &Stage, arguments: &[&str]) -> Self {
-        let process = stage.start(&[&["--role", "board", "--listen", "127.0.0.1:0"], arguments].concat());
-        let address = process.address().await;
-        Self {
-            _process: process,
-            address,
-        }
+        Self::of(stage.start_board(arguments)).await
     }
 
-    /// A board over another program's process.
+    /// The board of a process.
     pub(crate) async fn of(process: Process) -> Self {
         let address = process.address().await;
         Self {
@@ -120,5 +115,5 @@ async fn past_stats(stage: &Stage, panel: &str, days: u32) {
              (2.5e6 + 2e6 * sin(n / 15.0))::bigint, (6e6 + 5e6 * sin(n / 15.0 + 0.4))::bigint
          FROM generate_series(0, {days} * 96) AS n WHERE n NOT BETWEEN 30 AND 42"
     );
-    stage.client.batch_execute(&sql).await.unwrap();
+    stage.sql(&sql).await;
 }

@@ -103,7 +103,7 @@ impl Stage {
                  SELECT n, n, 'vless', 'user' || n, true, NULLIF('{name}', 'default')
                  FROM generate_series({first}, {last}) AS n"
         );
-        self.client.batch_execute(&statement).await.unwrap();
+        self.sql(&statement).await;
         for id in ids {
             self.panels[panel].insert_user(FakeUser::new(format!("user{id}")).used_traffic(id));
         }
@@ -162,6 +162,17 @@ impl Stage {
         Process { child, log }
     }
 
+    /// Starts a board.
+    pub(crate) fn start_board(&self, arguments: &[&str]) -> Process {
+        self.start(
+            &[
+                &["--role", "board", "--listen", "127.0.0.1:0", "--poll", "50ms"],
+                arguments,
+            ]
+            .concat(),
+        )
+    }
+
     /// Starts a worker that others soon take for dead.
     pub(crate) fn start_worker(&self, arguments: &[&str]) -> Process {
         self.start(&[&["--role", "worker"], &LIVELY[..], arguments].concat())
@@ -172,6 +183,11 @@ impl Stage {
         let ended = self.run(&["enqueue", job]).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.json()["task"].as_str().unwrap().to_owned()
+    }
+
+    /// Executes statements.
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
     }
 
     /// One value that SQL computes, as text.
