@@ -101,9 +101,9 @@ pub async fn run_scheduler(
     }
 }
 
-type Served = (SchedulerHealth, Metrics);
+type AppState = (SchedulerHealth, Metrics);
 
-async fn health(State((health, _)): State<Served>) -> impl IntoResponse {
+async fn health(State((health, _)): State<AppState>) -> impl IntoResponse {
     let health = health.now();
     let status = if health.is_healthy {
         StatusCode::OK
@@ -120,7 +120,7 @@ async fn health(State((health, _)): State<Served>) -> impl IntoResponse {
     }
 }
 
-async fn exposition(State((health, metrics)): State<Served>) -> impl IntoResponse {
+async fn exposition(State((health, metrics)): State<AppState>) -> impl IntoResponse {
     metrics::record_health(&health.now());
     metrics.response()
 }

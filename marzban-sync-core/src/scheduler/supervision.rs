@@ -184,3 +184,32 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::error::{StoreErrorKind, SyncError};
+
+    #[test]
+    fn only_what_an_operator_must_settle_is_not_tried_again() {
+        let panel = |kind| PanelError::new(kind, "cannot read users");
+        let store = |kind| StoreError::new(kind, "cannot read accounts");
+        let of_panel = |kind| {
+            let source = Box::new(panel(kind));
+            SyncError::new(Job::GetMarzbanSystemStats, SyncErrorKind::Panel, source, None)
+        };
+        let of_store = |kind| {
+            let source = Box::new(panel(PanelErrorKind::Unavailable).with_source(store(kind)));
+            SyncError::new(Job::GetMarzbanSystemStats, SyncErrorKind::Store, source, None)
+        };
+        for (error, expected) in [
+            (of_panel(PanelErrorKind::Unavailable), true),
+            (of_panel(PanelErrorKind::Refused), false),
+            (of_store(StoreErrorKind::Contended), true),
+            (of_store(StoreErrorKind::Schema), false),
+            (of_store(StoreErrorKind::Invalid), false),
+        ] {
+            assert_eq!(may_succeed_later(&error), expected, "{}", chain(&error));
+        }
+    }
+}
