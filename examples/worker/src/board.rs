@@ -42,10 +42,12 @@ pub(crate) type Broadcaster = Arc<Mutex<TracingBroadcaster>>;
 /// The state of the board's handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct BoardState {
-    queue: Queue,
-    store: PostgresStore,
-    panels: Arc<[String]>,
-    schedules: Arc<[Schedule]>,
+    /// The queue, whose [`Queue::pool`] is also a way to the bot's database.
+    pub(crate) queue: Queue,
+    pub(crate) store: PostgresStore,
+    /// The names of the panels.
+    pub(crate) panels: Arc<[String]>,
+    pub(crate) schedules: Arc<[Schedule]>,
     metrics: Metrics,
     /// When the board started: a job that never ran counts as scheduled since then.
     since: DateTime<Utc>,
@@ -78,32 +80,12 @@ impl BoardState {
         }
     }
 
-    /// Returns the queue, whose [`Queue::pool`] is also a way to the bot's database.
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.queue
-    }
-
-    /// The bot's database.
-    pub(crate) fn store(&self) -> &PostgresStore {
-        &self.store
-    }
-
-    /// The names of the panels.
-    pub(crate) fn panels(&self) -> &[String] {
-        &self.panels
-    }
-
-    /// When the jobs run.
-    pub(crate) fn schedules(&self) -> &[Schedule] {
-        &self.schedules
-    }
-
     /// Queues a run by hand and returns the id of its task.
     pub(crate) async fn push(&self, task: SyncTask) -> Result<String, EnqueueError> {
         let (job, panel, allow_mass_changes) =
             (task.job.clone(), task.panel.clone(), task.allow_mass_changes);
         let (trust_panel, trust_bot) = (task.trust_panel.len(), task.trust_bot.len());
-        if !self.panels().contains(&panel) {
+        if !self.panels.contains(&panel) {
             return Err(EnqueueError::UnknownPanel);
         }
         match self.queue.push(task).await.map_err(EnqueueError::Queue)? {
@@ -223,7 +205,7 @@ async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, Jso
         )
             .into_response(),
         Err(EnqueueError::UnknownPanel) => {
-            let names = state.panels().join(", ");
+            let names = state.panels.join(", ");
             error(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 format!("the panels are {names}"),

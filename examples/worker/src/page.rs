@@ -90,13 +90,7 @@ async fn rendered(
 ) -> anyhow::Result<Markup> {
     let task = asking.as_ref().and_then(Asking::task);
     let facts = load::facts(state, &selection, task, now).await?;
-    let page = view::page(
-        &facts,
-        state.panels(),
-        state.schedules(),
-        (selection, asking),
-        now,
-    );
+    let page = view::page(&facts, &state.panels, &state.schedules, (selection, asking), now);
     Ok(render::page(&page))
 }
 

@@ -95,12 +95,12 @@ pub(crate) async fn facts(
     let shown = selection
         .panel
         .as_deref()
-        .or(state.panels().first().map(String::as_str));
+        .or(state.panels.first().map(String::as_str));
     let since = now - selection.range.length();
-    let pool = state.queue().pool();
+    let pool = state.queue.pool();
     let figures = async {
         match shown {
-            Some(panel) => Ok(state.store().system_stats(panel, since).await?),
+            Some(panel) => Ok(state.store.system_stats(panel, since).await?),
             None => Ok(Vec::new()),
         }
     };
@@ -111,7 +111,7 @@ pub(crate) async fn facts(
             None => None,
         };
         let (runs, glance, waiting, figures) =
-            tokio::try_join!(runs_of(state.store()), glance(pool, now), waiting(pool), figures)?;
+            tokio::try_join!(runs_of(&state.store), glance(pool, now), waiting(pool), figures)?;
         anyhow::Ok((runs, glance, waiting, task, figures))
     };
     let (runs, glance, waiting, task, figures) = tokio::time::timeout(PATIENCE, all)
@@ -128,7 +128,7 @@ pub(crate) async fn facts(
 
 /// Reads the runs.
 pub(crate) async fn runs(state: &BoardState) -> anyhow::Result<Runs> {
-    tokio::time::timeout(PATIENCE, runs_of(state.store()))
+    tokio::time::timeout(PATIENCE, runs_of(&state.store))
         .await
         .context("the database does not answer in time")?
 }

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::load::Glance;
 use super::selection::{PATH, Selection};
 use super::view::{Figure, Notice, Page, Problem, State, Tone};
-use super::words::{Moment, grouped, title};
+use super::words::{Moment, grouped, reason, title};
 
 mod charts;
 mod panels;
@@ -180,7 +180,7 @@ fn problem_table(label: &str, problems: &[Problem]) -> Markup {
                 tr {
                     td { (telegram_id(problem.telegram_id)) }
                     td { (name(&problem.name)) }
-                    td { (problem.reason) }
+                    td { (reason(&problem.reason)) }
                     td.detail { bdi { (problem.detail.as_deref().unwrap_or_default()) } }
                 }
             }

@@ -11,7 +11,7 @@ use super::charts::{self, Chart};
 use super::load::{Facts, Glance, TaskState};
 use super::selection::{Asking, Selection};
 use super::withheld::{self, Plan};
-use super::words::{Moment, about, grouped, length, reason, title};
+use super::words::{Moment, about, grouped, length, title};
 
 /// Up to this many panels are unfolded although they are healthy.
 const FEW: usize = 4;
@@ -52,6 +52,7 @@ pub(crate) type Figure = (&'static str, String);
 pub(crate) struct Problem {
     pub(crate) name: String,
     pub(crate) telegram_id: Option<i64>,
+    /// As the report names it.
     pub(crate) reason: String,
     pub(crate) detail: Option<String>,
 }
@@ -377,7 +378,7 @@ pub(crate) fn problems(report: &Value) -> Vec<Problem> {
         .map(|problem| Problem {
             name: text(problem, "name").unwrap_or_default(),
             telegram_id: problem.get("telegram_id").and_then(Value::as_i64),
-            reason: reason(&text(problem, "reason").unwrap_or_default()),
+            reason: text(problem, "reason").unwrap_or_default(),
             detail: text(problem, "detail"),
         })
         .collect()

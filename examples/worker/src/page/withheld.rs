@@ -151,26 +151,16 @@ fn list<'a>(report: &'a Value, name: &str) -> &'a [Value] {
 
 /// The accounts whose ends differ, of those that are recorded.
 fn disagreements(report: &Value) -> Vec<Problem> {
-    let reasons = list(report, "problems")
-        .iter()
-        .map(|problem| text(problem, "reason"));
-    let is_one = |reason: &Option<String>| {
-        reason
-            .as_deref()
-            .is_some_and(|reason| DISAGREEMENTS.contains(&reason))
-    };
-    let problems = reasons.zip(problems(report));
+    let mut problems = problems(report);
+    problems.retain(|problem| DISAGREEMENTS.contains(&problem.reason.as_str()));
     problems
-        .filter(|(reason, _)| is_one(reason))
-        .map(|(_, problem)| problem)
-        .collect()
 }
 
 fn deletion(change: Change) -> Problem {
     Problem {
         name: change.name,
         telegram_id: change.telegram_id,
-        reason: reason("withheld"),
+        reason: "withheld".to_owned(),
         detail: None,
     }
 }
@@ -219,7 +209,10 @@ fn change(change: &Value) -> Change {
         name: at("/account/name").as_str().unwrap_or_default().to_owned(),
         telegram_id: at("/account/telegram_id").as_i64(),
         values,
-        reasons: reasons.filter_map(Value::as_str).map(reason).collect(),
+        reasons: reasons
+            .filter_map(Value::as_str)
+            .map(|name| reason(name).to_owned())
+            .collect(),
     }
 }
 

@@ -66,8 +66,8 @@ pub(crate) fn title(job: Job) -> &'static str {
 }
 
 /// Returns a reason of a report as text; an unknown one as it is.
-pub(crate) fn reason(name: &str) -> String {
-    let words = match name {
+pub(crate) fn reason(name: &str) -> &str {
+    match name {
         "extended" => "the panel's end is later",
         "shortened" => "the panel's end is earlier",
         "unlimited" => "the panel's user has no end",
@@ -97,8 +97,7 @@ pub(crate) fn reason(name: &str) -> String {
         "other_user" => "another user has the name now",
         "other_spelling" => "the panel spells the name in another case",
         other => other,
-    };
-    words.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{figures, hidden, moment, name, problem_table, scrolled, telegram_id}
 use crate::page::selection::{PATH, Selection};
 use crate::page::view::Problem;
 use crate::page::withheld::{Change, Plan};
-use crate::page::words::title;
+use crate::page::words::{reason, title};
 
 /// How many changes are shown at once; the others on demand.
 const FIRST: usize = 10;
@@ -129,7 +129,7 @@ fn disagreements(label: &str, problems: &[Problem], form: &str) -> Markup {
                 tr {
                     (tick(&problem.name, form))
                     td { (name(&problem.name)) }
-                    td { (problem.reason) }
+                    td { (reason(&problem.reason)) }
                     td.detail { bdi { (problem.detail.as_deref().unwrap_or_default()) } }
                     td { (telegram_id(problem.telegram_id)) }
                 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::page::load::{Runs, Waiting};
+use crate::page::words::reason;
 use crate::task::SyncTask;
 
 const JOB: Job = Job::SyncSubscriptionsFromMarzban;
@@ -177,7 +178,7 @@ fn problems_of_any_shape_are_told_as_far_as_they_are_understood() {
         5,
     ]});
     let problems = problems(&report);
-    assert_eq!(problems[0].reason, "the panel does not have the user");
+    assert_eq!(reason(&problems[0].reason), "the panel does not have the user");
     assert_eq!(
         problems[1],
         Problem {
