@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use marzban_api::testing::{FakeStatus, Fault};
 use serde_json::Value;
-use tokio::sync::watch;
 
-use crate::stage::{Stage, until};
+use crate::stage::{Stage, hold, until};
 
 const STATS: &str = "get-marzban-system-stats";
 
@@ -66,15 +65,7 @@ async fn a_run_that_finds_another_under_way_waits_for_it_and_is_not_failed() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let (release, held) = watch::channel(false);
-    stage.panels[0].on_request(move |panel, request| {
-        let mut held = held.clone();
-        async move {
-            if request.path == "/api/system" && panel.count("GET", "/api/system") == 1 {
-                held.wait_for(|released| *released).await.unwrap();
-            }
-        }
-    });
+    let release = hold(&stage.panels[0], "/api/system", 1);
     let worker = stage.start_worker(&["--busy-pause", "50ms", "--max-attempts", "1"]);
     let first = stage.enqueue(STATS).await;
     until("the first run waits for the panel", async || {
@@ -194,15 +185,7 @@ async fn a_process_that_is_terminated_gives_its_job_back_within_a_batch() {
         return;
     };
     stage.insert_customers(0, "default", 1..=2_000).await;
-    let (release, held) = watch::channel(false);
-    stage.panels[0].on_request(move |panel, request| {
-        let mut held = held.clone();
-        async move {
-            if request.path == "/api/users" && panel.count("GET", "/api/users") == 2 {
-                held.wait_for(|released| *released).await.unwrap();
-            }
-        }
-    });
+    let release = hold(&stage.panels[0], "/api/users", 2);
     let mut worker = stage.start_worker(&[]);
     let task = stage.enqueue("sync-subscriptions-from-marzban").await;
     until("the run is in its second batch", async || {

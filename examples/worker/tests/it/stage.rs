@@ -9,6 +9,7 @@ use marzban_api::testing::{FakePanel, FakeUser};
 use marzban_sync_tests::TestDatabase;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
@@ -33,6 +34,20 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
         assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Holds the n-th read of a path until the switch is set.
+pub(crate) fn hold(panel: &FakePanel, path: &'static str, number: usize) -> watch::Sender<bool> {
+    let (release, held) = watch::channel(false);
+    panel.on_request(move |panel, request| {
+        let mut held = held.clone();
+        async move {
+            if request.path == path && panel.count("GET", path) == number {
+                held.wait_for(|released| *released).await.unwrap();
+            }
+        }
+    });
+    release
 }
 
 /// What the processes of a test work on.
