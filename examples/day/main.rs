@@ -17,6 +17,7 @@ use chrono::TimeDelta;
 use clap::Parser;
 use marzban_sync_core::Context;
 use marzban_sync_core::clock::{Clock as _, SystemClock};
+use marzban_sync_core::error::{StoreError, chain};
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::scheduler::Scheduler;
 use marzban_sync_core::store::SqliteStore;
@@ -59,8 +60,11 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<(), Failur
     let until = arguments.days.map(|days| start + TimeDelta::days(days.into()));
     let folder = tempfile::tempdir().map_err(|error| Failure::Run(error.to_string()))?;
     let world = World::new(folder.path(), start).await?;
-    let store = SqliteStore::connect(&world.database_url()).await?;
-    store.migrate().await?;
+    let failed = |error: StoreError| Failure::Run(chain(&error));
+    let store = SqliteStore::connect(&world.database_url())
+        .await
+        .map_err(failed)?;
+    store.migrate().await.map_err(failed)?;
     world.assign_panels()?;
 
     let participants = world::PANELS.into_iter().chain([world::NAME]).map(str::to_owned);

@@ -68,20 +68,20 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
-    /// An invalid URL is [`Failure::Configuration`]; a server that does not answer is [`Failure::Run`].
-    fn from(error: StoreError) -> Self {
-        match error.kind() {
-            StoreErrorKind::Invalid => Self::Configuration(format!("DATABASE_URL: {}", chain(&error))),
-            _ => Self::Run(chain(&error)),
-        }
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Configuration(line) | Self::Run(line)) = self;
         f.write_str(line)
+    }
+}
+
+/// Why a program ends that cannot connect: an invalid URL is [`Failure::Configuration`], a server that does not answer is
+/// [`Failure::Run`].
+#[must_use]
+pub fn not_connected(error: &StoreError) -> Failure {
+    match error.kind() {
+        StoreErrorKind::Invalid => Failure::Configuration(format!("DATABASE_URL: {}", chain(error))),
+        _ => Failure::Run(chain(error)),
     }
 }
 
@@ -138,10 +138,11 @@ impl Database {
     /// # Errors
     /// An invalid URL is [`Failure::Configuration`]; a server that does not answer is [`Failure::Run`].
     pub async fn connect(&self) -> Result<Connected, Failure> {
-        Ok(match self {
-            Self::Postgres(url) => Connected::Postgres(PostgresStore::connect(url).await?),
-            Self::Sqlite(url) => Connected::Sqlite(SqliteStore::connect(url).await?),
-        })
+        let connected = match self {
+            Self::Postgres(url) => PostgresStore::connect(url).await.map(Connected::Postgres),
+            Self::Sqlite(url) => SqliteStore::connect(url).await.map(Connected::Sqlite),
+        };
+        connected.map_err(|error| not_connected(&error))
     }
 }
 

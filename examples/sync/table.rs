@@ -5,41 +5,12 @@ use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value};
 
 /// The columns that come first, in this order; the others follow by name.
-const FIRST: [&str; 27] = [
-    "job",
-    "when",
-    "at",
-    "run",
-    "panel",
-    "telegram_id",
-    "name",
-    "username",
-    "synced",
-    "updated",
-    "missing",
-    "cleaned",
-    "skipped",
-    "errors",
-    "total",
-    "column",
-    "target",
-    "what",
-    "status",
-    "end_date",
-    "is_active",
-    "from",
-    "old",
-    "to",
-    "new",
-    "reason",
-    "state",
-];
+const FIRST: &str = "job when at run panel telegram_id name username synced updated missing cleaned skipped errors \
+    total column target what status end_date is_active from old to new reason state";
 
 fn place(name: &str) -> usize {
-    FIRST
-        .iter()
-        .position(|first| *first == name)
-        .unwrap_or(FIRST.len())
+    let position = FIRST.split_ascii_whitespace().position(|first| first == name);
+    position.unwrap_or(usize::MAX)
 }
 
 /// The tables of an object.

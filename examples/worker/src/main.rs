@@ -64,7 +64,8 @@ async fn perform(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     match arguments.command {
         Some(Command::Migrate) => {
-            let migration = PostgresStore::connect(&url).await?.migrate().await?;
+            let migration = connect(&url).await?.migrate().await;
+            let migration = migration.map_err(|error| Failure::Run(chain(&error)))?;
             Queue::new(&url, 1)?.migrate().await?;
             enqueue::print(&serde_json::json!({ "job": "migrate", "created": migration.created }))?;
             Ok(ExitCode::SUCCESS)
@@ -76,6 +77,11 @@ async fn perform(arguments: Arguments) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn connect(url: &str) -> Result<PostgresStore, Failure> {
+    let connected = PostgresStore::connect(url).await;
+    connected.map_err(|error| environment::not_connected(&error))
 }
 
 /// Runs all roles of this process until it is asked to end. When one role ends, the others end in order.
@@ -95,7 +101,7 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
     let schedules = run
         .schedules(policies.deadline())
         .map_err(Failure::Configuration)?;
-    let store = PostgresStore::connect(&url).await?;
+    let store = connect(&url).await?;
     let queue = Queue::new(&url, run.max_attempts)?;
     queue.verify().await?;
 
@@ -141,7 +147,7 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
     if has(Role::Worker) {
         let mut stores = Vec::new();
         for _ in 0..run.work.concurrency {
-            stores.push(PostgresStore::connect(&url).await?);
+            stores.push(connect(&url).await?);
         }
         let runner = Arc::new(JobRunner::new(panels, policies, stores, &schedules));
         let settings = work::Settings {
