@@ -49,6 +49,10 @@ package:
 histories count="100000":
     HISTORIES={{count}} cargo test --locked --release -p marzban-sync-core --all-features --test it -- histories::nobody --nocapture
 
+# Each law with a few hundred thousand random cases.
+laws count="500000":
+    LAW_CASES={{count}} cargo test --locked --release -p marzban-sync-core --all-features --test it -- laws::
+
 # Mutations of the decisions that no test of the core notices; docs/mutants.md has the last result.
 mutants:
     cargo mutants --package marzban-sync-core --all-features --file 'marzban-sync-core/src/decide/**' -- --test it -- --skip histories

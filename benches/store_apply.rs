@@ -17,7 +17,7 @@ use marzban_sync_benches::database::{NOW, Postgres, Sqlite};
 use marzban_sync_core::account::Account;
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::plan::{Change, Reason};
-use marzban_sync_core::store::{DEFAULT_PANEL, Store};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL};
 use tokio::runtime::Runtime;
 
 /// As many users as a page of the jobs has.
@@ -38,7 +38,7 @@ const CHANGED: [(&str, i64, Difference); 4] = [
 ];
 
 /// Reads all accounts and writes what has changed of every so many-th.
-async fn pass(store: &dyn Store, every: i64, difference: Difference) -> usize {
+async fn pass(store: &dyn AccountStore, every: i64, difference: Difference) -> usize {
     let (mut after, mut written) = (None, 0);
     loop {
         let page = store
@@ -87,7 +87,7 @@ fn measure(
     runtime: &Runtime,
     kind: &str,
     accounts: u64,
-    store: &dyn Store,
+    store: &dyn AccountStore,
 ) {
     group.throughput(Throughput::Elements(accounts));
     for (name, every, difference) in CHANGED {

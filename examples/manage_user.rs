@@ -73,7 +73,9 @@ async fn extend_and_show(client: &Client, made: &User) -> anyhow::Result<()> {
     }
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{table}")?;
-    writeln!(stdout, "subscription: {}", extended.subscription_url)?;
+    if let Some(link) = client.subscription_link(&extended) {
+        writeln!(stdout, "subscription: {link}")?;
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 mod store;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -26,14 +27,16 @@ async fn main() -> anyhow::Result<()> {
     for user in panel_users(now) {
         panel.insert_user(user);
     }
-    let store = std::sync::Arc::new(TableStore::new(Shop::new()?, MemoryStore::new()));
+    let journal = MemoryStore::new();
+    let store = Arc::new(TableStore::new(Shop::new()?, journal.clone()));
     fill(store.customers(), now)?;
     show("before", store.customers()).await?;
 
     let client = Client::builder(&panel.url())
         .credentials("admin", SecretString::from("admin"))
         .build()?;
-    let context = Context::new(MarzbanPanel::new(client), std::sync::Arc::clone(&store));
+    let panel = Arc::new(MarzbanPanel::new(client));
+    let context = Context::shared(panel, Arc::clone(&store) as _, Arc::new(journal)).build();
     for job in Job::ALL {
         let report = jobs::run(job, &context).await?;
         writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;

@@ -9,9 +9,10 @@ use chrono::{DateTime, Timelike, Utc};
 use clap::builder::styling::{AnsiColor, Style};
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::event::{Event, Observer};
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::plan::{Change, Reason};
 use marzban_sync_core::report::{Job, Report};
-use marzban_sync_core::scheduler::{FinishedRun, RunEnd};
+use marzban_sync_core::scheduler::FinishedRun;
 use marzban_sync_examples::environment;
 
 use super::agreement::Agreement;
@@ -114,7 +115,7 @@ impl Screen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally(Arc<Mutex<Ends>>);
 
-type Ends = BTreeMap<(String, Job), BTreeMap<RunEnd, u64>>;
+type Ends = BTreeMap<(String, Job), BTreeMap<Outcome, u64>>;
 
 impl Tally {
     pub(super) fn count(&self, run: &FinishedRun) {

@@ -12,12 +12,12 @@
 mod arguments;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use marzban_sync_core::Context;
 use marzban_sync_core::error::chain;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::scheduler::Scheduler;
-use marzban_sync_core::store::Store;
 use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
 use marzban_sync_examples::policies::{Policies, policies_from_environment};
 use marzban_sync_examples::{http, logging, program};
@@ -78,7 +78,7 @@ async fn contexts(
             .verify_schema()
             .await
             .map_err(|error| Failure::Run(format!("{}; --migrate adds what is missing", chain(&error))))?;
-        let context = policies.set_up(Context::builder(adapter, store));
+        let context = policies.set_up(Context::shared(Arc::new(adapter), Arc::clone(&store) as _, store));
         contexts.push(context.panel_name(panel.as_str()).build());
     }
     Ok(contexts)

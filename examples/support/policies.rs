@@ -5,8 +5,9 @@ use std::fmt::Display;
 
 use chrono::TimeDelta;
 use marzban_sync_core::jobs::ContextBuilder;
+use marzban_sync_core::limits::SafetyLimits;
 use marzban_sync_core::policy::{Access, CleanupAction, PanelBehind, Policy, Reactivate, Unlimited};
-use marzban_sync_core::safety::SafetyLimits;
+use marzban_sync_core::run::RUN_DEADLINE;
 use marzban_sync_core::schedule::Schedule;
 
 use crate::environment::variable;
@@ -38,9 +39,6 @@ Limits, in percent; what is beyond them is withheld until an operator allows it:
   MARZBAN_SYNC_MAX_DELETIONS             panel users that one cleanup may delete [default: 20]
   MARZBAN_SYNC_CLOCK_DIFFERENCE          how far the panel's clock may be from this one [default: 1h]
 ";
-
-/// How long a run may take unless the environment says otherwise.
-const DEADLINE: TimeDelta = TimeDelta::minutes(30);
 
 /// A longer time is a mistake.
 const LONGEST: TimeDelta = TimeDelta::days(3_660);
@@ -101,7 +99,7 @@ impl Policies {
             .limits(self.limits)
             .exempt(self.exempt.clone())
             .cleanup_after(self.cleanup_after)
-            .deadline(self.deadline.unwrap_or(DEADLINE))
+            .deadline(self.deadline.unwrap_or(RUN_DEADLINE))
             .history_retention(self.history_retention)
     }
 

@@ -1,6 +1,7 @@
 //! Commands that need the database alone: explain a customer, undo a run.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -26,7 +27,7 @@ pub(crate) async fn explain(
     format: Format,
 ) -> Result<ExitCode, Failure> {
     let store = database.connect().await?.into_store();
-    let known = jobs::explain(&*store, panel, name, SystemClock.now())
+    let known = jobs::explain(&*store, &*store, panel, name, SystemClock.now())
         .await
         .map_err(failed)?;
     let Some(explanation) = known else {
@@ -52,7 +53,7 @@ pub(crate) async fn undo(
         Some(panel) => panel.to_owned(),
         None => panel_of(&*store, run).await.map_err(failed)?,
     };
-    let context = Context::builder(NoPanel, store)
+    let context = Context::shared(Arc::new(NoPanel), Arc::clone(&store) as _, store)
         .panel_name(panel)
         .dry_run(is_dry_run)
         .build();

@@ -13,13 +13,14 @@ mod table;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::error::{StoreError, chain};
 use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::AccountStore;
 use marzban_sync_core::{Context, jobs};
 use marzban_sync_examples::environment::{self, Database, Failure};
 use marzban_sync_examples::policies::policies_from_environment;
@@ -94,7 +95,7 @@ async fn context(
             ));
         }
     }
-    let context = Context::builder(panel, store)
+    let context = Context::shared(Arc::new(panel), Arc::clone(&store) as _, store)
         .panel_name(name.as_str())
         .dry_run(arguments.dry_run)
         .answers(answers)
@@ -105,7 +106,7 @@ async fn context(
 
 /// The names that no account of the panel has.
 async fn unknown_names(
-    store: &dyn Store,
+    store: &dyn AccountStore,
     panel: &str,
     trust: &Trust,
 ) -> Result<BTreeSet<String>, StoreError> {

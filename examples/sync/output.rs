@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use clap::ValueEnum;
 use marzban_sync_core::error::{SyncError, chain};
 use marzban_sync_core::jobs::{Explanation, Undone};
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::report::Report;
 use marzban_sync_core::store::Migration;
 use serde::Serialize;
@@ -36,7 +37,10 @@ impl Format {
     /// What a failed run did until then, and why it failed.
     pub(crate) fn print_failure(self, error: &SyncError) {
         let why = Why {
-            kind: error.kind().as_str(),
+            kind: match error.outcome() {
+                Outcome::Cancelled | Outcome::Deadline => "stopped",
+                outcome => outcome.as_str(),
+            },
             message: chain(error),
         };
         match error.report() {

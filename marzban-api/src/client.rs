@@ -160,6 +160,11 @@ impl Client {
         &self.0.subscription_path
     }
 
+    /// The panel's own address, without a slash at its end.
+    pub(crate) fn base_url(&self) -> &str {
+        &self.0.transport.base
+    }
+
     /// When the panel answered last, by its own clock: the `Date` header of that answer, in whole seconds.
     ///
     /// Clones share it. It is none until an answer with such a header has come. Only what the panel itself says counts,

@@ -2,9 +2,9 @@
 
 pub mod deletion;
 pub mod freshness;
-pub mod merge;
+pub mod limits;
+pub mod merge_ends;
 pub mod reconcile;
-pub mod safety;
 #[cfg(feature = "schedule")]
 pub mod schedule;
 pub mod zone;

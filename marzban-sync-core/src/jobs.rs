@@ -27,6 +27,7 @@ mod context;
 mod explain;
 mod job_run;
 mod panel_reader;
+mod run_options;
 mod spellings;
 mod sync;
 mod system_stats;
@@ -37,6 +38,7 @@ pub use context::{Context, ContextBuilder};
 pub use explain::{
     ExplainedAccount, ExplainedAgreement, ExplainedChange, ExplainedSubscription, Explanation, explain,
 };
+pub use run_options::RunOptions;
 pub use sync::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 pub use system_stats::get_marzban_system_stats;
 pub use undo::{Undone, undo};
@@ -44,7 +46,7 @@ pub use undo::{Undone, undo};
 use crate::model::report::{Job, Report};
 use crate::port::error::SyncError;
 
-/// Runs a job by its name's value, for schedulers and command lines.
+/// Runs a job with the options of the context, for schedulers and command lines.
 ///
 /// # Errors
 /// As the job itself.
@@ -64,4 +66,28 @@ pub async fn run(job: Job, context: &Context) -> Result<Report, SyncError> {
         }
         Job::GetMarzbanSystemStats => Report::GetMarzbanSystemStats(get_marzban_system_stats(context).await?),
     })
+}
+
+/// Runs a job with other options than those of the context: one that an operator asks for, allows more, or may end.
+///
+/// # Errors
+/// As the job itself.
+///
+/// # Cancel safety
+/// As the job itself.
+///
+/// # Examples
+/// ```
+/// use marzban_sync_core::error::SyncError;
+/// use marzban_sync_core::jobs::{self, Context, RunOptions};
+/// use marzban_sync_core::report::{Job, Report};
+///
+/// async fn preview(context: &Context) -> Result<Report, SyncError> {
+///     let job = Job::CleanupExpiredMarzbanUsers;
+///     jobs::run_with(job, context, RunOptions::new().dry_run(true)).await
+/// }
+/// # drop(preview);
+/// ```
+pub async fn run_with(job: Job, context: &Context, options: RunOptions) -> Result<Report, SyncError> {
+    run(job, &context.with(options)).await
 }

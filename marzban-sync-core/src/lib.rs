@@ -21,14 +21,14 @@ pub mod testing;
 
 #[cfg(feature = "schedule")]
 pub use decide::schedule;
-pub use decide::{deletion, freshness, merge, reconcile, safety, zone};
+pub use decide::{deletion, freshness, limits, merge_ends, reconcile, zone};
 #[cfg(feature = "jobs")]
 pub use jobs::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,
 };
-pub use model::{account, agreement, end_date, observation, plan, policy, report, run, trail};
-pub use port::{clock, error, event, history};
+pub use model::{account, agreement, end_date, observation, outcome, plan, policy, report, run, trail};
+pub use port::{clock, error, event};
 
 /// The port to a panel, and what stands behind it.
 pub mod panel {
@@ -37,7 +37,7 @@ pub mod panel {
     pub use crate::port::panel::*;
 }
 
-/// The port to the bot's database, and the stores that stand behind it.
+/// The two ports to a database, the bot's accounts and the library's journal, and the stores that stand behind them.
 pub mod store {
     pub use crate::adapter::listed::{Customer, Customers, Decide, Login, TableStore, Write};
     #[cfg(feature = "memory")]
@@ -46,5 +46,8 @@ pub mod store {
     pub use crate::adapter::postgres::{PostgresStore, StoreTimeouts};
     #[cfg(feature = "sqlite")]
     pub use crate::adapter::sqlite::SqliteStore;
-    pub use crate::port::store::*;
+    pub use crate::port::accounts::*;
+    pub use crate::port::journal::*;
+    #[cfg(feature = "test-util")]
+    pub use crate::port::mock::MockStore;
 }

@@ -5,6 +5,7 @@ pub mod account;
 pub mod agreement;
 pub mod end_date;
 pub mod observation;
+pub mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod report;

@@ -1,10 +1,10 @@
 //! Ports: the traits by which the jobs reach a panel, a database, the time, and who watches.
 
+pub(crate) mod accounts;
 pub mod clock;
 pub mod error;
 pub mod event;
-pub mod history;
+pub(crate) mod journal;
 #[cfg(feature = "test-util")]
-mod mock;
+pub(crate) mod mock;
 pub(crate) mod panel;
-pub(crate) mod store;

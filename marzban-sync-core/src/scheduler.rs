@@ -14,7 +14,7 @@ use crate::jobs::Context;
 use crate::model::report::Job;
 use crate::port::clock::Clock;
 use crate::port::error::StoreError;
-use crate::port::history::last_ended;
+use crate::port::journal::last_ended;
 
 mod health;
 #[cfg(feature = "metrics")]
@@ -25,7 +25,7 @@ mod timer;
 
 pub use health::{Health, HealthStatus, JobHealth, SchedulerHealth};
 use panel_loop::PanelLoop;
-pub use supervision::{FinishedRun, RunEnd, panic_message, supervise};
+pub use supervision::{FinishedRun, panic_message, supervise};
 pub use timer::{SystemTimer, Timer};
 
 /// How long the runs under way may take to stop in order, unless said otherwise.
@@ -42,7 +42,7 @@ type OnFinished = Arc<dyn Fn(&FinishedRun) + Send + Sync>;
 /// - *Missed runs coalesce.* What a downtime missed is made good once; a job that never ran waits for its next tick.
 /// - *Runs do not overlap.* The three jobs over accounts of a panel run one after the other, in the order of a full run;
 ///   panels do not wait for each other. Other processes may do the same: a run whose lock is taken ends as
-///   [`RunEnd::AlreadyRunning`], which is no failure.
+///   [`Outcome::AlreadyRunning`], which is no failure.
 /// - *A run ends whatever happens in it.* A panic is caught, and a run that does not heed its time limit is dropped a
 ///   minute later; both are failures of that run alone.
 /// - *A job is unhealthy* when its last run failed, or when it has not run for two ticks and a time limit.
@@ -240,7 +240,9 @@ impl Scheduler {
         let mut prepared = Vec::new();
         for context in self.contexts {
             let clock = Arc::clone(&self.timer) as Arc<dyn Clock>;
-            let last_runs = last_ended(context.store()).await.map_err(SchedulerError::Store)?;
+            let last_runs = last_ended(context.journal())
+                .await
+                .map_err(SchedulerError::Store)?;
             let name = context.panel_name().to_owned();
             let last_run = |job| last_runs.get(&(name.clone(), job)).copied();
             prepared.push(PanelLoop {

@@ -1,6 +1,6 @@
 //! While one page is written, the next is being read.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -95,7 +95,7 @@ async fn the_next_page_is_read_while_a_page_is_written() {
     // Reading goes on under this lock, and writing waits for its end: for the second page to be asked for.
     bot.sql("BEGIN; LOCK TABLE vpn_configs IN EXCLUSIVE MODE").await;
     let store = PostgresStore::connect(bot.database.url()).await.unwrap();
-    let context = Context::builder(panel, Arc::new(store))
+    let context = Context::builder(panel, store)
         .clock(ManualClock::new(now()))
         .build();
     let run = tokio::spawn(async move { sync_user_status_from_marzban(&context).await });

@@ -1,4 +1,5 @@
-//! The rooms of the core: which may know which, and that no two modules import each other.
+//! The rooms of the core and the layers of the fake panel: which may know which, and that no two modules import
+//! each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +12,10 @@ const ROOMS: [(&str, &[&str]); 4] = [
     ("adapter", &["decide", "model", "port"]),
 ];
 
-/// The code of each module of a folder, by its path in the crate such as `decide::merge`; a module's children count as it.
+/// Each layer of the fake panel with those that it may name; its handle and its builder stand on all.
+const LAYERS: [(&str, &[&str]); 3] = [("panel", &[]), ("api", &["panel"]), ("wire", &["api", "panel"])];
+
+/// The code of each module of a folder, by its path in the crate such as `decide::merge_ends`; a module's children count as it.
 fn modules(folder: &Path) -> BTreeMap<String, String> {
     let mut modules: BTreeMap<String, String> = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -63,17 +67,41 @@ fn core_modules() -> BTreeMap<String, String> {
     modules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../marzban-sync-core/src"))
 }
 
+/// The modules of the fake panel, each path in them as one of a crate of its own.
+fn fake_panel_modules() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../marzban-api/src/testing");
+    let mut modules = modules(&folder);
+    for (module, code) in &mut modules {
+        let above = match module.split_once("::") {
+            Some((layer, _)) => format!("crate::{layer}::"),
+            None => "crate::".to_owned(),
+        };
+        *code = code
+            .replace("super::", &above)
+            .replace("crate::testing::", "crate::");
+    }
+    modules
+}
+
 #[test]
 fn each_room_names_those_below_it_alone() {
-    let modules = core_modules();
-    for (room, may_name) in ROOMS {
+    check_rooms(&core_modules(), &ROOMS);
+}
+
+#[test]
+fn each_layer_of_the_fake_panel_names_those_below_it_alone() {
+    check_rooms(&fake_panel_modules(), &LAYERS);
+}
+
+fn check_rooms(modules: &BTreeMap<String, String>, rooms: &[(&str, &[&str])]) {
+    for (room, may_name) in rooms {
         for (module, code) in modules
             .iter()
             .filter(|(module, _)| module.starts_with(&format!("{room}::")))
         {
-            for other in named(code, &modules) {
+            for other in named(code, modules) {
                 let of = other.split("::").next().unwrap_or_default();
-                assert!(of == room || may_name.contains(&of), "{module} names {other}");
+                assert!(of == *room || may_name.contains(&of), "{module} names {other}");
             }
         }
     }
@@ -81,10 +109,18 @@ fn each_room_names_those_below_it_alone() {
 
 #[test]
 fn no_two_modules_import_each_other() {
-    let modules = core_modules();
+    check_imports(&core_modules());
+}
+
+#[test]
+fn no_two_modules_of_the_fake_panel_import_each_other() {
+    check_imports(&fake_panel_modules());
+}
+
+fn check_imports(modules: &BTreeMap<String, String>) {
     let named: BTreeMap<&String, BTreeSet<String>> = modules
         .iter()
-        .map(|(module, code)| (module, named(code, &modules)))
+        .map(|(module, code)| (module, named(code, modules)))
         .collect();
     let mut edges = 0;
     for (module, others) in &named {

@@ -6,8 +6,7 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::plan::Change;
-use marzban_sync_core::store::DEFAULT_PANEL;
-use marzban_sync_core::store::{PostgresStore, Store};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, PostgresStore};
 use marzban_sync_tests::TestDatabase;
 use tokio_postgres::Client;
 

@@ -8,14 +8,14 @@ use chrono::TimeDelta;
 use marzban_sync_core::Context;
 use marzban_sync_core::clock::{Clock, SystemClock};
 use marzban_sync_core::error::chain;
-use marzban_sync_core::history::History;
+use marzban_sync_core::outcome::{Outcome, RunStatus};
 use marzban_sync_core::panel::Panel;
 use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::{Job, Report};
-use marzban_sync_core::run::{Outcome, RunQuery};
+use marzban_sync_core::run::RunQuery;
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_core::scheduler::{self, FinishedRun, RunEnd, metrics};
-use marzban_sync_core::store::PostgresStore;
+use marzban_sync_core::scheduler::{self, FinishedRun, metrics};
+use marzban_sync_core::store::{Journal, PostgresStore};
 use marzban_sync_examples::policies::Policies;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -46,13 +46,13 @@ impl RunResult {
             is_final: !run.is_retryable,
         };
         match (run.end, &run.report, &run.error) {
-            (RunEnd::AlreadyRunning, ..) => Self::Busy,
-            (RunEnd::Cancelled, ..) => Self::Cancelled,
-            (RunEnd::TimedOut, ..) => failed(format!(
+            (Outcome::AlreadyRunning, ..) => Self::Busy,
+            (Outcome::Cancelled, ..) => Self::Cancelled,
+            (Outcome::TimedOut, ..) | (Outcome::Deadline, None, _) => failed(format!(
                 "it took longer than {}",
                 humantime::format_duration(limit)
             )),
-            (RunEnd::Completed | RunEnd::Safety | RunEnd::Deadline, Some(report), _)
+            (Outcome::Completed | Outcome::Safety | Outcome::Deadline, Some(report), _)
             | (_, Some(report), None) => Self::Finished(for_result(report)),
             (_, _, error) => failed(error.clone().unwrap_or_else(|| run.end.to_string())),
         }
@@ -126,7 +126,7 @@ impl JobRunner {
 const LOOKED_THROUGH: u32 = 20;
 
 /// Returns the operator's answers for a run; none when the plan that was answered is not the latest any more.
-async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
+async fn answers(history: &dyn Journal, job: Job, task: &SyncTask) -> Answers {
     if !task.has_answers() || !is_last_word(history, job, task).await {
         return Answers::default();
     }
@@ -145,7 +145,7 @@ async fn answers(history: &dyn History, job: Job, task: &SyncTask) -> Answers {
 ///
 /// A task allows changes once: a form that was sent twice, or a task that is run again because its worker died
 /// after the run, finds that a later run has ended.
-async fn is_last_word(history: &dyn History, job: Job, task: &SyncTask) -> bool {
+async fn is_last_word(history: &dyn Journal, job: Job, task: &SyncTask) -> bool {
     let Some(plan) = task.plan else { return true };
     let query = RunQuery {
         panel: Some(task.panel.clone()),
@@ -155,7 +155,7 @@ async fn is_last_word(history: &dyn History, job: Job, task: &SyncTask) -> bool 
     let is_last_word = match history.runs(&query).await {
         Ok(runs) => runs
             .iter()
-            .find(|run| run.outcome == Outcome::Completed || is_withheld(run))
+            .find(|run| run.status == RunStatus::Completed || is_withheld(run))
             .is_some_and(|run| run.id.0 == plan && is_withheld(run)),
         Err(error) => {
             tracing::warn!(error = chain(&error), "the plan that was answered cannot be read");

@@ -93,7 +93,8 @@ pub struct User {
     #[serde(default, deserialize_with = "null_as_default")]
     pub links: Vec<String>,
     /// The address of the subscription: a secret. Volatile: its token is another one every second, and earlier ones
-    /// stay valid until the subscription is revoked. It may lack scheme and host.
+    /// stay valid until the subscription is revoked. By default it lacks scheme and host:
+    /// [`Client::subscription_link`](crate::Client::subscription_link) completes it.
     #[serde(default, deserialize_with = "null_as_default")]
     pub subscription_url: String,
 }

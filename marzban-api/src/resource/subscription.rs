@@ -36,6 +36,42 @@ pub struct Subscription<'a> {
     token: SecretString,
 }
 
+impl Client {
+    /// Returns the absolute address of a user's subscription, which is what a bot sends to its customer.
+    ///
+    /// By default a panel reports a relative [`subscription_url`](User::subscription_url), `/sub/` and a token. It is
+    /// appended to this client's URL, path prefix included: the place where [`Client::subscription`] reads it. An
+    /// address that the panel completes itself (its setting `XRAY_SUBSCRIPTION_URL_PREFIX`) is returned as it is.
+    /// `None` means that the panel reported no address.
+    ///
+    /// The address is a secret: whoever has it can connect as the user.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let panel = marzban_api::testing::FakePanel::start().await;
+    /// # let client = marzban_api::Client::builder(&panel.url()).credentials("admin", "admin").build()?;
+    /// # panel.insert_user(marzban_api::testing::FakeUser::new("alice"));
+    /// let alice = client.users().get("alice").await?;
+    /// assert!(alice.subscription_url.starts_with("/sub/"));
+    /// let link = client.subscription_link(&alice).ok_or("no subscription")?;
+    /// assert_eq!(link, format!("{}{}", panel.url(), alice.subscription_url));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscription_link(&self, user: &User) -> Option<String> {
+        let url = user.subscription_url.as_str();
+        if url.is_empty() {
+            return None;
+        }
+        let base = if url.starts_with('/') { self.base_url() } else { "" };
+        Some(format!("{base}{url}"))
+    }
+}
+
 impl<'a> Subscription<'a> {
     pub(crate) fn new(client: &'a Client, token: SecretString) -> Self {
         Self { client, token }

@@ -1,5 +1,5 @@
 //! What is promised of the documentation: every operation in the README's table has a method, and a test that is
-//! there; and every public item has an example, or says where it is shown.
+//! there; and every public item outside `testing` has an example, or says where it is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,7 +27,7 @@ fn source(folder: &str) -> String {
     sources(folder).concat()
 }
 
-/// The text of each file.
+/// The text of each file of the crate, but for those of `testing`, which may change with any release.
 fn sources(folder: &str) -> Vec<String> {
     let mut texts = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
@@ -35,7 +35,7 @@ fn sources(folder: &str) -> Vec<String> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend(Some(path).filter(|path| !path.ends_with("src/testing")));
             } else {
                 texts.push(std::fs::read_to_string(path).unwrap());
             }
@@ -112,7 +112,7 @@ fn every_public_item_has_an_example_or_says_where_it_is_shown() {
         .iter()
         .flat_map(|text| public_items(text))
         .collect();
-    assert!(items.len() > 300, "only {} items were found", items.len());
+    assert!(items.len() > 250, "only {} items were found", items.len());
     let mut shows: BTreeMap<&str, bool> = BTreeMap::new();
     for item in &items {
         *shows.entry(&item.name).or_default() |= item.shows;

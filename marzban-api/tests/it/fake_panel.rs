@@ -14,6 +14,7 @@ mod list;
 mod logs;
 mod panel;
 mod recorded;
+mod rules;
 mod status;
 mod subscription;
 mod unseen;

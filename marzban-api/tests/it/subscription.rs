@@ -223,3 +223,37 @@ async fn the_token_of_a_subscription_is_shown_nowhere() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_link_of_a_subscription_is_completed_by_the_panels_address_and_its_prefix() {
+    let of = |url: &str, reported: &str| {
+        let client = marzban_api::Client::builder(url)
+            .credentials("admin", "admin")
+            .build()
+            .unwrap();
+        let user = serde_json::json!({
+            "username": "alice", "status": "active", "used_traffic": 0, "subscription_url": reported,
+        });
+        client.subscription_link(&serde_json::from_value(user).unwrap())
+    };
+    for (url, reported, link) in [
+        (
+            "https://panel:8000",
+            "/sub/s3cr3t",
+            Some("https://panel:8000/sub/s3cr3t"),
+        ),
+        (
+            "https://panel/prefix/",
+            "/sub/s3cr3t",
+            Some("https://panel/prefix/sub/s3cr3t"),
+        ),
+        (
+            "https://panel",
+            "https://vpn/sub/s3cr3t",
+            Some("https://vpn/sub/s3cr3t"),
+        ),
+        ("https://panel", "", None),
+    ] {
+        assert_eq!(of(url, reported).as_deref(), link, "{url} {reported}");
+    }
+}

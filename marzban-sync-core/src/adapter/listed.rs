@@ -5,16 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, SubscriptionStatus, UserId};
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
-use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
-use crate::model::trail::{self, Entry, EntryQuery, EntryRecord};
+use crate::model::run::RunId;
+use crate::model::trail::{self, Entry, EntryRecord};
+use crate::port::accounts::{AccountStore, Cursor, Page};
 use crate::port::error::StoreError;
-use crate::port::history::History;
-use crate::port::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
+use crate::port::journal::{Journal, PanelUserKey, Trail};
 
 pub(super) mod select;
 
@@ -96,11 +94,11 @@ pub trait Customers: Send + Sync {
     async fn rehearse(&self, decide: Decide<'_>, now: DateTime<Utc>) -> Result<usize, StoreError>;
 }
 
-/// A [`Store`] over tables of the bot's own: they only list and write, and paging, the governing subscription and
+/// An [`AccountStore`] over tables of the bot's own: they only list and write, and paging, the governing subscription and
 /// compare-and-set are the library's.
 ///
 /// Every page lists all customers, so it is for bots of some thousands. Locks, runs, agreements, the trail and figures
-/// are kept by another store, the `journal`. With `MemoryStore` they end with the process, and then every first run of a
+/// are kept by a [`Journal`], another store of this crate. With `MemoryStore` they end with the process, and then every first run of a
 /// process meets the accounts for the first time: for more than a trial take `SqliteStore` or `PostgresStore`, and create
 /// its tables by `migrate_journal`.
 #[derive(Clone, Debug)]
@@ -109,7 +107,7 @@ pub struct TableStore<C, J> {
     journal: J,
 }
 
-impl<C: Customers, J: Store> TableStore<C, J> {
+impl<C: Customers, J: Journal> TableStore<C, J> {
     /// A store over these customers, whose locks and history another store keeps.
     pub fn new(customers: C, journal: J) -> Self {
         Self { customers, journal }
@@ -184,7 +182,7 @@ fn trail_of(changes: &[Change], applied: &[AccountId]) -> Trail {
     written
 }
 
-impl<C: Customers, J: Store> TableStore<C, J> {
+impl<C: Customers, J: Journal> TableStore<C, J> {
     /// All customers, and what is remembered of their panel users.
     async fn listed(&self) -> Result<(Vec<Customer>, select::Memory), StoreError> {
         let customers = self.customers.list().await?;
@@ -205,7 +203,7 @@ impl<C: Customers, J: Store> TableStore<C, J> {
 }
 
 #[async_trait]
-impl<C: Customers, J: Store> Store for TableStore<C, J> {
+impl<C: Customers, J: Journal> AccountStore for TableStore<C, J> {
     async fn verify_schema(&self) -> Result<(), StoreError> {
         self.customers.list().await.map(drop)
     }
@@ -317,20 +315,6 @@ impl<C: Customers, J: Store> Store for TableStore<C, J> {
         Ok(unlinked)
     }
 
-    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
-        self.journal.agreements(users).await
-    }
-
-    async fn record(
-        &self,
-        panel: &str,
-        run: Option<RunId>,
-        trail: &Trail,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.journal.record(panel, run, trail, now).await
-    }
-
     async fn undo(
         &self,
         panel: &str,
@@ -352,60 +336,6 @@ impl<C: Customers, J: Store> Store for TableStore<C, J> {
         let trail = undone_trail(entries, &undone, &memory);
         self.journal.record(panel, Some(run), &trail, now).await?;
         Ok(undone)
-    }
-
-    async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
-        self.journal.lock(job, panel).await
-    }
-
-    async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
-        self.journal.begin_run(job, panel, now).await
-    }
-
-    async fn finish_run(
-        &self,
-        run: RunId,
-        outcome: Outcome,
-        report: &Value,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.journal.finish_run(run, outcome, report, now).await
-    }
-
-    async fn record_system_stats(
-        &self,
-        panel: &str,
-        stats: &SystemStats,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.journal.record_system_stats(panel, stats, now).await
-    }
-
-    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.journal.prune_history(panel, before).await
-    }
-}
-
-#[async_trait]
-impl<C: Customers, J: Store> History for TableStore<C, J> {
-    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        self.journal.runs(query).await
-    }
-
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
-        self.journal.latest_runs(outcome).await
-    }
-
-    async fn system_stats(
-        &self,
-        panel: &str,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<SystemStatsRecord>, StoreError> {
-        self.journal.system_stats(panel, since).await
-    }
-
-    async fn entries(&self, query: &EntryQuery) -> Result<Vec<EntryRecord>, StoreError> {
-        self.journal.entries(query).await
     }
 }
 

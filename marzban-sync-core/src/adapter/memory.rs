@@ -5,20 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use crate::adapter::listed::select::{self, View, stored};
 use crate::adapter::listed::{Customer, Write, undone_trail};
 use crate::model::account::{Account, AccountId, SubscriptionId, SubscriptionStatus, UserId};
 use crate::model::agreement::Agreement;
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
-use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunRecord, SystemStatsRecord};
+use crate::model::report::Job;
+use crate::model::run::{RunId, RunRecord, SystemStatsRecord};
 use crate::model::trail::{self, EntryRecord};
-use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
+use crate::port::accounts::{AccountStore, Cursor, Page};
+use crate::port::error::StoreError;
+use crate::port::journal::{PanelUserKey, Trail};
 
-mod history;
+mod journal;
 mod lock;
 mod rows;
 use lock::MemoryLock;
@@ -261,7 +261,7 @@ impl Tables {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl AccountStore for MemoryStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -370,30 +370,6 @@ impl Store for MemoryStore {
         Ok(true)
     }
 
-    async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
-        let tables = self.tables();
-        let remembered = |user: &PanelUserKey| {
-            let (revision, agreement) = tables.agreements.get(user)?.clone();
-            Some(Remembered {
-                user: user.clone(),
-                revision,
-                agreement,
-            })
-        };
-        Ok(users.iter().filter_map(remembered).collect())
-    }
-
-    async fn record(
-        &self,
-        panel: &str,
-        run: Option<RunId>,
-        trail: &Trail,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.tables().record(panel, run, trail, stored(now));
-        Ok(())
-    }
-
     async fn undo(
         &self,
         panel: &str,
@@ -417,73 +393,5 @@ impl Store for MemoryStore {
         let trail = undone_trail(entries, &ids, &tables.agreements);
         tables.record(panel, Some(run), &trail, stored(now));
         Ok(ids)
-    }
-
-    async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
-        let key = (job, panel.to_owned());
-        if !self.tables().locks.insert(key.clone()) {
-            return Err(StoreError::new(
-                StoreErrorKind::AlreadyRunning,
-                format!("another run of {job} for the panel {panel:?} is under way"),
-            ));
-        }
-        Ok(Box::new(MemoryLock {
-            store: self.clone(),
-            key,
-        }))
-    }
-
-    async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError> {
-        let mut tables = self.tables();
-        tables.abandon(job, panel);
-        let id = RunId(tables.runs.last().map_or(1, |run| run.id.0 + 1));
-        tables.runs.push(RunRecord {
-            id,
-            job,
-            panel: panel.to_owned(),
-            started_at: stored(now),
-            finished_at: None,
-            outcome: Outcome::Running,
-            report: None,
-        });
-        Ok(id)
-    }
-
-    async fn finish_run(
-        &self,
-        run: RunId,
-        outcome: Outcome,
-        report: &Value,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let mut tables = self.tables();
-        let Some(row) = tables.runs.iter_mut().find(|row| row.id == run) else {
-            return Err(StoreError::new(
-                StoreErrorKind::Invalid,
-                format!("there is no run {}", run.0),
-            ));
-        };
-        row.finished_at = Some(stored(now));
-        row.outcome = outcome;
-        row.report = Some(report.clone());
-        Ok(())
-    }
-
-    async fn record_system_stats(
-        &self,
-        panel: &str,
-        stats: &SystemStats,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.tables().system_stats.push(SystemStatsRecord {
-            panel: panel.to_owned(),
-            collected_at: stored(now),
-            stats: stats.clone(),
-        });
-        Ok(())
-    }
-
-    async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        Ok(self.tables().forget(panel, before))
     }
 }

@@ -10,23 +10,24 @@ use diesel_async::pooled_connection::deadpool::Pool as Connections;
 use serde_json::Value;
 
 use crate::model::account::{Account, AccountId};
+use crate::model::outcome::RunStatus;
 use crate::model::plan::Change;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
+use crate::port::accounts::{AccountStore, Cursor, Migration, Page};
 use crate::port::error::StoreError;
-use crate::port::history::History;
-use crate::port::store::{Cursor, Migration, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
+use crate::port::journal::{Journal, PanelUserKey, Remembered, RunLock, Trail};
 
 mod accounts;
 mod apply;
 mod catalogue;
 mod connect;
 mod connection;
-mod customers;
 mod errors;
 mod history;
 mod lock;
+mod page_of_accounts;
 mod records;
 mod rows;
 mod schema;
@@ -45,7 +46,7 @@ use unlink::Unlinking;
 /// `vpn_configs.marzban_user_id` should each have an index; [`migrate`](Self::migrate) says which one is missing.
 ///
 /// A table may keep its times with or without a time zone, its status as a text or as an enum, and telegram ids as
-/// numbers or as text. What the tables are like is looked at by [`verify_schema`](Store::verify_schema), with which
+/// numbers or as text. What the tables are like is looked at by [`verify_schema`](AccountStore::verify_schema), with which
 /// every run begins.
 ///
 /// # Guarantees
@@ -60,7 +61,7 @@ use unlink::Unlinking;
 ///
 /// # Caveats
 /// A pooler between bot and database must work by sessions (`pool_mode = session` of `PgBouncer`), as the lock of a run
-/// is a lock of the session. Another mode is refused by [`lock`](Store::lock) where it shows at once; where it does not,
+/// is a lock of the session. Another mode is refused by [`lock`](Journal::lock) where it shows at once; where it does not,
 /// [`verify`](RunLock::verify) finds the lock lost.
 ///
 /// diesel-async tells no error codes. A deadlock, a lock that was waited for in vain and a cancelled statement are told
@@ -155,7 +156,7 @@ impl PostgresStore {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
+impl AccountStore for PostgresStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
         self.within(schema::verify(&self.pool)).await
     }
@@ -230,6 +231,20 @@ impl Store for PostgresStore {
         self.within(unlinking.unlink(&self.pool)).await
     }
 
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        self.within(undo::undo(&self.pool, panel, run, entries, now))
+            .await
+    }
+}
+
+#[async_trait]
+impl Journal for PostgresStore {
     async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
         self.within(trail::agreements(&self.pool, users)).await
     }
@@ -245,17 +260,6 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn undo(
-        &self,
-        panel: &str,
-        run: RunId,
-        entries: &[EntryRecord],
-        now: DateTime<Utc>,
-    ) -> Result<Vec<i64>, StoreError> {
-        self.within(undo::undo(&self.pool, panel, run, entries, now))
-            .await
-    }
-
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
         self.within(lock::lock(&self.pool, job, panel)).await
     }
@@ -267,7 +271,7 @@ impl Store for PostgresStore {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -288,15 +292,12 @@ impl Store for PostgresStore {
     async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
         self.within(history::forget(&self.pool, panel, before)).await
     }
-}
 
-#[async_trait]
-impl History for PostgresStore {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         self.within(history::runs(&self.pool, query)).await
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         self.within(history::latest_runs(&self.pool, outcome)).await
     }
 

@@ -11,21 +11,22 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::model::account::{Account, AccountId};
+use crate::model::outcome::RunStatus;
 use crate::model::plan::Change;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
+use crate::port::accounts::{AccountStore, Cursor, Migration, Page};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::history::History;
-use crate::port::store::{Cursor, Migration, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
+use crate::port::journal::{Journal, PanelUserKey, Remembered, RunLock, Trail};
 
 mod accounts;
 mod apply;
 mod connection;
-mod customers;
 mod history;
 mod location;
 mod lock;
+mod page_of_accounts;
 mod records;
 mod schema;
 mod time;
@@ -165,7 +166,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl AccountStore for SqliteStore {
     async fn verify_schema(&self) -> Result<(), StoreError> {
         schema::verify(&self.connection).await
     }
@@ -229,6 +230,19 @@ impl Store for SqliteStore {
         apply::unlink(&self.connection, Call::of(panel, run, now), account).await
     }
 
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        apply::undo(&self.connection, Call::of(panel, Some(run), now), entries).await
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteStore {
     async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
         let users = users.to_vec();
         self.connection
@@ -253,16 +267,6 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn undo(
-        &self,
-        panel: &str,
-        run: RunId,
-        entries: &[EntryRecord],
-        now: DateTime<Utc>,
-    ) -> Result<Vec<i64>, StoreError> {
-        apply::undo(&self.connection, Call::of(panel, Some(run), now), entries).await
-    }
-
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
         self.locks.take(job, panel).await
     }
@@ -274,7 +278,7 @@ impl Store for SqliteStore {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -293,15 +297,12 @@ impl Store for SqliteStore {
     async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
         history::forget(&self.connection, panel, before).await
     }
-}
 
-#[async_trait]
-impl History for SqliteStore {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         history::runs(&self.connection, query).await
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         history::latest_runs(&self.connection, outcome).await
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::decide::merge::{is_other_user, is_plausible, is_same};
+use crate::decide::merge_ends::{is_other_user, is_plausible, is_same};
 use crate::model::account::{Account, Subscription, SubscriptionStatus};
 use crate::model::end_date::EndDate;
 use crate::model::observation::{Observation, Observed, PanelStatus, PanelUser};

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::model::account::Account;
+use crate::model::outcome::RunStatus;
 use crate::model::report::Job;
-use crate::model::run::{Outcome, RunRecord};
+use crate::model::run::RunRecord;
 
 /// When the latest of these runs began that looked at the account and had no problem with it.
 ///
@@ -24,7 +25,7 @@ pub fn last_synced_at(account: &Account, runs: &[RunRecord]) -> Option<DateTime<
             Job::SyncSubscriptionsFromMarzban => is_subscribed,
             Job::CleanupExpiredMarzbanUsers | Job::GetMarzbanSystemStats => false,
         })
-        .filter(|run| matches!(run.outcome, Outcome::Completed | Outcome::Stopped))
+        .filter(|run| matches!(run.status, RunStatus::Completed | RunStatus::Stopped))
         .filter(|run| {
             run.report
                 .as_ref()

@@ -12,9 +12,7 @@ use croner::Cron;
 use croner::errors::CronError;
 
 use crate::model::report::Job;
-
-/// How long a run may take unless its schedule says otherwise.
-const TIME_LIMIT: TimeDelta = TimeDelta::minutes(30);
+use crate::model::run::RUN_DEADLINE;
 
 /// When a job runs, and how long a run of it may take.
 ///
@@ -69,7 +67,7 @@ impl Schedule {
             job,
             cron: cron.to_owned(),
             pattern,
-            time_limit: TIME_LIMIT,
+            time_limit: RUN_DEADLINE,
         };
         match schedule.next_after(DateTime::UNIX_EPOCH) {
             Some(_) => Ok(schedule),

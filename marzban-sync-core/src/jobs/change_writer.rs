@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 
 use super::Context;
 use super::job_run::Interrupt;
-use crate::decide::safety::LimitExceeded;
+use crate::decide::limits::LimitExceeded;
 use crate::model::account::{Account, AccountId};
+use crate::model::outcome::Stopped;
 use crate::model::plan::{Change, Reason, Shown};
-use crate::model::report::{Changed, MAX_PROBLEMS, Problem, ProblemReason, Run, Stopped};
+use crate::model::report::{Changed, MAX_PROBLEMS, Problem, ProblemReason, Run};
 use crate::model::run::RunId;
 use crate::model::trail::{self, Entry};
 use crate::port::error::{StoreError, StoreErrorKind, chain};
@@ -43,7 +44,7 @@ impl<'a> ChangeWriter<'a> {
         Self {
             context,
             run_id,
-            run: Run::new(&context.panel_name, started_at, context.dry_run),
+            run: Run::new(&context.panel_name, started_at, context.options.dry_run),
             failed: BTreeSet::new(),
         }
     }
@@ -84,16 +85,16 @@ impl<'a> ChangeWriter<'a> {
             if changes.is_empty() {
                 continue;
             }
-            if self.context.dry_run {
+            if self.context.options.dry_run {
                 written
                     .applied
                     .extend(changes.iter().map(|change| change.account.id));
                 continue;
             }
             let Context {
-                store, panel_name, ..
+                accounts, panel_name, ..
             } = self.context;
-            let apply = store.apply(panel_name, self.run_id, changes, self.now());
+            let apply = accounts.apply(panel_name, self.run_id, changes, self.now());
             match (step!(writer.apply, apply).await, changes) {
                 (Ok(ids), _) => written.applied.extend(ids),
                 // Another transaction holds the row: the change is a conflict, as if the row had been written.
@@ -132,7 +133,7 @@ impl<'a> ChangeWriter<'a> {
         for entry in trail::entries(&change) {
             self.note_changed(entry);
         }
-        if self.context.dry_run {
+        if self.context.options.dry_run {
             self.run.plan.push(change);
             return;
         }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::Context;
 use super::job_run::{Interrupt, JobRun};
 use crate::decide::deletion::{Verdict, is_candidate, judge, kept_by_rows};
+use crate::decide::limits::LimitExceeded;
 use crate::decide::reconcile::{Facet, reconcile};
-use crate::decide::safety::LimitExceeded;
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed, PanelStatus, customers};
 use crate::model::plan::{Change, Reason};
@@ -109,20 +109,20 @@ impl Cleanup {
 
     async fn all(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let Context {
-            store,
+            accounts,
             limits,
             panel_name,
-            answers,
+            options,
             ..
         } = job_run.context;
-        let accounts = step!(cleanup.count, store.count_accounts(panel_name)).await?;
-        self.whole_budget = if answers.allow_mass_changes {
+        let accounts = step!(cleanup.count, accounts.count_accounts(panel_name)).await?;
+        self.whole_budget = if options.answers.allow_mass_changes {
             u64::MAX
         } else {
             limits.deletion_budget(accounts)
         };
         self.budget = self.whole_budget;
-        self.is_known_panel = answers.allow_mass_changes;
+        self.is_known_panel = options.answers.allow_mass_changes;
         self.blocked = blocked_by_syncs(job_run).await?;
         job_run.context.emit(Event::Started {
             job: Job::CleanupExpiredMarzbanUsers,
@@ -142,9 +142,9 @@ impl Cleanup {
         loop {
             job_run.reader.check()?;
             let Context {
-                store, panel_name, ..
+                accounts, panel_name, ..
             } = job_run.context;
-            let page = store.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
+            let page = accounts.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
             let page = step!(cleanup.page, page).await?;
             let read = page.accounts.len() as u64;
             let candidates = self.candidates(job_run, &page.accounts);
@@ -245,7 +245,7 @@ impl Cleanup {
                 Verdict::Delete | Verdict::AlreadyGone => {
                     if let Some(withheld) = self.withheld() {
                         self.withhold(job_run, account, &withheld);
-                    } else if job_run.context.dry_run {
+                    } else if job_run.context.options.dry_run {
                         self.budget -= 1;
                         self.cleaned += 1;
                         self.deletions.push(Deletion {
@@ -289,8 +289,9 @@ fn is_disabled_already(job_run: &JobRun<'_>, observed: &Observed) -> bool {
 /// Writes what the panel returned for users that are kept, as far as it is to their good; the rest is for the other
 /// jobs, whose safety check sees all accounts.
 async fn sync(job_run: &mut JobRun<'_>, kept: &[Observed]) -> Result<(), Interrupt> {
-    let Context { policy, answers, .. } = job_run.context;
-    let decisions = reconcile(kept, Facet::Subscriptions, *policy, answers, job_run.writer.now());
+    let Context { policy, options, .. } = job_run.context;
+    let now = job_run.writer.now();
+    let decisions = reconcile(kept, Facet::Subscriptions, *policy, &options.answers, now);
     let changes: Vec<Change> = decisions
         .into_iter()
         .filter_map(|decision| {

@@ -5,31 +5,31 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::decide::safety::SafetyLimits;
+use super::run_options::RunOptions;
+use crate::decide::limits::SafetyLimits;
+use crate::model::outcome::Stopped;
 use crate::model::policy::{Answers, Policy};
-use crate::model::report::Stopped;
+use crate::port::accounts::{AccountStore, DEFAULT_PANEL};
 use crate::port::clock::{Clock, SystemClock};
 use crate::port::event::{Event, Observer};
+use crate::port::journal::{Journal, Store};
 use crate::port::panel::Panel;
-use crate::port::store::{DEFAULT_PANEL, Store};
 
 /// What every job needs: one panel, the bot's database, and the rules; made once and used for every run.
 #[derive(Clone)]
 pub struct Context {
     pub(super) panel: Arc<dyn Panel>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) accounts: Arc<dyn AccountStore>,
+    pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) panel_name: String,
     pub(super) policy: Policy,
     pub(super) limits: SafetyLimits,
     pub(super) cleanup_after: TimeDelta,
-    pub(super) deadline: TimeDelta,
     pub(super) history_retention: Option<TimeDelta>,
-    pub(super) cancellation: CancellationToken,
-    pub(super) dry_run: bool,
-    pub(super) answers: Answers,
     pub(super) exempt: BTreeSet<String>,
+    pub(super) options: RunOptions,
 }
 
 /// Sets up a [`Context`]; everything but the panel and the store has a default.
@@ -43,23 +43,32 @@ impl Context {
         Self::builder(panel, store).build()
     }
 
-    /// Begins a context of which something differs from the defaults.
+    /// Begins a context of which something differs from the defaults, over a store that is its own journal.
     pub fn builder(panel: impl Panel + 'static, store: impl Store + 'static) -> ContextBuilder {
+        let accounts = Arc::new(store);
+        let journal = Arc::clone(&accounts);
+        Self::shared(Arc::new(panel), accounts, journal)
+    }
+
+    /// Begins a context over ports that others use as well, or whose journal is in another database than the accounts.
+    pub fn shared(
+        panel: Arc<dyn Panel>,
+        accounts: Arc<dyn AccountStore>,
+        journal: Arc<dyn Journal>,
+    ) -> ContextBuilder {
         ContextBuilder(Self {
-            panel: Arc::new(panel),
-            store: Arc::new(store),
+            panel,
+            accounts,
+            journal,
             clock: Arc::new(SystemClock),
             observer: None,
             panel_name: DEFAULT_PANEL.to_owned(),
             policy: Policy::default(),
             limits: SafetyLimits::default(),
             cleanup_after: TimeDelta::days(7),
-            deadline: TimeDelta::minutes(30),
             history_retention: Some(TimeDelta::days(90)),
-            cancellation: CancellationToken::new(),
-            dry_run: false,
-            answers: Answers::default(),
             exempt: BTreeSet::new(),
+            options: RunOptions::default(),
         })
     }
 
@@ -70,8 +79,8 @@ impl Context {
     }
 
     #[cfg(feature = "scheduler")]
-    pub(crate) fn store(&self) -> &dyn Store {
-        &*self.store
+    pub(crate) fn journal(&self) -> &dyn Journal {
+        &*self.journal
     }
 
     #[cfg(feature = "scheduler")]
@@ -81,36 +90,45 @@ impl Context {
 
     #[cfg(feature = "scheduler")]
     pub(crate) fn cancellation(&self) -> &CancellationToken {
-        &self.cancellation
+        &self.options.cancellation
+    }
+
+    /// The same context for runs with these options.
+    #[must_use]
+    pub(crate) fn with(&self, options: RunOptions) -> Self {
+        Self {
+            options,
+            ..self.clone()
+        }
     }
 
     #[cfg(feature = "scheduler")]
     pub(crate) fn with_deadline(self, deadline: TimeDelta) -> Self {
-        Self { deadline, ..self }
+        self.with(self.options.clone().deadline(deadline))
     }
 
     /// The same by the time of a scheduler, which may cancel its runs alone.
     #[cfg(feature = "scheduler")]
     pub(crate) fn on_schedule(self, clock: Arc<dyn Clock>) -> Self {
+        let cancellation = self.options.cancellation.child_token();
         Self {
             clock,
-            cancellation: self.cancellation.child_token(),
-            ..self
+            ..self.with(self.options.clone().cancellation(cancellation))
         }
     }
 
     /// Why a run that began then must stop now, if it must.
     pub(super) fn stop(&self, started_at: DateTime<Utc>) -> Option<Stopped> {
-        if self.cancellation.is_cancelled() {
+        if self.options.cancellation.is_cancelled() {
             return Some(Stopped::Cancelled);
         }
-        (self.clock.now() - started_at >= self.deadline).then_some(Stopped::Deadline)
+        (self.clock.now() - started_at >= self.options.deadline).then_some(Stopped::Deadline)
     }
 
     /// Whether a run that began then has used the part of its time that looking at accounts may take; the last third is
     /// kept for what is to be taken away.
     pub(super) fn is_time_to_write(&self, started_at: DateTime<Utc>) -> bool {
-        self.clock.now() - started_at >= self.deadline / 3 * 2
+        self.clock.now() - started_at >= self.options.deadline / 3 * 2
     }
 
     pub(super) fn emit(&self, event: Event<'_>) {
@@ -127,11 +145,9 @@ impl fmt::Debug for Context {
             .field("policy", &self.policy)
             .field("limits", &self.limits)
             .field("cleanup_after", &self.cleanup_after)
-            .field("deadline", &self.deadline)
             .field("history_retention", &self.history_retention)
-            .field("dry_run", &self.dry_run)
-            .field("answers", &self.answers)
             .field("exempt", &self.exempt)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -174,12 +190,6 @@ impl ContextBuilder {
         self
     }
 
-    /// How long a run may take, by the clock of the context; by default 30 minutes. It ends between two requests.
-    pub fn deadline(mut self, deadline: TimeDelta) -> Self {
-        self.0.deadline = deadline;
-        self
-    }
-
     /// How long the rows of `marzban_sync_runs` and `marzban_system_stats` are kept; by default 90 days, and with none
     /// for ever. The last good run of each job is always kept. Old rows are deleted by the job that adds the most,
     /// [`get_marzban_system_stats`](super::get_marzban_system_stats).
@@ -188,22 +198,33 @@ impl ContextBuilder {
         self
     }
 
-    /// A token that ends runs between two requests; what is done stays done.
+    /// The options of runs that are given none: of the four functions, of a scheduler, of [`undo`](super::undo).
+    pub fn options(mut self, options: RunOptions) -> Self {
+        self.0.options = options;
+        self
+    }
+
+    /// The deadline of these [`options`](Self::options).
+    pub fn deadline(mut self, deadline: TimeDelta) -> Self {
+        self.0.options.deadline = deadline;
+        self
+    }
+
+    /// The cancellation of these [`options`](Self::options).
     pub fn cancellation(mut self, cancellation: CancellationToken) -> Self {
-        self.0.cancellation = cancellation;
+        self.0.options.cancellation = cancellation;
         self
     }
 
-    /// Whether runs only say what they would do, and write nothing at all.
+    /// Whether the [`options`](Self::options) are those of a dry run.
     pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.0.dry_run = dry_run;
+        self.0.options.dry_run = dry_run;
         self
     }
 
-    /// What an operator says about the accounts of this run: which side is right, and that what the brakes withheld is
-    /// allowed. By default nothing.
+    /// The answers of these [`options`](Self::options).
     pub fn answers(mut self, answers: Answers) -> Self {
-        self.0.answers = answers;
+        self.0.options.answers = answers;
         self
     }
 

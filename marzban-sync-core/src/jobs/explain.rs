@@ -9,8 +9,9 @@ use crate::model::account::{Account, AccountId, Subscription, SubscriptionId, Su
 use crate::model::agreement::Agreement;
 use crate::model::run::RunId;
 use crate::model::trail::{EntryQuery, EntryRecord, EntryState};
+use crate::port::accounts::{AccountStore, DEFAULT_PANEL};
 use crate::port::error::StoreError;
-use crate::port::store::{DEFAULT_PANEL, PanelUserKey, Store};
+use crate::port::journal::{Journal, PanelUserKey};
 
 /// How many changes are told, the latest.
 const MAX_CHANGES: u32 = 100;
@@ -135,7 +136,8 @@ fn is_zero(count: &usize) -> bool {
 /// # Cancel safety
 /// Reads only; may be dropped at any point.
 pub async fn explain(
-    store: &dyn Store,
+    store: &dyn AccountStore,
+    journal: &dyn Journal,
     panel: Option<&str>,
     name: &str,
     now: DateTime<Utc>,
@@ -149,12 +151,12 @@ pub async fn explain(
         default.chain(elsewhere.into_keys()).collect()
     };
     let accounts = accounts(store, &panels, name, now).await?;
-    let mut changes = changes(store, name, &accounts).await?;
+    let mut changes = changes(journal, name, &accounts).await?;
     changes.retain(|record| panel.is_none_or(|panel| record.panel == panel));
     if accounts.is_empty() && changes.is_empty() {
         return Ok(None);
     }
-    let agreements = agreements(store, &accounts, &changes).await?;
+    let agreements = agreements(journal, &accounts, &changes).await?;
     let accounts = accounts
         .into_iter()
         .map(|(panel, account)| explained(panel, account));
@@ -169,7 +171,7 @@ pub async fn explain(
 /// All accounts of the customers who have the telegram id or an account of the name; one that differs in case alone
 /// counts when there is no other.
 async fn accounts(
-    store: &dyn Store,
+    store: &dyn AccountStore,
     panels: &[String],
     name: &str,
     now: DateTime<Utc>,
@@ -196,7 +198,7 @@ async fn accounts(
 
 /// The accounts that are wanted, of all these panels, with the panel's name.
 async fn select(
-    store: &dyn Store,
+    store: &dyn AccountStore,
     panels: &[String],
     now: DateTime<Utc>,
     mut is_wanted: impl FnMut(&Account) -> bool + Send,
@@ -219,7 +221,7 @@ async fn select(
 
 /// The latest changes by what was asked for, and by the telegram ids and names that it led to.
 async fn changes(
-    store: &dyn Store,
+    journal: &dyn Journal,
     name: &str,
     accounts: &[(String, Account)],
 ) -> Result<Vec<EntryRecord>, StoreError> {
@@ -237,7 +239,7 @@ async fn changes(
             name,
             limit: MAX_CHANGES,
         };
-        let read = store.entries(&query).await?;
+        let read = journal.entries(&query).await?;
         changes.extend(read.into_iter().map(|record| (record.id, record)));
     }
     Ok(changes.into_values().rev().take(MAX_CHANGES as usize).collect())
@@ -245,7 +247,7 @@ async fn changes(
 
 /// What is remembered of the panel users of the accounts, and of those that the changes name.
 async fn agreements(
-    store: &dyn Store,
+    journal: &dyn Journal,
     accounts: &[(String, Account)],
     changes: &[EntryRecord],
 ) -> Result<Vec<ExplainedAgreement>, StoreError> {
@@ -261,7 +263,7 @@ async fn agreements(
         })
         .collect();
     let users: Vec<PanelUserKey> = users.into_iter().collect();
-    let remembered = store.agreements(&users).await?;
+    let remembered = journal.agreements(&users).await?;
     let told = remembered.into_iter().map(|remembered| ExplainedAgreement {
         panel: remembered.user.panel,
         username: remembered.user.username,

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use super::Context;
 use super::change_writer::ChangeWriter;
 use super::panel_reader::PanelReader;
-use crate::model::report::{Job, Report, Stopped};
-use crate::model::run::{Outcome, RunId};
-use crate::port::error::{PanelError, StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain};
-use crate::port::store::RunLock;
+use crate::model::outcome::{Outcome, RunStatus, Stopped};
+use crate::model::report::{Job, Report};
+use crate::model::run::RunId;
+use crate::port::error::{PanelError, StoreError, StoreErrorKind, SyncError, chain};
+use crate::port::journal::RunLock;
 
 /// How many problems, and how many changes of a plan, a row of history keeps; the report that is returned has them all.
 const MAX_RECORDED: usize = 100;
@@ -45,13 +46,13 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn into_parts(self) -> (SyncErrorKind, Box<dyn StdError + Send + Sync>) {
+    fn into_parts(self) -> (Outcome, Box<dyn StdError + Send + Sync>) {
         match self {
-            Self::Panel(error) => (SyncErrorKind::Panel, error.into()),
+            Self::Panel(error) => (Outcome::Panel, error.into()),
             Self::Store(error) if error.kind() == StoreErrorKind::AlreadyRunning => {
-                (SyncErrorKind::AlreadyRunning, error.into())
+                (Outcome::AlreadyRunning, error.into())
             }
-            Self::Store(error) => (SyncErrorKind::Store, error.into()),
+            Self::Store(error) => (Outcome::Store, error.into()),
         }
     }
 
@@ -79,13 +80,13 @@ impl<'a> JobRun<'a> {
     /// Checks the schema, takes the lock and notes the beginning; a dry run only checks the schema.
     pub(super) async fn begin(context: &'a Context, job: Job) -> Result<Self, SyncError> {
         let begun = async {
-            step!(job_run.verify_schema, context.store.verify_schema()).await?;
-            if context.dry_run {
+            step!(job_run.verify_schema, context.accounts.verify_schema()).await?;
+            if context.options.dry_run {
                 return Ok((None, None));
             }
-            let lock = step!(job_run.lock, context.store.lock(job, &context.panel_name)).await?;
+            let lock = step!(job_run.lock, context.journal.lock(job, &context.panel_name)).await?;
             let begin = context
-                .store
+                .journal
                 .begin_run(job, &context.panel_name, context.clock.now());
             let id = step!(job_run.begin_run, begin).await?;
             Ok((Some(lock), Some(id)))
@@ -117,19 +118,19 @@ impl<'a> JobRun<'a> {
     pub(super) async fn end(self, result: Result<(), Interrupt>, report: Report) -> Result<(), SyncError> {
         let outcome = match (result, self.writer.run.stopped) {
             (Err(Interrupt::Failed(failure)), _) => return Err(self.fail(failure, Some(report)).await),
-            (Err(Interrupt::Stopped(_)), _) | (Ok(()), Some(_)) => Outcome::Stopped,
-            (Ok(()), None) => Outcome::Completed,
+            (Err(Interrupt::Stopped(_)), _) | (Ok(()), Some(_)) => RunStatus::Stopped,
+            (Ok(()), None) => RunStatus::Completed,
         };
         let job = self.job;
         let recorded = self.close(outcome, for_history(Some(&report), None)).await;
-        recorded.map_err(|error| SyncError::new(job, SyncErrorKind::Store, error.into(), Some(report)))
+        recorded.map_err(|error| SyncError::new(job, Outcome::Store, error.into(), Some(report)))
     }
 
     /// The same for a run that failed; the failure counts, whatever becomes of the history.
     pub(super) async fn fail(self, failure: Failure, report: Option<Report>) -> SyncError {
         let job = self.job;
         let history = for_history(report.as_ref(), Some(failure.chain()));
-        if let Err(error) = self.close(Outcome::Failed, history).await {
+        if let Err(error) = self.close(RunStatus::Failed, history).await {
             tracing::warn!(%job, error = chain(&error), "the end of the run was not recorded");
         }
         let (kind, source) = failure.into_parts();
@@ -137,20 +138,26 @@ impl<'a> JobRun<'a> {
     }
 
     /// The same for a run that was stopped before it had anything to report.
-    pub(super) async fn stop(self) -> SyncError {
+    pub(super) async fn stop(self, stopped: Stopped) -> SyncError {
         let job = self.job;
         let history = for_history(None, Some(StoppedEarly.to_string()));
-        match self.close(Outcome::Stopped, history).await {
-            Ok(()) => SyncError::new(job, SyncErrorKind::Stopped, StoppedEarly.into(), None),
-            Err(error) => SyncError::new(job, SyncErrorKind::Store, error.into(), None),
+        match self.close(RunStatus::Stopped, history).await {
+            Ok(()) => {
+                let outcome = match stopped {
+                    Stopped::Deadline => Outcome::Deadline,
+                    _ => Outcome::Cancelled,
+                };
+                SyncError::new(job, outcome, StoppedEarly.into(), None)
+            }
+            Err(error) => SyncError::new(job, Outcome::Store, error.into(), None),
         }
     }
 
-    async fn close(self, outcome: Outcome, report: Value) -> Result<(), StoreError> {
+    async fn close(self, outcome: RunStatus, report: Value) -> Result<(), StoreError> {
         let mut recorded = Ok(());
         if let Some(id) = self.id {
-            let Context { store, clock, .. } = self.context;
-            let finish = store.finish_run(id, outcome, &report, clock.now());
+            let Context { journal, clock, .. } = self.context;
+            let finish = journal.finish_run(id, outcome, &report, clock.now());
             recorded = step!(job_run.finish_run, finish).await;
         }
         if let Some(lock) = self.lock

@@ -7,7 +7,8 @@ use super::job_run::Interrupt;
 use super::spellings::Spellings;
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed};
-use crate::model::report::{Job, Stopped};
+use crate::model::outcome::Stopped;
+use crate::model::report::Job;
 use crate::port::error::{PanelError, PanelErrorKind, chain};
 use crate::port::event::Event;
 use crate::port::panel::MAX_NAMES;
@@ -89,7 +90,7 @@ impl<'a> PanelReader<'a> {
         &self,
         question: impl Future<Output = T>,
     ) -> Result<T, Interrupt> {
-        let cancellation = &self.context.cancellation;
+        let cancellation = &self.context.options.cancellation;
         let answer = cancellation.run_until_cancelled(question).await;
         answer.ok_or(Interrupt::Stopped(Stopped::Cancelled))
     }

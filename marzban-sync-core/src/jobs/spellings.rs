@@ -43,7 +43,7 @@ impl Spellings {
         loop {
             let now = context.clock.now();
             let page = context
-                .store
+                .accounts
                 .page_accounts(&context.panel_name, after, PAGE_USERS, now);
             let page = step!(reader.page_names, page).await?;
             for account in page.accounts {

@@ -7,15 +7,16 @@ use futures_util::future::try_join;
 use super::Context;
 use super::change_writer::ChangeWriter;
 use super::job_run::{Interrupt, JobRun};
-use crate::decide::merge::is_plausible;
+use crate::decide::limits::{LimitExceeded, Tally};
+use crate::decide::merge_ends::is_plausible;
 use crate::decide::reconcile::{Decision, Facet, reconcile};
-use crate::decide::safety::{LimitExceeded, Tally};
 use crate::decide::zone::Differences;
 use crate::model::account::{Account, AccountId};
 use crate::model::end_date::EndDate;
 use crate::model::observation::{Observation, Observed, customers};
+use crate::model::outcome::Stopped;
 use crate::model::plan::{Change, Reason, split};
-use crate::model::report::{Job, Problem, Report, Stopped, SyncSubscriptionsReport, SyncUserStatusReport};
+use crate::model::report::{Job, Problem, Report, SyncSubscriptionsReport, SyncUserStatusReport};
 use crate::port::error::SyncError;
 use crate::port::event::Event;
 
@@ -174,11 +175,11 @@ impl SyncRun {
     /// Observe, decide, write what is harmless; then, with everything seen, check and write the rest.
     async fn all(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
-        let expected = step!(sync.count, store.count_accounts(panel_name)).await?;
+        let expected = step!(sync.count, accounts.count_accounts(panel_name)).await?;
         job_run.writer.run.ignored.panels =
-            step!(sync.count_elsewhere, store.count_elsewhere(panel_name)).await?;
+            step!(sync.count_elsewhere, accounts.count_elsewhere(panel_name)).await?;
         job_run.context.emit(Event::Started {
             job: self.job(),
             total: expected,
@@ -287,7 +288,7 @@ impl SyncRun {
     fn blocks(&self, context: &Context) -> Option<LimitExceeded> {
         context
             .limits
-            .check(&self.tally, context.answers.allow_mass_changes)
+            .check(&self.tally, context.options.answers.allow_mass_changes)
             .filter(LimitExceeded::is_total)
     }
 
@@ -327,7 +328,7 @@ impl SyncRun {
                     self.put_off(later);
                 } else {
                     returning.insert(later.account.id);
-                    self.defer(later, flag, writer.context.dry_run);
+                    self.defer(later, flag, writer.context.options.dry_run);
                 }
                 if !now_part.is_empty() {
                     harmless.push(now_part);
@@ -348,8 +349,8 @@ impl SyncRun {
         customer: &'o [Observed],
         now: DateTime<Utc>,
     ) -> Vec<Decision<'o>> {
-        let Context { policy, answers, .. } = writer.context;
-        reconcile(customer, self.facet, *policy, answers, now)
+        let Context { policy, options, .. } = writer.context;
+        reconcile(customer, self.facet, *policy, &options.answers, now)
     }
 
     /// Applies changes, counts the accounts that were written, and returns those that were in conflict.
@@ -389,9 +390,9 @@ impl SyncRun {
         believed: TimeDelta,
     ) -> Result<Vec<Observed>, Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
-        let read = store.reload_accounts(panel_name, ids, job_run.writer.now());
+        let read = accounts.reload_accounts(panel_name, ids, job_run.writer.now());
         let mut accounts = step!(sync.read_again, read).await?;
         accounts.retain(|account| is_in_scope(self.facet, account));
         let (answered, others): (Vec<Account>, Vec<Account>) = accounts

@@ -30,7 +30,7 @@ pub async fn get_marzban_system_stats(context: &Context) -> Result<SystemStatsRe
             Ok(report)
         }
         Err(Interrupt::Failed(failure)) => Err(job_run.fail(failure, None).await),
-        Err(Interrupt::Stopped(_)) => Err(job_run.stop().await),
+        Err(Interrupt::Stopped(stopped)) => Err(job_run.stop(stopped).await),
     }
 }
 
@@ -45,9 +45,9 @@ async fn collect(job_run: &JobRun<'_>) -> Result<SystemStats, Interrupt> {
     reader.check()?;
     let question = step!(stats.read, context.panel.system_stats());
     let stats = reader.unless_cancelled(question).await??;
-    if !context.dry_run {
+    if !context.options.dry_run {
         let record = context
-            .store
+            .journal
             .record_system_stats(&run.panel, &stats, run.started_at);
         step!(stats.record, record).await?;
         forget(context, run).await?;
@@ -71,7 +71,7 @@ async fn forget(context: &Context, run: &Run) -> Result<(), StoreError> {
         );
         return Ok(());
     }
-    let forgotten = step!(stats.forget, context.store.prune_history(&run.panel, before)).await?;
+    let forgotten = step!(stats.forget, context.journal.prune_history(&run.panel, before)).await?;
     if forgotten > 0 {
         tracing::debug!(
             panel.name = run.panel,

@@ -7,7 +7,7 @@ use crate::model::report::Job;
 use crate::model::run::RunId;
 use crate::model::trail::{EntryQuery, EntryRecord, EntryState, UNDONE};
 use crate::port::error::{StoreError, StoreErrorKind, chain};
-use crate::port::store::RunLock;
+use crate::port::journal::RunLock;
 
 /// What undoing a run did, or would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,9 +38,11 @@ pub struct Undone {
 /// # Cancel safety
 /// Written whole or not at all.
 pub async fn undo(context: &Context, run: RunId) -> Result<Undone, StoreError> {
-    let store = &context.store;
-    step!(undo.verify_schema, store.verify_schema()).await?;
-    let entries = step!(undo.read, store.entries(&EntryQuery::Run(run))).await?;
+    let Context {
+        accounts, journal, ..
+    } = context;
+    step!(undo.verify_schema, accounts.verify_schema()).await?;
+    let entries = step!(undo.read, journal.entries(&EntryQuery::Run(run))).await?;
     if entries.is_empty() {
         return Err(StoreError::new(
             StoreErrorKind::Invalid,
@@ -67,7 +69,7 @@ pub async fn undo(context: &Context, run: RunId) -> Result<Undone, StoreError> {
         .partition(|record| record.entry.target.can_be_undone());
     // The latest first, so that a value that changed twice goes back to what it was before the run.
     plan.reverse();
-    if context.dry_run {
+    if context.options.dry_run {
         return Ok(Undone {
             run,
             dry_run: true,
@@ -79,7 +81,7 @@ pub async fn undo(context: &Context, run: RunId) -> Result<Undone, StoreError> {
     }
     let locks = lock_all(context).await?;
     let now = context.clock.now();
-    let undone = step!(undo.write, store.undo(&context.panel_name, run, &plan, now)).await;
+    let undone = step!(undo.write, accounts.undo(&context.panel_name, run, &plan, now)).await;
     for lock in locks {
         if let Err(error) = step!(undo.release, lock.release()).await {
             // The lock is free all the same: its connection is closed.
@@ -107,7 +109,7 @@ async fn lock_all(context: &Context) -> Result<Vec<Box<dyn RunLock>>, StoreError
         Job::SyncUserStatusFromMarzban,
         Job::CleanupExpiredMarzbanUsers,
     ] {
-        locks.push(step!(undo.lock, context.store.lock(job, &context.panel_name)).await?);
+        locks.push(step!(undo.lock, context.journal.lock(job, &context.panel_name)).await?);
     }
     Ok(locks)
 }

@@ -42,7 +42,7 @@ id! {
 ///
 /// These are also the values that a [`Change`](crate::plan::Change) was decided from, and a store writes it only
 /// while they still hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// `vpn_configs.id`.
     pub id: AccountId,
@@ -81,7 +81,7 @@ pub struct Account {
 }
 
 /// A row of `subscriptions`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     /// `subscriptions.id`.
     pub id: SubscriptionId,
@@ -328,5 +328,11 @@ impl fmt::Display for SubscriptionStatus {
 impl Serialize for SubscriptionStatus {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for SubscriptionStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::from(String::deserialize(deserializer)?.as_str()))
     }
 }

@@ -7,7 +7,7 @@ use crate::model::end_date::EndDate;
 
 /// What the library remembers of one panel user, by panel and username, beside the bot's own rows.
 ///
-/// A store keeps it as it is, with a revision for compare-and-set; only [`merge`](crate::merge) and
+/// A store keeps it as it is, with a revision for compare-and-set; only [`merge`](crate::merge_ends) and
 /// [`reconcile`](crate::reconcile::reconcile) read and make it. One that lags behind its row does no harm: the next run meets
 /// the same rows and decides as it would have.
 ///
@@ -111,6 +111,12 @@ impl Agreement {
     #[must_use]
     pub fn is_new(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The end that both sides last had: of a user on hold, the one from before the hold if that was none.
+    #[must_use]
+    pub fn settled_end(&self) -> Option<EndDate> {
+        self.end.or(self.was_endless.then_some(EndDate::Never))
     }
 
     /// The same without any end or status that both sides agreed on: of a user that rows of several customers name, each

@@ -13,7 +13,7 @@ use crate::model::agreement::Agreement;
 ///
 /// A store applies it as one: either the row still is as [`account`](Self::account) says and all of it is written,
 /// or none of it is and the account is a conflict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The account as it was read: the expected values of the compare-and-set.
     pub account: Account,
@@ -22,7 +22,7 @@ pub struct Change {
     /// What becomes of the account's subscription.
     pub subscription: SubscriptionPatch,
     /// Further subscriptions of the customer that are over and become `expired` with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_expired: Vec<Subscription>,
     /// What is remembered of the panel user from now on; none keeps what is remembered.
     #[serde(skip)]
@@ -35,16 +35,16 @@ pub struct Change {
 }
 
 /// New values for a `vpn_configs` row; none keeps the old one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VpnConfigPatch {
     /// The new `is_active`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_active: Option<bool>,
     /// The new `traffic_used`, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_used: Option<i64>,
     /// The new `last_connected_at`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_connected_at: Option<DateTime<Utc>>,
 }
 
@@ -57,13 +57,13 @@ impl VpnConfigPatch {
 }
 
 /// New values for a `subscriptions` row; none keeps the old one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionPatch {
     /// The new `status`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<SubscriptionStatus>,
     /// The new `end_date`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_date: Option<EndDate>,
 }
 

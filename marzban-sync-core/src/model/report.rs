@@ -1,5 +1,6 @@
 //! What a run did, as data that serialises.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,11 +8,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::account::Account;
+use crate::model::outcome::{Outcome, Stopped};
 use crate::model::plan::{Change, Reason};
 use crate::model::trail::{Entry, Target};
 
 /// The four jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
     /// `sync_subscriptions_from_marzban`.
@@ -62,7 +64,7 @@ impl fmt::Display for Job {
 pub const MAX_PROBLEMS: usize = 1_000;
 
 /// What all reports of jobs over accounts have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// The panel's name.
     pub panel: String,
@@ -79,38 +81,38 @@ pub struct Run {
     /// What could not be brought in line, each with its reason; at most [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
     /// How many more there were; they are counted wherever problems are.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub problems_left_out: u64,
     /// How many problems of each kind there were, those left out included.
     pub reasons: BTreeMap<ProblemReason, u64>,
     /// What the run changed, or would change, of subscriptions and access; at most [`MAX_PROBLEMS`].
     pub changed: Vec<Changed>,
     /// How many more changed values there were.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub changed_left_out: u64,
     /// How many panel users were extended to what was paid for.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub extended_in_panel: u64,
     /// Rows that no job of this kind looks at.
-    #[serde(skip_serializing_if = "Ignored::is_empty")]
+    #[serde(default, skip_serializing_if = "Ignored::is_empty")]
     pub ignored: Ignored,
     /// A constant difference of ends that looks like a time zone, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
     /// How many subscriptions this panel would have ended or shortened, whose user is active in another panel.
     pub kept_for_another_panel: u64,
     /// What ended the run before its end.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
     /// How many changes were not applied because the run was stopped.
     pub withheld: u64,
     /// Why they were withheld, with the figures.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld_because: Option<String>,
     /// How many accounts in scope were never asked for, because the run ended early.
     pub unreached: u64,
     /// What a dry run would have written, or what was withheld.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<Change>,
 }
 
@@ -143,14 +145,14 @@ impl Run {
 }
 
 /// A value that a run changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// `users.telegram_id`.
     pub telegram_id: Option<i64>,
     /// The panel user's name.
     pub username: String,
     /// `status`, `end_date`, `is_active`, or `expire` and `user` of the panel.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// The old value; none is null.
     pub from: Option<String>,
     /// The new value; none is null.
@@ -164,14 +166,14 @@ impl From<Entry> for Changed {
         Self {
             telegram_id: entry.telegram_id,
             username: entry.username,
-            what: match entry.target {
+            what: Cow::Borrowed(match entry.target {
                 Target::Status(_) => "status",
                 Target::EndDate(_) => "end_date",
                 Target::IsActive => "is_active",
                 Target::Username => "marzban_user_id",
                 Target::PanelExpire => "expire",
                 Target::PanelUser => "user",
-            },
+            }),
             from: entry.old,
             to: entry.new,
             reason: entry.reason,
@@ -180,13 +182,13 @@ impl From<Entry> for Changed {
 }
 
 /// Rows that no job of a kind looks at, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ignored {
     /// Accounts whose subscription has a status that is never changed, by the bot's word for it.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub statuses: BTreeMap<String, u64>,
     /// Accounts of other panels, by the panel's name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub panels: BTreeMap<String, u64>,
 }
 
@@ -198,23 +200,8 @@ impl Ignored {
     }
 }
 
-/// What ended a run before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Stopped {
-    /// A safety limit.
-    Safety,
-    /// The time was up.
-    Deadline,
-    /// The caller cancelled.
-    Cancelled,
-    /// The panel or the database failed; the error says how.
-    Failed,
-}
-
 /// An account that could not be brought in line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// `users.telegram_id`.
     pub telegram_id: Option<i64>,
@@ -223,7 +210,7 @@ pub struct Problem {
     /// What kind of problem it is.
     pub reason: ProblemReason,
     /// More words, where there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
@@ -241,7 +228,7 @@ impl Problem {
 }
 
 /// Why an account could not be brought in line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProblemReason {
@@ -306,7 +293,7 @@ impl ProblemReason {
 }
 
 /// The report of [`sync_subscriptions_from_marzban`](crate::sync_subscriptions_from_marzban).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncSubscriptionsReport {
     /// Accounts that are in line with the panel now.
     pub synced: u64,
@@ -320,7 +307,7 @@ pub struct SyncSubscriptionsReport {
 }
 
 /// The report of [`sync_user_status_from_marzban`](crate::sync_user_status_from_marzban).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncUserStatusReport {
     /// Accounts of which something was written.
     pub updated: u64,
@@ -336,7 +323,7 @@ pub struct SyncUserStatusReport {
 }
 
 /// The report of [`cleanup_expired_marzban_users`](crate::cleanup_expired_marzban_users).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleanupReport {
     /// Accounts whose panel user is gone and whose row says so; in a dry run those that would be.
     pub cleaned: u64,
@@ -349,7 +336,7 @@ pub struct CleanupReport {
     /// Why they were left alone.
     pub skipped_because: BTreeMap<KeptBecause, u64>,
     /// The panel users that a dry run would delete, or unlink because they are gone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deletions: Vec<Deletion>,
     /// The run.
     #[serde(flatten)]
@@ -357,7 +344,7 @@ pub struct CleanupReport {
 }
 
 /// A panel user that is to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
     /// `users.telegram_id`.
     pub telegram_id: Option<i64>,
@@ -366,7 +353,7 @@ pub struct Deletion {
 }
 
 /// The report of [`get_marzban_system_stats`](crate::get_marzban_system_stats).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SystemStatsReport {
     /// When the figures were collected, UTC, to the second.
     #[serde(serialize_with = "seconds")]
@@ -378,7 +365,7 @@ pub struct SystemStatsReport {
 }
 
 /// The figures of a panel and its host, as `GET /api/system` gives them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SystemStats {
     /// The panel's version, such as `0.8.4`.
     pub version: String,
@@ -415,7 +402,7 @@ pub struct SystemStats {
 }
 
 /// The report of any job: one JSON object that begins with the job's name.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
 pub enum Report {
     /// Of [`sync_subscriptions_from_marzban`](crate::sync_subscriptions_from_marzban).
@@ -429,6 +416,18 @@ pub enum Report {
 }
 
 impl Report {
+    /// How the run ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.run().and_then(|run| run.stopped) {
+            None => Outcome::Completed,
+            Some(Stopped::Safety) => Outcome::Safety,
+            Some(Stopped::Deadline) => Outcome::Deadline,
+            Some(Stopped::Cancelled) => Outcome::Cancelled,
+            Some(Stopped::Failed) => Outcome::Store,
+        }
+    }
+
     /// The run over accounts, which the statistics do not have.
     #[must_use]
     pub fn run(&self) -> Option<&Run> {
@@ -451,7 +450,7 @@ fn seconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, 
 }
 
 /// Why a panel user is not deleted although its own subscription ended long ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KeptBecause {

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::model::outcome::Outcome;
 use crate::model::report::{Job, Report};
 
 type Source = Box<dyn StdError + Send + Sync + 'static>;
@@ -31,6 +32,12 @@ macro_rules! boundary_error {
             #[must_use]
             pub fn kind(&self) -> $kind {
                 self.0.kind
+            }
+
+            /// Whether trying again later may succeed.
+            #[must_use]
+            pub fn is_retryable(&self) -> bool {
+                self.0.kind.is_retryable()
             }
         }
 
@@ -65,7 +72,7 @@ struct Inner<K> {
 }
 
 boundary_error! {
-    /// A [`Store`](crate::store::Store) could not do what it was asked.
+    /// A [`AccountStore`](crate::store::AccountStore) could not do what it was asked.
     StoreError, StoreErrorKind
 }
 
@@ -123,6 +130,17 @@ pub enum PanelErrorKind {
     Unclear,
 }
 
+impl PanelErrorKind {
+    /// Whether trying again later may succeed.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::Unavailable | Self::Unclear => true,
+            Self::Refused | Self::Invalid => false,
+        }
+    }
+}
+
 /// An error and its causes in one line: `outer: middle: inner`.
 ///
 /// For logs and reports; each error's own `Display` tells its layer only.
@@ -143,45 +161,17 @@ pub struct SyncError(Box<SyncErrorInner>);
 
 struct SyncErrorInner {
     job: Job,
-    kind: SyncErrorKind,
+    outcome: Outcome,
     source: Source,
     report: Option<Report>,
 }
 
-/// Why a job could not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SyncErrorKind {
-    /// Another run of this job for this panel is under way.
-    AlreadyRunning,
-    /// The panel did not answer, or refused; no row was changed that it did not speak of.
-    Panel,
-    /// The database failed; nothing more was done in the panel.
-    Store,
-    /// It was cancelled, or its time was up, before it had anything to report; runs over accounts return their report
-    /// instead.
-    Stopped,
-}
-
-impl SyncErrorKind {
-    /// The word for it in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AlreadyRunning => "already_running",
-            Self::Panel => "panel",
-            Self::Store => "store",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
 impl SyncError {
     #[cfg(feature = "jobs")]
-    pub(crate) fn new(job: Job, kind: SyncErrorKind, source: Source, report: Option<Report>) -> Self {
+    pub(crate) fn new(job: Job, outcome: Outcome, source: Source, report: Option<Report>) -> Self {
         Self(Box::new(SyncErrorInner {
             job,
-            kind,
+            outcome,
             source,
             report,
         }))
@@ -193,10 +183,27 @@ impl SyncError {
         self.0.job
     }
 
-    /// Why it failed.
+    /// How it ended: `AlreadyRunning`, `Panel` or `Store`, or `Deadline` or `Cancelled` before there was anything to
+    /// report; runs over accounts return their report instead.
     #[must_use]
-    pub fn kind(&self) -> SyncErrorKind {
-        self.0.kind
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+
+    /// Whether the same run may succeed a little later, without anybody doing anything.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<StoreError>() {
+                return error.is_retryable();
+            }
+            if let Some(error) = error.downcast_ref::<PanelError>() {
+                return error.is_retryable();
+            }
+            cause = error.source();
+        }
+        self.outcome().is_retryable()
     }
 
     /// What was done before it failed; none when nothing was begun.
@@ -209,11 +216,11 @@ impl SyncError {
 impl fmt::Display for SyncError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(inner) = self;
-        let why = match inner.kind {
-            SyncErrorKind::AlreadyRunning => "is already running",
-            SyncErrorKind::Panel => "was ended by the panel",
-            SyncErrorKind::Store => "was ended by the database",
-            SyncErrorKind::Stopped => "was stopped",
+        let why = match inner.outcome {
+            Outcome::AlreadyRunning => "is already running",
+            Outcome::Panel => "was ended by the panel",
+            Outcome::Store => "was ended by the database",
+            _ => "was stopped",
         };
         write!(f, "{} {why}", inner.job)
     }
@@ -224,7 +231,7 @@ impl fmt::Debug for SyncError {
         let Self(inner) = self;
         f.debug_struct("SyncError")
             .field("job", &inner.job)
-            .field("kind", &inner.kind)
+            .field("outcome", &inner.outcome)
             .field("source", &inner.source)
             .finish_non_exhaustive()
     }

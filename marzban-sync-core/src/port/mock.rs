@@ -1,4 +1,4 @@
-//! The mock of [`Store`], which a macro cannot derive from two traits.
+//! A mock of both ports to a database at once, as the stores of this crate are both.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::store::{Cursor, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
+use super::accounts::{AccountStore, Cursor, Page};
+use super::journal::{Journal, PanelUserKey, Remembered, RunLock, Trail};
 use crate::model::account::{Account, AccountId};
+use crate::model::outcome::RunStatus;
 use crate::model::plan::Change;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::model::trail::{EntryQuery, EntryRecord};
 use crate::port::error::StoreError;
-use crate::port::history::History;
 
 mockall::mock! {
     /// A store that does as a test says.
@@ -21,7 +22,7 @@ mockall::mock! {
     pub Store {}
 
     #[async_trait]
-    impl Store for Store {
+    impl AccountStore for Store {
         async fn verify_schema(&self) -> Result<(), StoreError>;
         async fn count_accounts(&self, panel: &str) -> Result<u64, StoreError>;
         async fn count_elsewhere(&self, panel: &str) -> Result<BTreeMap<String, u64>, StoreError>;
@@ -40,28 +41,28 @@ mockall::mock! {
         async fn unlink(
             &self, panel: &str, run: Option<RunId>, account: &Account, now: DateTime<Utc>,
         ) -> Result<bool, StoreError>;
+        async fn undo(
+            &self, panel: &str, run: RunId, entries: &[EntryRecord], now: DateTime<Utc>,
+        ) -> Result<Vec<i64>, StoreError>;
+    }
+
+    #[async_trait]
+    impl Journal for Store {
         async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError>;
         async fn record(
             &self, panel: &str, run: Option<RunId>, trail: &Trail, now: DateTime<Utc>,
         ) -> Result<(), StoreError>;
-        async fn undo(
-            &self, panel: &str, run: RunId, entries: &[EntryRecord], now: DateTime<Utc>,
-        ) -> Result<Vec<i64>, StoreError>;
         async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError>;
         async fn begin_run(&self, job: Job, panel: &str, now: DateTime<Utc>) -> Result<RunId, StoreError>;
         async fn finish_run(
-            &self, run: RunId, outcome: Outcome, report: &Value, now: DateTime<Utc>,
+            &self, run: RunId, outcome: RunStatus, report: &Value, now: DateTime<Utc>,
         ) -> Result<(), StoreError>;
         async fn record_system_stats(
             &self, panel: &str, stats: &SystemStats, now: DateTime<Utc>,
         ) -> Result<(), StoreError>;
         async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError>;
-    }
-
-    #[async_trait]
-    impl History for Store {
         async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError>;
-        async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError>;
+        async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError>;
         async fn system_stats(
             &self, panel: &str, since: DateTime<Utc>,
         ) -> Result<Vec<SystemStatsRecord>, StoreError>;

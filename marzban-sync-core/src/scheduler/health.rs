@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
-use super::{FinishedRun, RunEnd, Timer};
+use super::{FinishedRun, Timer};
 use crate::decide::schedule::Schedule;
+use crate::model::outcome::Outcome;
 use crate::model::report::Job;
 
 /// The runs of one job for one panel.
@@ -21,7 +22,7 @@ struct JobRuns {
 #[derive(Clone, Debug)]
 struct LastRun {
     started_at: DateTime<Utc>,
-    end: RunEnd,
+    end: Outcome,
     /// When the first of the latest runs began that all ended so.
     since: DateTime<Utc>,
     error: Option<String>,
@@ -49,7 +50,7 @@ impl JobRuns {
     }
 
     /// Notes a run; no reader cares for the fraction of its second.
-    fn record(&mut self, started_at: DateTime<Utc>, end: RunEnd, error: Option<String>) {
+    fn record(&mut self, started_at: DateTime<Utc>, end: Outcome, error: Option<String>) {
         let started_at = started_at.trunc_subsecs(0);
         let since = self
             .last
@@ -137,7 +138,7 @@ pub struct JobHealth {
     pub status: HealthStatus,
     /// How the last run ended; none before the first.
     #[serde(serialize_with = "word")]
-    pub outcome: Option<RunEnd>,
+    pub outcome: Option<Outcome>,
     /// Since when the runs end so; without a run, since when it is scheduled.
     pub since: DateTime<Utc>,
     /// When the last run began.
@@ -156,8 +157,8 @@ pub struct JobHealth {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde calls it so"
 )]
-fn word<S: Serializer>(end: &Option<RunEnd>, serializer: S) -> Result<S::Ok, S::Error> {
-    end.map(RunEnd::as_str).serialize(serializer)
+fn word<S: Serializer>(end: &Option<Outcome>, serializer: S) -> Result<S::Ok, S::Error> {
+    end.map(Outcome::as_str).serialize(serializer)
 }
 
 impl SchedulerHealth {
@@ -231,7 +232,7 @@ mod tests {
 
     /// A job whose process started on the 14th at noon, with these runs, judged then.
     #[track_caller]
-    fn check(job: Job, runs: &[(&str, RunEnd)], now: &str, expected: HealthStatus) {
+    fn check(job: Job, runs: &[(&str, Outcome)], now: &str, expected: HealthStatus) {
         let mut runs_so_far = JobRuns::new(at("14T12:00"));
         for (began, end) in runs {
             runs_so_far.record(at(began), *end, None);
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_job_is_late_when_two_ticks_and_its_time_limit_have_passed() {
-        use RunEnd::Completed;
+        use Outcome::Completed;
         let status = Job::SyncUserStatusFromMarzban;
         // Ticks at 12:30 and 13:30; a run of the latter may take until 14:00.
         check(status, &[], "14T12:00", HealthStatus::Healthy);
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn the_last_run_counts_and_no_earlier_one() {
         let job = Job::SyncSubscriptionsFromMarzban;
-        for outcome in RunEnd::ALL {
+        for outcome in Outcome::ALL {
             let expected = if outcome.is_failure() {
                 HealthStatus::Failed
             } else {
@@ -289,7 +290,7 @@ mod tests {
             check(job, &[("14T14:00", outcome)], "14T14:05", expected);
             check(
                 job,
-                &[("14T14:00", outcome), ("14T16:00", RunEnd::Completed)],
+                &[("14T14:00", outcome), ("14T16:00", Outcome::Completed)],
                 "14T16:05",
                 HealthStatus::Healthy,
             );
@@ -300,9 +301,9 @@ mod tests {
     fn since_is_the_first_of_the_runs_that_ended_alike() {
         let mut runs = JobRuns::new(at("14T12:00"));
         for (began, end) in [
-            ("14T12:30", RunEnd::Completed),
-            ("14T13:30", RunEnd::Panel),
-            ("14T14:30", RunEnd::Panel),
+            ("14T12:30", Outcome::Completed),
+            ("14T13:30", Outcome::Panel),
+            ("14T14:30", Outcome::Panel),
         ] {
             runs.record(at(began), end, None);
         }
@@ -320,7 +321,7 @@ mod tests {
         assert!(health.at(at("14T12:01")).is_healthy);
         let stats = Job::GetMarzbanSystemStats;
         if let Some(runs) = health.lock().get_mut(&("nl".to_owned(), stats)) {
-            runs.record(at("14T12:15"), RunEnd::Panel, None);
+            runs.record(at("14T12:15"), Outcome::Panel, None);
         }
         let now = health.at(at("14T12:16"));
         let ill: Vec<(&str, Job)> = now

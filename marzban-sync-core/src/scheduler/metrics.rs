@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use serde_json::Value;
 
-use super::{FinishedRun, Health, HealthStatus, RunEnd};
+use super::{FinishedRun, Health, HealthStatus};
+use crate::model::outcome::Outcome;
 use crate::model::report::{Job, Report, Run, SystemStats};
 
 const RUNS: &str = "marzban_sync_runs_total";
@@ -79,7 +80,7 @@ pub fn record(ended: &FinishedRun, now: DateTime<Utc>) {
     };
     counter!(RUNS, &with("outcome", ended.end.as_str())).increment(1);
     histogram!(RUN_DURATION, &labels).record(ended.duration);
-    if ended.end == RunEnd::Completed {
+    if ended.end == Outcome::Completed {
         gauge!(LAST_COMPLETED, &labels).set(float(now.timestamp()));
     }
     let Some(report) = &ended.report else { return };

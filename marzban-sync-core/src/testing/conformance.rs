@@ -1,4 +1,4 @@
-//! The laws that every [`Store`](crate::store::Store) and every [`Panel`](crate::panel::Panel) obeys, each a documented
+//! The laws that every [`AccountStore`](crate::store::AccountStore) and every [`Panel`](crate::panel::Panel) obeys, each a documented
 //! function, to be run against any implementation.
 //!
 //! [`store_conformance!`](crate::store_conformance) and [`panel_conformance!`](crate::panel_conformance) make one test

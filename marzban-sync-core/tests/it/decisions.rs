@@ -3,6 +3,7 @@
 mod accounts;
 mod customers;
 mod facts;
+mod other_panels;
 mod sharers;
 mod statuses;
 mod table;
@@ -94,4 +95,37 @@ fn check_customer(customer: &[Observed], expected: &str) {
         .filter(|line| !line.ends_with(": nothing"))
         .collect();
     assert_eq!(lines.join("\n"), expected);
+}
+
+fn decide(customer: &[Observed], facet: Facet) -> Vec<Decision<'_>> {
+    reconcile(customer, facet, Policy::default(), &Answers::default(), now())
+}
+
+/// The same customer once these decisions are written, for an account's own row and for all that share its subscription.
+fn after(customer: &[Observed]) -> Vec<Observed> {
+    let mut after = customer.to_vec();
+    for change in decide(customer, Subscriptions)
+        .into_iter()
+        .filter_map(|decision| decision.change)
+    {
+        let applied = change.applied();
+        for observed in &mut after {
+            let account = &mut observed.account;
+            if account.id == applied.id {
+                let subscription = account.subscription.take();
+                *account = applied.clone();
+                account.subscription = subscription;
+            }
+            let changed = applied
+                .subscription
+                .as_ref()
+                .filter(|_| !change.subscription.is_empty());
+            if let (Some(changed), Some(own)) = (changed, &mut account.subscription)
+                && own.id == changed.id
+            {
+                own.clone_from(changed);
+            }
+        }
+    }
+    after
 }

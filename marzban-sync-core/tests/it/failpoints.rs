@@ -59,7 +59,7 @@ fn every_call_of_the_panel_and_the_store_stands_between_two_failpoints() {
     let mut calls = 0;
     let mut steps = 0;
     for source in jobs() {
-        for port in ["store.", "panel.", "lock.", "history."] {
+        for port in ["accounts.", "journal.", "panel.", "lock."] {
             for (position, _) in source.match_indices(port) {
                 let (_, rest) = source.split_at(position + port.len());
                 let method: String = rest
@@ -76,9 +76,9 @@ fn every_call_of_the_panel_and_the_store_stands_between_two_failpoints() {
 
 fn is_of_a_port(method: &str, call: &str) -> bool {
     const METHODS: &str = concat!(
-        include_str!("../../src/port/store.rs"),
+        include_str!("../../src/port/accounts.rs"),
         include_str!("../../src/port/panel.rs"),
-        include_str!("../../src/port/history.rs")
+        include_str!("../../src/port/journal.rs")
     );
     let is_call = call
         .strip_prefix(method)

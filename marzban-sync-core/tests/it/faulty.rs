@@ -5,8 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind};
-use marzban_sync_core::history::History;
-use marzban_sync_core::store::{MemoryStore, MockRunLock, MockStore, RunLock, Store};
+use marzban_sync_core::store::{AccountStore, Journal, MemoryStore, MockRunLock, MockStore, RunLock};
 
 /// Passes calls of a mock on to the store in memory.
 macro_rules! pass_on {

@@ -22,6 +22,7 @@ mod jobs;
 mod jobs_failures;
 mod laws;
 mod merge;
+mod reports;
 mod safety_limits;
 mod scheduler;
 mod schedules;

@@ -7,7 +7,7 @@ mod rules;
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::end_date::EndDate;
-use marzban_sync_core::merge::{Merged, Say, Sides, merge};
+use marzban_sync_core::merge_ends::{Merged, Say, Sides, merge};
 use marzban_sync_core::observation::PanelUser;
 use marzban_sync_core::policy::Policy;
 

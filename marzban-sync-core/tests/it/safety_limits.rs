@@ -1,7 +1,7 @@
 //! The brakes and the time zones, by their figures.
 
 use chrono::TimeDelta;
-use marzban_sync_core::safety::{LimitExceeded, SafetyLimits, Tally};
+use marzban_sync_core::limits::{LimitExceeded, SafetyLimits, Tally};
 use marzban_sync_core::zone::{Differences, describe};
 
 /// What a run over so many accounts with something to lose has seen: the change says what is amiss.

@@ -8,14 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::Context;
 use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::PanelError;
-use marzban_sync_core::history::History;
 use marzban_sync_core::observation::Observation;
+use marzban_sync_core::outcome::{Outcome, RunStatus};
 use marzban_sync_core::panel::{ExpectedUser, MockPanel, Panel, UpdateOutcome};
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::run::Outcome;
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_core::scheduler::{HealthStatus, RunEnd, Scheduler, SchedulerError, Timer};
-use marzban_sync_core::store::MemoryStore;
+use marzban_sync_core::scheduler::{HealthStatus, Scheduler, SchedulerError, Timer};
+use marzban_sync_core::store::{Journal, MemoryStore};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -164,7 +163,7 @@ async fn each_tick_is_one_run_and_the_last_one_ends_it() {
     let job = &health.now().jobs[0];
     assert_eq!(
         (job.status, job.outcome),
-        (HealthStatus::Healthy, Some(RunEnd::Completed))
+        (HealthStatus::Healthy, Some(Outcome::Completed))
     );
     assert_eq!(job.last_run, Some(at("2025-09-15 00:45:00")));
     assert_eq!(store.recorded_runs().len(), 3);
@@ -186,7 +185,7 @@ async fn what_a_downtime_missed_is_made_good_once() {
         log.lines(),
         ["default 05:15 completed", "default 05:30 completed"]
     );
-    let runs = store.latest_runs(Some(Outcome::Completed)).await.unwrap();
+    let runs = store.latest_runs(Some(RunStatus::Completed)).await.unwrap();
     assert_eq!(runs[0].started_at, at("2025-09-15 05:30:00"));
 }
 

@@ -14,12 +14,12 @@ use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{PanelError, PanelErrorKind};
 use marzban_sync_core::jobs::ContextBuilder;
 use marzban_sync_core::observation::{Observation, PanelStatus, PanelUser};
+use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::policy::Answers;
 use marzban_sync_core::report::{Job, Run, SystemStats};
-use marzban_sync_core::run::Outcome;
 use marzban_sync_core::store::{
-    MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey, Store, Trail,
+    Journal, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, PanelUserKey, Trail,
 };
 use marzban_sync_core::testing::ManualClock;
 use marzban_sync_core::trail::EntryState;
@@ -370,7 +370,7 @@ impl World {
     }
 
     /// Lets a run of a job have ended so, at this moment.
-    pub(crate) fn ran(&self, job: Job, panel: &str, at: DateTime<Utc>, outcome: Outcome, report: &Value) {
+    pub(crate) fn ran(&self, job: Job, panel: &str, at: DateTime<Utc>, outcome: RunStatus, report: &Value) {
         let id = at_once(self.store.begin_run(job, panel, at)).expect("the store in memory works");
         at_once(self.store.finish_run(id, outcome, report, at)).expect("the store in memory works");
     }
@@ -378,7 +378,7 @@ impl World {
     /// Lets a sync of the default panel have completed just now.
     pub(crate) fn synced(&self) {
         let job = Job::SyncSubscriptionsFromMarzban;
-        self.ran(job, "default", self.clock.now(), Outcome::Completed, &json!({}));
+        self.ran(job, "default", self.clock.now(), RunStatus::Completed, &json!({}));
     }
 
     /// The trail, a line for each entry, without what is only meant to be done.
@@ -457,7 +457,7 @@ impl World {
         self.store
             .recorded_runs()
             .into_iter()
-            .map(|run| format!("{} {}", run.job, run.outcome.as_str()))
+            .map(|run| format!("{} {}", run.job, run.status.as_str()))
             .collect()
     }
 }

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::TimeDelta;
 use marzban_api::testing::FakeStatus;
 use marzban_sync_core::Context;
-use marzban_sync_core::error::{StoreError, SyncErrorKind};
+use marzban_sync_core::error::StoreError;
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{PostgresStore, Store};
+use marzban_sync_core::store::{Journal, PostgresStore};
 use marzban_sync_tests::client;
 
 use super::over_both_stores;
@@ -131,7 +132,7 @@ async fn b03_bots_in_two_schemas_do_not_share_their_locks() {
         0
     );
     let error = world.try_run(job).await.unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::AlreadyRunning);
+    assert_eq!(error.outcome(), Outcome::AlreadyRunning);
     lock.release().await.unwrap();
     assert_eq!(stopped(&world.sync().await), "-");
 }
@@ -151,7 +152,7 @@ async fn b04_a_server_that_restarts_is_no_lasting_failure() {
     world.set_expire("user1", 60);
     during_the_first_list(&world, restart.to_owned());
     if let Err(error) = world.try_run(Job::SyncSubscriptionsFromMarzban).await {
-        assert_eq!(error.kind(), SyncErrorKind::Store);
+        assert_eq!(error.outcome(), Outcome::Store);
         let cause = std::error::Error::source(&error)
             .unwrap()
             .downcast_ref::<StoreError>()

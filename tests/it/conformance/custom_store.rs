@@ -6,23 +6,24 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use marzban_sync_core::account::{AccountId, SubscriptionId, UserId};
-use marzban_sync_core::history::History;
 use marzban_sync_core::store::{
-    MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, Store, TableStore,
+    AccountStore, Journal, MemoryStore, MemorySubscription, MemoryUser, MemoryVpnConfig, TableStore,
 };
 use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 
 use super::shop::{Shop, keys, people, plans, status, word};
 
 /// The store, and the tables around it.
-pub(crate) struct CustomStore(Arc<TableStore<Shop, MemoryStore>>);
+pub(crate) struct CustomStore {
+    accounts: Arc<TableStore<Shop, MemoryStore>>,
+    journal: MemoryStore,
+}
 
 impl CustomStore {
     pub(crate) fn fresh() -> Self {
-        Self(Arc::new(TableStore::new(
-            Shop::new().unwrap(),
-            MemoryStore::new(),
-        )))
+        let journal = MemoryStore::new();
+        let accounts = Arc::new(TableStore::new(Shop::new().unwrap(), journal.clone()));
+        Self { accounts, journal }
     }
 }
 
@@ -44,8 +45,8 @@ type Plan = (i64, i64, String, Option<i64>, Option<i64>, Option<i64>);
 
 #[async_trait]
 impl Fixture for CustomStore {
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::new(Arc::clone(&self.0))
+    fn store(&self) -> Arc<dyn AccountStore> {
+        Arc::clone(&self.accounts) as _
     }
 
     async fn insert(&self, bot: &Bot) {
@@ -87,7 +88,7 @@ impl Fixture for CustomStore {
             }
             QueryResult::Ok(())
         };
-        self.0
+        self.accounts
             .customers()
             .connection()
             .immediate_transaction(insert)
@@ -95,7 +96,7 @@ impl Fixture for CustomStore {
     }
 
     async fn rows(&self) -> Bot {
-        let connection = &mut *self.0.customers().connection();
+        let connection = &mut *self.accounts.customers().connection();
         let people: Vec<(i64, Option<i64>)> = people::table.order(people::no).load(connection).unwrap();
         let plans: Vec<Plan> = plans::table.order(plans::no).load(connection).unwrap();
         let keys: Vec<Key> = keys::table.order(keys::no).load(connection).unwrap();
@@ -110,8 +111,8 @@ impl Fixture for CustomStore {
         }
     }
 
-    fn history(&self) -> Arc<dyn History> {
-        Arc::new(self.0.journal().clone())
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.journal.clone())
     }
 
     /// The words are the bot's own.

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-use marzban_sync_core::error::{StoreError, StoreErrorKind, SyncError, SyncErrorKind, chain};
+use marzban_sync_core::error::{StoreError, StoreErrorKind, SyncError, chain};
 use marzban_sync_core::jobs::Undone;
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::report::{Report, Run};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +111,8 @@ impl From<Result<Report, SyncError>> for Ran {
                 words: vec!["completed".to_owned()],
             },
             Err(error) => {
-                let kind = error.kind();
-                Self::of_error(kind.as_str(), error, kind == SyncErrorKind::AlreadyRunning)
+                let outcome = error.outcome();
+                Self::of_error(outcome.as_str(), error, outcome == Outcome::AlreadyRunning)
             }
         };
         match &result {

@@ -1,7 +1,8 @@
 //! The cleanup: who is deleted in the panel, who is not, and what every row says afterwards.
 
 use marzban_api::testing::{FakeStatus, FakeUser, Fault};
-use marzban_sync_core::report::{ProblemReason, Stopped};
+use marzban_sync_core::outcome::Stopped;
+use marzban_sync_core::report::ProblemReason;
 use marzban_sync_core::{cleanup_expired_marzban_users, sync_subscriptions_from_marzban};
 
 use crate::bot::{Bot, assert_same, at, epoch};

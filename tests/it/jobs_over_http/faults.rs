@@ -1,8 +1,8 @@
 //! What goes wrong between a bot and its panel: afterwards every row is right, or as it was, and the report says which.
 
 use marzban_api::testing::{FakeStatus, FakeUser, Fault, FaultRule};
-use marzban_sync_core::error::SyncErrorKind;
-use marzban_sync_core::report::{Problem, ProblemReason, Stopped};
+use marzban_sync_core::outcome::{Outcome, Stopped};
+use marzban_sync_core::report::{Problem, ProblemReason};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::bot::{Bot, assert_same, epoch};
@@ -117,7 +117,7 @@ async fn an_answer_that_is_not_the_panels_changes_nothing() {
         let error = sync_subscriptions_from_marzban(&context)
             .await
             .expect_err(&format!("{rule:?}"));
-        assert_eq!(error.kind(), SyncErrorKind::Panel, "{rule:?}");
+        assert_eq!(error.outcome(), Outcome::Panel, "{rule:?}");
         let report = error
             .report()
             .and_then(|report| report.run())

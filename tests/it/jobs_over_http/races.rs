@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use marzban_api::testing::{FakeStatus, FakeUser};
-use marzban_sync_core::error::SyncErrorKind;
-use marzban_sync_core::report::{Problem, ProblemReason, Stopped};
+use marzban_sync_core::outcome::{Outcome, Stopped};
+use marzban_sync_core::report::{Problem, ProblemReason};
 use marzban_sync_core::{cleanup_expired_marzban_users, sync_subscriptions_from_marzban};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -267,7 +267,7 @@ async fn of_two_runs_at_once_one_is_already_running() {
     asked.notified().await;
 
     let error = sync_subscriptions_from_marzban(&second).await.unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::AlreadyRunning);
+    assert_eq!(error.outcome(), Outcome::AlreadyRunning);
     assert!(error.report().is_none(), "{error:?}");
     assert_eq!(bot.panel.count("GET", "/api/users"), 1);
     assert_eq!(

@@ -1,8 +1,8 @@
 //! What the library keeps for itself: the history of runs, and the panel's figures.
 
 use marzban_api::testing::{FakeStatus, FakeUser, Fault};
-use marzban_sync_core::error::SyncErrorKind;
 use marzban_sync_core::jobs;
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::report::{Job, Report};
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ async fn a_run_that_was_stopped_or_failed_leaves_a_row_that_says_so() {
     let error = jobs::run(Job::SyncUserStatusFromMarzban, &context)
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     let report = last_report(&bot).await;
     assert_eq!(report["stopped"], "failed");
     let why = report["error"].as_str().unwrap();
@@ -78,7 +78,7 @@ async fn a_run_that_was_stopped_or_failed_leaves_a_row_that_says_so() {
     );
 
     let error = jobs::run(Job::GetMarzbanSystemStats, &context).await.unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     let outcomes: Vec<String> = history(&bot)
         .await
         .iter()

@@ -1,7 +1,7 @@
 //! Customers who paid, and were deleted or cut off all the same.
 
 use marzban_api::testing::{FakeStatus, Fault};
-use marzban_sync_core::report::Stopped;
+use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::{
     cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use marzban_api::testing::{FakeStatus, FakeUser, Fault};
-use marzban_sync_core::error::SyncErrorKind;
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::policy::{Policy, Unlimited};
 use marzban_sync_core::sync_subscriptions_from_marzban;
 
@@ -89,7 +89,7 @@ async fn an_answer_that_is_not_understood_is_no_success() {
     let error = sync_subscriptions_from_marzban(&peer.context())
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     let report = error
         .report()
         .map(|report| serde_json::to_value(report).unwrap())

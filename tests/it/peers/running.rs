@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use marzban_api::testing::FakeStatus;
 use marzban_api::{Client, SecretString};
 use marzban_sync_core::account::AccountId;
-use marzban_sync_core::error::SyncErrorKind;
 use marzban_sync_core::event::Event;
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::panel::MarzbanPanel;
 use marzban_sync_core::plan::Reason;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::Journal;
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };
@@ -117,7 +117,7 @@ async fn a_dead_token_is_renewed_once_and_a_refused_login_is_not_repeated() {
     let client = Client::builder(&peer.panel().url()).credentials("admin", SecretString::from("wrong"));
     let context = Context::new(MarzbanPanel::new(client.build().unwrap()), peer.store.clone());
     let error = sync_subscriptions_from_marzban(&context).await.unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     assert_eq!(peer.panel().count("POST", "/api/admin/token"), 1);
 }
 
@@ -134,7 +134,7 @@ async fn a_run_does_not_begin_while_another_is_under_way() {
     let error = sync_subscriptions_from_marzban(&peer.context())
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::AlreadyRunning);
+    assert_eq!(error.outcome(), Outcome::AlreadyRunning);
     assert_eq!(peer.panel().requests().len(), 0);
     held.release().await.unwrap();
     sync_subscriptions_from_marzban(&peer.context()).await.unwrap();

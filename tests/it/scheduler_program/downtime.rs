@@ -2,9 +2,9 @@
 
 use chrono::TimeDelta;
 use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::run::Outcome;
-use marzban_sync_core::store::{SqliteStore, Store};
+use marzban_sync_core::store::{Journal, SqliteStore};
 use serde_json::json;
 
 use super::panels::{bot, extended, panel, with_panel};
@@ -21,7 +21,7 @@ async fn a_job_that_was_missed_in_a_downtime_runs_once_at_the_start() {
     let then = SystemClock.now() - TimeDelta::hours(5);
     let run = store.begin_run(job, "default", then).await.unwrap();
     store
-        .finish_run(run, Outcome::Completed, &json!({}), then)
+        .finish_run(run, RunStatus::Completed, &json!({}), then)
         .await
         .unwrap();
 

@@ -6,7 +6,7 @@ use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::plan::Change;
-use marzban_sync_core::store::{Cursor, DEFAULT_PANEL, PostgresStore, Store};
+use marzban_sync_core::store::{AccountStore, Cursor, DEFAULT_PANEL, PostgresStore};
 use marzban_sync_tests::TestDatabase;
 use serde_json::Value;
 use tokio_postgres::types::Type;

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use marzban_sync_core::account::{Account, SubscriptionStatus};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::end_date::EndDate;
-use marzban_sync_core::history::History;
 use marzban_sync_core::plan::{Change, Reason};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::run::RunId;
-use marzban_sync_core::store::{DEFAULT_PANEL, PanelUserKey, PostgresStore, Store, Trail};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal, PanelUserKey, PostgresStore, Trail};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord};
 use marzban_sync_tests::TestDatabase;
 

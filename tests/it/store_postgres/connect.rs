@@ -1,7 +1,7 @@
 //! Connecting by a URL.
 
 use marzban_sync_core::error::{StoreErrorKind, chain};
-use marzban_sync_core::store::{PostgresStore, Store};
+use marzban_sync_core::store::{AccountStore, PostgresStore};
 use marzban_sync_tests::TestDatabase;
 
 use super::Bot;

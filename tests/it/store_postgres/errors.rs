@@ -2,7 +2,7 @@
 
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::plan::Change;
-use marzban_sync_core::store::{DEFAULT_PANEL, PostgresStore, Store, Trail};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal, PostgresStore, Trail};
 
 use super::races::at_once;
 use super::{Bot, expiry, now};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use marzban_sync_core::account::{AccountId, SubscriptionId, UserId};
-use marzban_sync_core::history::History;
-use marzban_sync_core::store::{MemorySubscription, MemoryUser, MemoryVpnConfig, Store};
+use marzban_sync_core::store::{AccountStore, Journal, MemorySubscription, MemoryUser, MemoryVpnConfig};
 use marzban_sync_core::testing::conformance::store::{self as conformance, Fixture};
 use marzban_sync_tests::TestDatabase;
 
@@ -34,7 +33,7 @@ impl Bot {
 
 #[async_trait]
 impl Fixture for Bot {
-    fn store(&self) -> Arc<dyn Store> {
+    fn store(&self) -> Arc<dyn AccountStore> {
         Arc::new(self.store.clone())
     }
 
@@ -115,7 +114,7 @@ impl Fixture for Bot {
         }
     }
 
-    fn history(&self) -> Arc<dyn History> {
+    fn journal(&self) -> Arc<dyn Journal> {
         Arc::new(self.store.clone())
     }
 }

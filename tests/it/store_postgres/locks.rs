@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::DEFAULT_PANEL;
-use marzban_sync_core::store::{PostgresStore, Store, StoreTimeouts};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal, PostgresStore, StoreTimeouts};
 use marzban_sync_tests::{Proxy, TestDatabase, Traffic};
 
 use super::Bot;

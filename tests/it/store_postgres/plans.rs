@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::account::AccountId;
 use marzban_sync_core::plan::Change;
-use marzban_sync_core::store::{Cursor, DEFAULT_PANEL, PostgresStore, Store};
+use marzban_sync_core::store::{AccountStore, Cursor, DEFAULT_PANEL, PostgresStore};
 use marzban_sync_tests::TestDatabase;
 
 use super::{Bot, expiry, now};

@@ -1,6 +1,6 @@
 //! Payments that commit while a sync writes.
 
-use marzban_sync_core::store::DEFAULT_PANEL;
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, PostgresStore};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use marzban_sync_core::error::StoreErrorKind;
-use marzban_sync_core::store::{PostgresStore, Store};
 use marzban_sync_tests::TestDatabase;
 use tokio::sync::Notify;
 use tokio_postgres::NoTls;

@@ -1,8 +1,7 @@
 //! What the tables must look like, and what `migrate` adds.
 
 use marzban_sync_core::error::StoreErrorKind;
-use marzban_sync_core::store::DEFAULT_PANEL;
-use marzban_sync_core::store::{PostgresStore, Store};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, PostgresStore};
 use marzban_sync_tests::TestDatabase;
 
 use super::{Bot, ONE_ACCOUNT};

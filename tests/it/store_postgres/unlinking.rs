@@ -1,9 +1,8 @@
 //! Unlinking an account, and trying it beforehand.
 
 use marzban_sync_core::error::StoreErrorKind;
-use marzban_sync_core::history::History;
 use marzban_sync_core::run::RunId;
-use marzban_sync_core::store::{DEFAULT_PANEL, Store};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal};
 use marzban_sync_core::trail::{EntryQuery, Target};
 
 use super::races::at_once;

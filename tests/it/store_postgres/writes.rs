@@ -1,11 +1,10 @@
 //! What is written, and with how many statements.
 
-use marzban_sync_core::store::DEFAULT_PANEL;
+use marzban_sync_core::outcome::RunStatus;
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal};
 use std::sync::{Arc, Mutex};
 
 use marzban_sync_core::report::Job;
-use marzban_sync_core::run::Outcome;
-use marzban_sync_core::store::Store;
 use marzban_sync_tests::TestDatabase;
 use serde_json::json;
 
@@ -37,7 +36,7 @@ async fn times_are_naive_utc_whatever_the_time_zone_of_the_session() {
         .await
         .unwrap();
     bot.store
-        .finish_run(run, Outcome::Completed, &json!({"synced": 1}), now())
+        .finish_run(run, RunStatus::Completed, &json!({"synced": 1}), now())
         .await
         .unwrap();
 

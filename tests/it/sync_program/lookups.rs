@@ -2,7 +2,7 @@
 
 use marzban_api::testing::FakeStatus;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{DEFAULT_PANEL, PostgresStore, RunLock, SqliteStore, Store};
+use marzban_sync_core::store::{DEFAULT_PANEL, Journal, PostgresStore, RunLock, SqliteStore};
 use serde_json::{Value, json};
 
 use super::bots::{AnyBot, user};

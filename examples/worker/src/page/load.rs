@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveTime, Utc};
-use marzban_sync_core::history::History;
-use marzban_sync_core::run::{Outcome, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::outcome::RunStatus;
+use marzban_sync_core::run::{RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::store::Journal;
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -133,10 +134,10 @@ pub(crate) async fn runs(state: &BoardState) -> anyhow::Result<Runs> {
         .context("the database does not answer in time")?
 }
 
-async fn runs_of(history: &impl History) -> anyhow::Result<Runs> {
+async fn runs_of(history: &impl Journal) -> anyhow::Result<Runs> {
     let latest = history.latest_runs(None).await?;
-    let completed = history.latest_runs(Some(Outcome::Completed)).await?;
-    let mut stopped = history.latest_runs(Some(Outcome::Stopped)).await?;
+    let completed = history.latest_runs(Some(RunStatus::Completed)).await?;
+    let mut stopped = history.latest_runs(Some(RunStatus::Stopped)).await?;
     for run in &mut stopped {
         if withheld::is_withheld(run) || withheld::is_followed(run, &completed) {
             continue;
@@ -144,7 +145,7 @@ async fn runs_of(history: &impl History) -> anyhow::Result<Runs> {
         let query = RunQuery {
             panel: Some(run.panel.clone()),
             job: Some(run.job),
-            outcome: Some(Outcome::Stopped),
+            status: Some(RunStatus::Stopped),
             limit: LOOKED_THROUGH,
         };
         let older = history.runs(&query).await?;

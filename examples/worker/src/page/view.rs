@@ -1,8 +1,9 @@
 //! What the page shows, computed from the data: pure, with the time as an argument.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use marzban_sync_core::report::{Job, Stopped};
-use marzban_sync_core::run::{Outcome, RunRecord};
+use marzban_sync_core::outcome::{RunStatus, Stopped};
+use marzban_sync_core::report::Job;
+use marzban_sync_core::run::RunRecord;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::scheduler::HealthStatus;
 use serde_json::Value;
@@ -264,9 +265,9 @@ pub(crate) fn status(
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> HealthStatus {
-    let has_failed = last.is_some_and(|run| match run.outcome {
-        Outcome::Failed => true,
-        Outcome::Stopped => run.stopped() != Some(Stopped::Cancelled),
+    let has_failed = last.is_some_and(|run| match run.status {
+        RunStatus::Failed => true,
+        RunStatus::Stopped => run.stopped() != Some(Stopped::Cancelled),
         _ => false,
     });
     let latest = last.map_or(since, |run| run.started_at);
@@ -308,25 +309,25 @@ fn run(record: &RunRecord, time_limit: TimeDelta, now: DateTime<Utc>) -> Run {
 
 fn outcome(record: &RunRecord, report: &Value, time_limit: TimeDelta, now: DateTime<Utc>) -> State {
     let errors = report.get("errors").and_then(Value::as_u64).unwrap_or_default();
-    match record.outcome {
-        Outcome::Running if now - record.started_at > time_limit => State::new(
+    match record.status {
+        RunStatus::Running if now - record.started_at > time_limit => State::new(
             Tone::Warning,
             format!(
                 "under way for longer than {}: its process may have died",
                 about(time_limit)
             ),
         ),
-        Outcome::Running => State::new(Tone::Busy, "under way"),
-        Outcome::Completed if errors > 0 => State::new(Tone::Warning, "completed, with errors"),
-        Outcome::Completed => State::new(Tone::Good, "completed"),
-        Outcome::Stopped => match record.stopped() {
+        RunStatus::Running => State::new(Tone::Busy, "under way"),
+        RunStatus::Completed if errors > 0 => State::new(Tone::Warning, "completed, with errors"),
+        RunStatus::Completed => State::new(Tone::Good, "completed"),
+        RunStatus::Stopped => match record.stopped() {
             Some(Stopped::Safety) => State::new(Tone::Bad, "stopped by a safety limit"),
             Some(Stopped::Deadline) => State::new(Tone::Bad, "stopped: its time was up"),
             Some(Stopped::Cancelled) => State::new(Tone::Warning, "stopped: it was cancelled"),
             _ => State::new(Tone::Bad, "stopped"),
         },
-        Outcome::Failed => State::new(Tone::Bad, "failed"),
-        Outcome::Abandoned => State::new(Tone::Warning, "abandoned: its process died"),
+        RunStatus::Failed => State::new(Tone::Bad, "failed"),
+        RunStatus::Abandoned => State::new(Tone::Warning, "abandoned: its process died"),
         _ => State::new(Tone::Warning, "ended in a way that this version does not know"),
     }
 }

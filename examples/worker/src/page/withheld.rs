@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use marzban_sync_core::report::{Job, Stopped};
+use marzban_sync_core::outcome::Stopped;
+use marzban_sync_core::report::Job;
 use marzban_sync_core::run::RunRecord;
 use serde_json::Value;
 
@@ -257,28 +258,29 @@ fn bytes(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use marzban_sync_core::run::{Outcome, RunId};
+    use marzban_sync_core::outcome::RunStatus;
+    use marzban_sync_core::run::RunId;
     use serde_json::json;
 
     use super::*;
 
-    fn run(id: i64, minute: u32, outcome: Outcome, report: Value) -> RunRecord {
+    fn run(id: i64, minute: u32, outcome: RunStatus, report: Value) -> RunRecord {
         RunRecord {
             id: RunId(id),
             job: Job::SyncUserStatusFromMarzban,
             panel: "de".to_owned(),
             started_at: format!("2025-09-15T00:{minute:02}:00Z").parse().unwrap(),
             finished_at: None,
-            outcome,
+            status: outcome,
             report: Some(report),
         }
     }
 
     #[test]
     fn a_plan_waits_until_a_good_run_of_its_job_and_panel_follows() {
-        let withheld = run(2, 10, Outcome::Stopped, json!({"stopped": "safety"}));
+        let withheld = run(2, 10, RunStatus::Stopped, json!({"stopped": "safety"}));
         let count = |completed: &[RunRecord]| pending(std::slice::from_ref(&withheld), completed).count();
-        let completed = |id, minute| run(id, minute, Outcome::Completed, json!({}));
+        let completed = |id, minute| run(id, minute, RunStatus::Completed, json!({}));
         let of = |job, panel: &str| RunRecord {
             job,
             panel: panel.to_owned(),
@@ -303,7 +305,7 @@ mod tests {
             {"name": "boris", "reason": "ends_disagree"}, {"name": "clara", "reason": "unreadable"}]});
         let withheld = RunRecord {
             job: Job::SyncSubscriptionsFromMarzban,
-            ..run(7, 0, Outcome::Stopped, report)
+            ..run(7, 0, RunStatus::Stopped, report)
         };
         let order = Order::ticking;
         let task = answer(&withheld, Right::Panel, &order(&["anna", "boris"], true)).unwrap();
@@ -332,7 +334,7 @@ mod tests {
     #[test]
     fn a_run_that_was_stopped_for_another_reason_has_no_plan() {
         for report in [json!({"stopped": "deadline"}), json!({}), json!(null), json!([])] {
-            assert!(!is_withheld(&run(1, 0, Outcome::Stopped, report)));
+            assert!(!is_withheld(&run(1, 0, RunStatus::Stopped, report)));
         }
     }
 

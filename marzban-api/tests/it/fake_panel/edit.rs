@@ -38,12 +38,7 @@ async fn a_user_has_22_keys_which_are_always_all_present() {
     assert_eq!(links.as_array().unwrap().len(), 2);
     assert!(links[0].as_str().unwrap().starts_with("vless://"), "{links}");
     let url = fields.remove("subscription_url").unwrap();
-    assert!(
-        url.as_str()
-            .unwrap()
-            .starts_with(&format!("{}/sub/", setup.panel.url())),
-        "{url}"
-    );
+    assert!(url.as_str().unwrap().starts_with("/sub/"), "{url}");
     let id = fields["proxies"]["vless"]["id"].take();
     assert_eq!(id.as_str().unwrap().len(), 36);
     assert_eq!(

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use marzban_api::testing::{FakeProtocol, FakeUser};
+use marzban_api::testing::{FakePanel, FakeProtocol, FakeUser};
+use marzban_api::{Client, ErrorKind};
 use serde_json::json;
 
 use super::{Reply, Setup, Wire};
@@ -132,4 +133,39 @@ async fn a_token_is_good_until_it_is_revoked_and_another_user_of_the_name_has_no
     setup.panel.advance(Duration::from_secs(10));
     setup.panel.insert_user(FakeUser::new("alice"));
     assert_eq!(setup.get(&format!("/sub/{new}/info")).await.status, 404);
+}
+
+#[tokio::test]
+async fn subscriptions_have_the_path_and_the_prefix_of_the_panels_settings() {
+    let panel = FakePanel::builder()
+        .users([FakeUser::new("alice")])
+        .subscription_path("/my/links/")
+        .subscription_url_prefix("https://vpn.example/")
+        .start()
+        .await
+        .expect("a free port");
+    let client = Client::builder(&panel.url())
+        .credentials("admin", "admin")
+        .subscription_path("my/links")
+        .build()
+        .expect("a client");
+    let alice = client.users().get("alice").await.expect("alice");
+    let path = alice.subscription_url.strip_prefix("https://vpn.example");
+    let path = path.expect("the panel completes the URL itself");
+    assert!(path.starts_with("/my/links/"), "{path}");
+    assert_eq!(
+        client.subscription_link(&alice).as_deref(),
+        Some(alice.subscription_url.as_str())
+    );
+    let token = path.rsplit('/').next().expect("a token");
+    assert_eq!(
+        client.subscription(token).info().await.expect("alice").username,
+        "alice"
+    );
+    let other = Client::builder(&panel.url())
+        .credentials("admin", "admin")
+        .build()
+        .expect("a client");
+    let error = other.subscription(token).info().await.expect_err("another path");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }

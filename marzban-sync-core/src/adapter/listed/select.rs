@@ -13,8 +13,9 @@ use crate::model::agreement::Agreement;
 use crate::model::end_date::EndDate;
 use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::model::trail::{EntryRecord, Target, parse_moment};
+use crate::port::accounts::{Cursor, DEFAULT_PANEL, Page};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{Cursor, DEFAULT_PANEL, Page, PanelUserKey, Remembered};
+use crate::port::journal::{PanelUserKey, Remembered};
 
 /// What is remembered of panel users, by panel and username.
 pub(in crate::adapter) type Memory = HashMap<PanelUserKey, (i64, Agreement)>;
@@ -216,7 +217,7 @@ impl<'a> View<'a> {
                 let has_access = login.is_active == Some(true);
                 elsewhere
                     .agreed_ends
-                    .extend(agreement.end.map(|end| (end, has_access)));
+                    .extend(agreement.settled_end().map(|end| (end, has_access)));
                 elsewhere.written_ends.extend(agreement.written_end);
                 elsewhere.replaced.extend(agreement.replaced);
             }

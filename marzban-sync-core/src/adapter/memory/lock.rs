@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::model::report::Job;
 use crate::port::error::StoreError;
-use crate::port::store::RunLock;
+use crate::port::journal::RunLock;
 
 /// A lock that is held until it is dropped.
 pub(super) struct MemoryLock {

@@ -8,11 +8,11 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 
 use super::connection::{Lease, Pool};
-use super::customers::{Choice, Snapshot, is_of_panel};
+use super::page_of_accounts::{Choice, Snapshot, is_of_panel};
 use crate::adapter::listed::select::stored;
 use crate::model::account::{Account, AccountId};
+use crate::port::accounts::{Cursor, DEFAULT_PANEL, Page};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{Cursor, DEFAULT_PANEL, Page};
 
 /// A moment as the bot's TIMESTAMP columns hold it: naive UTC, to the microsecond.
 pub(super) fn column(time: DateTime<Utc>) -> NaiveDateTime {

@@ -20,8 +20,8 @@ use diesel_async::AsyncPgConnection;
 
 use super::catalogue::Catalogue;
 use super::connection::{Pool, Transaction};
-use super::customers::{Choice, Snapshot};
 use super::errors::failed;
+use super::page_of_accounts::{Choice, Snapshot};
 use super::rows::{Held, Patches, Wanted};
 use super::trail::{insert_entries, write_agreements};
 use crate::adapter::listed::select::holds;
@@ -30,7 +30,7 @@ use crate::model::plan::Change;
 use crate::model::run::RunId;
 use crate::model::trail::entries;
 use crate::port::error::StoreError;
-use crate::port::store::PanelUserKey;
+use crate::port::journal::PanelUserKey;
 
 /// How many changes one transaction writes: beyond some thousands it gets no faster, but holds its locks longer.
 const CHUNK: usize = 5_000;

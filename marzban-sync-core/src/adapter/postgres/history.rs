@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::connection::{Lease, Pool};
 use crate::adapter::figures::{self, Figures};
+use crate::model::outcome::RunStatus;
 use crate::model::report::Job;
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::port::error::StoreError;
 
 #[derive(QueryableByName)]
@@ -40,7 +41,7 @@ impl RunRow {
             panel: self.panel,
             started_at: self.started_at,
             finished_at: self.finished_at,
-            outcome: Outcome::parse(&self.outcome)?,
+            status: RunStatus::parse(&self.outcome)?,
             report: self.report,
         })
     }
@@ -56,7 +57,7 @@ pub(super) async fn runs(pool: &Pool, query: &RunQuery) -> Result<Vec<RunRecord>
     )
     .bind::<Nullable<Text>, _>(query.panel.as_deref())
     .bind::<Nullable<Text>, _>(query.job.map(Job::as_str))
-    .bind::<Nullable<Text>, _>(query.outcome.map(Outcome::as_str))
+    .bind::<Nullable<Text>, _>(query.status.map(RunStatus::as_str))
     .bind::<Array<Text>, _>(Job::ALL.map(Job::as_str).to_vec())
     .bind::<BigInt, _>(i64::from(query.limit))
     .load::<RunRow>(lease.connection()?)
@@ -65,14 +66,17 @@ pub(super) async fn runs(pool: &Pool, query: &RunQuery) -> Result<Vec<RunRecord>
     Ok(rows.into_iter().filter_map(RunRow::known).collect())
 }
 
-pub(super) async fn latest_runs(pool: &Pool, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+pub(super) async fn latest_runs(
+    pool: &Pool,
+    outcome: Option<RunStatus>,
+) -> Result<Vec<RunRecord>, StoreError> {
     let mut lease = Lease::take(pool).await?;
     let rows = sql_query(
         "SELECT DISTINCT ON (panel, job) id, job, panel, started_at, finished_at, outcome, report
          FROM marzban_sync_runs WHERE outcome = coalesce($1, outcome)
          ORDER BY panel, job, id DESC",
     )
-    .bind::<Nullable<Text>, _>(outcome.map(Outcome::as_str))
+    .bind::<Nullable<Text>, _>(outcome.map(RunStatus::as_str))
     .load::<RunRow>(lease.connection()?)
     .await;
     let rows = lease.done(rows, "cannot read the latest runs").await?;

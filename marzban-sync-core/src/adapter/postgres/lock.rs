@@ -16,7 +16,7 @@ use super::connection::{Lease, Pool, Transaction};
 use super::errors::{POOLER, failed};
 use crate::model::report::Job;
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::RunLock;
+use crate::port::journal::RunLock;
 
 /// The key names the schema that the accounts are in, as two bots may share a database.
 const TRY_LOCK: &str = "SELECT key, pg_try_advisory_lock(key) AS held

@@ -7,8 +7,9 @@ use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
 use super::connection::{Lease, Pool};
+use crate::model::outcome::RunStatus;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId};
+use crate::model::run::RunId;
 use crate::port::error::{StoreError, StoreErrorKind};
 
 #[derive(QueryableByName)]
@@ -42,7 +43,7 @@ pub(super) async fn begin_run(
 pub(super) async fn finish_run(
     pool: &Pool,
     run: RunId,
-    outcome: Outcome,
+    outcome: RunStatus,
     report: &Value,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {

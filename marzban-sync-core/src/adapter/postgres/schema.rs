@@ -11,8 +11,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use super::catalogue::Catalogue;
 use super::connection::{Lease, Pool, Transaction};
 use super::errors::failed;
+use crate::port::accounts::Migration;
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::Migration;
 
 const COLUMNS: &str = include_str!("columns.sql");
 

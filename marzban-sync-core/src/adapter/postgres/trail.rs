@@ -9,15 +9,15 @@ use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::connection::{Lease, Pool, Transaction};
-use super::customers::understood;
 use super::errors::failed;
+use super::page_of_accounts::understood;
 use crate::adapter::entries::{EntryColumns, telegram_id};
 use crate::adapter::listed::select::stored;
 use crate::model::agreement::Agreement;
 use crate::model::run::RunId;
 use crate::model::trail::{Entry, EntryQuery, EntryRecord};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{PanelUserKey, Remembered, Trail};
+use crate::port::journal::{PanelUserKey, Remembered, Trail};
 
 /// An agreement to be written: its username, the revision that it replaces, and the agreement.
 pub(super) type Write<'a> = (&'a str, i64, &'a Agreement);

@@ -7,8 +7,8 @@ use diesel_async::AsyncPgConnection;
 
 use super::catalogue::Catalogue;
 use super::connection::{Pool, Transaction};
-use super::customers::{Choice, Snapshot};
 use super::errors::failed;
+use super::page_of_accounts::{Choice, Snapshot};
 use super::rows::{Held, Patches, Wanted};
 use super::trail::{read_agreements, write_trail};
 use crate::adapter::listed::select::{self, Memory};
@@ -16,7 +16,7 @@ use crate::adapter::listed::{Write, undone_trail};
 use crate::model::run::RunId;
 use crate::model::trail::{EntryRecord, Target};
 use crate::port::error::StoreError;
-use crate::port::store::PanelUserKey;
+use crate::port::journal::PanelUserKey;
 
 pub(super) async fn undo(
     pool: &Pool,

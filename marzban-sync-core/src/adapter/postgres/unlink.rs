@@ -10,15 +10,15 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use super::accounts::column;
 use super::catalogue::Catalogue;
 use super::connection::{Pool, Transaction};
-use super::customers::{Choice, Snapshot};
 use super::errors::failed;
+use super::page_of_accounts::{Choice, Snapshot};
 use super::rows::{Held, Wanted};
 use super::trail::{forget_agreements, insert_entries};
 use crate::model::account::Account;
 use crate::model::run::RunId;
 use crate::model::trail::unlinked;
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::PanelUserKey;
+use crate::port::journal::PanelUserKey;
 
 /// How often rows that somebody else holds are tried for, as the panel user may be gone already.
 const TRIES: u32 = 5;

@@ -7,10 +7,10 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use super::connection::Connection;
-use super::customers::{self, Choice};
+use super::page_of_accounts::{self, Choice};
 use crate::model::account::{Account, AccountId};
+use crate::port::accounts::{Cursor, Page};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{Cursor, Page};
 
 /// Counts the accounts of every panel, by its name.
 pub(super) async fn count(connection: &Connection) -> Result<BTreeMap<String, u64>, StoreError> {
@@ -58,7 +58,7 @@ pub(super) async fn page(
     let read_panel = panel.to_owned();
     let mut read = connection
         .read("cannot read the accounts", move |connection| {
-            customers::read(connection, &read_panel, choice)
+            page_of_accounts::read(connection, &read_panel, choice)
         })
         .await?;
     let next = read.cut(limit);
@@ -78,7 +78,7 @@ pub(super) async fn reload(
     let (read_panel, choice) = (panel.to_owned(), Choice::Of(ids.to_vec()));
     let read = connection
         .read("cannot read the accounts", move |connection| {
-            customers::read(connection, &read_panel, choice)
+            page_of_accounts::read(connection, &read_panel, choice)
         })
         .await?;
     Ok(read.accounts(panel, now))

@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::{Connection as _, QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 
 use super::connection::Connection;
-use super::customers::{self, Choice, Unreadable};
+use super::page_of_accounts::{self, Choice, Unreadable};
 use super::time::naive;
 use super::trail;
 use crate::adapter::listed::{Write, select, undone_trail};
@@ -16,7 +16,7 @@ use crate::model::plan::{Change, SubscriptionPatch, VpnConfigPatch};
 use crate::model::run::RunId;
 use crate::model::trail::{self as trails, EntryRecord, Target};
 use crate::port::error::StoreError;
-use crate::port::store::{PanelUserKey, Trail};
+use crate::port::journal::{PanelUserKey, Trail};
 
 /// What belongs to every write of a call: the panel, the run, and the moment.
 pub(super) struct Call {
@@ -48,7 +48,7 @@ pub(super) async fn apply(
     connection
         .write("cannot write the accounts", move |connection| {
             let ids = changes.iter().map(|change| change.account.id).collect();
-            let read = customers::read(connection, &call.panel, Choice::Of(ids))?;
+            let read = page_of_accounts::read(connection, &call.panel, Choice::Of(ids))?;
             let mut applied = Vec::new();
             for change in read.view(&call.panel, call.now).matching(&changes) {
                 if !read.unreadable().is_expected_by(change) && write(connection, &call, change)? {
@@ -160,7 +160,7 @@ fn write_rows(connection: &mut SqliteConnection, change: &Change, now: DateTime<
 }
 
 fn try_unlink(connection: &mut SqliteConnection, call: &Call, account: &Account) -> QueryResult<bool> {
-    let read = customers::read(connection, &call.panel, Choice::Of(vec![account.id]))?;
+    let read = page_of_accounts::read(connection, &call.panel, Choice::Of(vec![account.id]))?;
     let view = read.view(&call.panel, call.now);
     if !view.may_unlink(account) || read.hinders_unlinking(&call.panel, account) {
         return Ok(false);
@@ -199,7 +199,7 @@ fn write_back(
     };
     let accounts: Vec<AccountId> = entries.iter().map(|record| record.entry.account).collect();
     let subscriptions: Vec<SubscriptionId> = entries.iter().filter_map(subscription).collect();
-    let (customers, unreadable) = customers::owners(connection, &accounts, &subscriptions)?;
+    let (customers, unreadable) = page_of_accounts::owners(connection, &accounts, &subscriptions)?;
     let mut undone = Vec::new();
     for (id, write, word) in select::undo(&customers, entries) {
         if write_one_back(connection, &unreadable, write, word, now)? {

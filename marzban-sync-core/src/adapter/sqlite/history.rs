@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::connection::Connection;
 use super::time::{parse, zoned};
 use crate::adapter::figures::{self, Figures};
+use crate::model::outcome::RunStatus;
 use crate::model::report::Job;
-use crate::model::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use crate::model::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use crate::port::error::{StoreError, StoreErrorKind};
 
 #[derive(QueryableByName)]
@@ -33,11 +34,11 @@ struct RunRow {
 impl RunRow {
     /// None for a job or an outcome of another version.
     fn known(self) -> Option<Result<RunRecord, StoreError>> {
-        let (job, outcome) = (Job::parse(&self.job)?, Outcome::parse(&self.outcome)?);
+        let (job, outcome) = (Job::parse(&self.job)?, RunStatus::parse(&self.outcome)?);
         Some(self.record(job, outcome))
     }
 
-    fn record(self, job: Job, outcome: Outcome) -> Result<RunRecord, StoreError> {
+    fn record(self, job: Job, outcome: RunStatus) -> Result<RunRecord, StoreError> {
         let report = self
             .report
             .map(|report| serde_json::from_str::<Value>(&report))
@@ -48,7 +49,7 @@ impl RunRow {
             panel: self.panel,
             started_at: time(&self.started_at)?,
             finished_at: self.finished_at.as_deref().map(time).transpose()?,
-            outcome,
+            status: outcome,
             report: report.map_err(|error| {
                 StoreError::new(StoreErrorKind::Invalid, "a report of the history is no JSON")
                     .with_source(error)
@@ -73,7 +74,7 @@ pub(super) async fn runs(connection: &Connection, query: &RunQuery) -> Result<Ve
             ))
             .bind::<Nullable<Text>, _>(query.panel)
             .bind::<Nullable<Text>, _>(query.job.map(Job::as_str))
-            .bind::<Nullable<Text>, _>(query.outcome.map(Outcome::as_str))
+            .bind::<Nullable<Text>, _>(query.status.map(RunStatus::as_str))
             .bind::<BigInt, _>(i64::from(query.limit))
             .load::<RunRow>(connection)
         })
@@ -83,7 +84,7 @@ pub(super) async fn runs(connection: &Connection, query: &RunQuery) -> Result<Ve
 
 pub(super) async fn latest_runs(
     connection: &Connection,
-    outcome: Option<Outcome>,
+    outcome: Option<RunStatus>,
 ) -> Result<Vec<RunRecord>, StoreError> {
     let rows = connection
         .run("cannot read the latest runs", move |connection| {
@@ -93,7 +94,7 @@ pub(super) async fn latest_runs(
                      FROM marzban_sync_runs WHERE outcome = coalesce(?1, outcome) \
                  ) WHERE place = 1",
             )
-            .bind::<Nullable<Text>, _>(outcome.map(Outcome::as_str))
+            .bind::<Nullable<Text>, _>(outcome.map(RunStatus::as_str))
             .load::<RunRow>(connection)
         })
         .await?;

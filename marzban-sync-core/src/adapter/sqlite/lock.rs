@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use crate::model::report::Job;
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::RunLock;
+use crate::port::journal::RunLock;
 
 /// Where the locks of a database are.
 #[derive(Clone)]

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::time::zoned;
+use crate::model::outcome::RunStatus;
 use crate::model::report::{Job, SystemStats};
-use crate::model::run::{Outcome, RunId};
+use crate::model::run::RunId;
 use crate::port::error::{StoreError, StoreErrorKind};
 
 /// Notes that a run has begun.
@@ -50,7 +51,7 @@ pub(super) async fn begin_run(
 pub(super) async fn finish_run(
     connection: &Connection,
     run: RunId,
-    outcome: Outcome,
+    outcome: RunStatus,
     report: &Value,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {

@@ -7,8 +7,8 @@ use diesel::sql_types::Text;
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 
 use super::connection::Connection;
+use crate::port::accounts::Migration;
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::Migration;
 
 /// The library's own tables, and the script that creates each.
 const OWN_TABLES: [(&str, &str); 4] = [

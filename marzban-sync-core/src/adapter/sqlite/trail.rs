@@ -12,7 +12,7 @@ use crate::adapter::entries::{EntryColumns, telegram_id};
 use crate::model::agreement::Agreement;
 use crate::model::trail::{Entry, EntryQuery, EntryRecord};
 use crate::port::error::{StoreError, StoreErrorKind};
-use crate::port::store::{PanelUserKey, Remembered, Trail};
+use crate::port::journal::{PanelUserKey, Remembered, Trail};
 
 /// Reads what is remembered of these panel users, in their order.
 pub(super) fn remembered(

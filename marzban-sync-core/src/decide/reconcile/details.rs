@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::decide::merge::{Conflict, Doubt};
+use crate::decide::merge_ends::{Conflict, Doubt};
 use crate::model::account::{Account, Subscription};
 use crate::model::end_date::EndDate;
 use crate::model::observation::PanelUser;

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Decision, Facet, Push, Rules, UNCONFIRMED};
 use crate::decide::deletion::is_own_write;
-use crate::decide::merge::{Merged, Say, Sides, is_other_user, is_plausible, merge};
+use crate::decide::merge_ends::{Merged, Say, Sides, is_other_user, is_plausible, merge};
 use crate::model::account::{Account, Subscription, SubscriptionId, SubscriptionStatus};
 use crate::model::agreement::{Agreement, Replaced};
 use crate::model::end_date::EndDate;

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::details::{ended_early_detail, not_renewed_detail, problem_of, shared_detail};
 use super::draft::Draft;
 use super::{Push, Rules};
-use crate::decide::merge::{Conflict, Doubt, Merged, is_other_user, is_same};
+use crate::decide::merge_ends::{Conflict, Doubt, Merged, is_other_user, is_same};
 use crate::model::account::{Subscription, SubscriptionId, SubscriptionStatus};
 use crate::model::agreement::{Agreement, Replaced};
 use crate::model::end_date::EndDate;
@@ -103,11 +103,13 @@ impl<'a> Group<'_, 'a, '_> {
         self.members.len() > 1 || self.members().any(|draft| draft.account.elsewhere.accounts > 0)
     }
 
-    /// Whether the library wrote the row's end from another account.
+    /// Whether the library wrote the row's end from another account; a bot may have rounded it since.
     fn is_written_elsewhere(&self, place: usize, row: EndDate) -> bool {
+        let tolerance = self.rules.policy.tolerance;
         self.members().enumerate().any(|(other, draft)| {
-            let here = other != place && draft.account.agreement.written_end == Some(row);
-            here || draft.account.elsewhere.written_ends.contains(&row)
+            let here = draft.account.agreement.written_end.filter(|_| other != place);
+            let mut written = here.iter().chain(&draft.account.elsewhere.written_ends);
+            written.any(|end| is_same(row, *end, tolerance))
         })
     }
 
@@ -135,8 +137,13 @@ impl<'a> Group<'_, 'a, '_> {
             Some((_, Reason::Begun)) => self.members().enumerate().any(|(other, draft)| {
                 let has_no_end =
                     |user: &PanelUser| user.expire.is_none() && user.status != PanelStatus::OnHold;
-                let is_agreed = draft.account.agreement.end == Some(EndDate::Never);
-                let here = other != place && (is_agreed || draft.found().is_some_and(has_no_end));
+                let is_anew = draft.found().is_some_and(|user| {
+                    user.status == PanelStatus::OnHold && is_other_user(user, &draft.account.agreement)
+                });
+                let is_agreed = draft.account.agreement.settled_end() == Some(EndDate::Never) && !is_anew;
+                // No end is remembered of a user that several customers name: it may have none.
+                let has_none = is_agreed || draft.is_shared_user() || draft.found().is_some_and(has_no_end);
+                let here = other != place && has_none;
                 let mut elsewhere = draft.account.elsewhere.agreed_ends.iter();
                 here || elsewhere.any(|(end, _)| *end == EndDate::Never)
             }),
@@ -191,11 +198,6 @@ impl<'a> Group<'_, 'a, '_> {
                 merged.agreement = draft.seen.clone();
             }
             merged.agreement = merged.agreement.without_end();
-        } else if let Some(conflict) = merged.conflict
-            // The customer has access by another panel, whose end the row has.
-            && !(has_access_elsewhere && matches!(conflict, Conflict::PanelBehind | Conflict::EndsDisagree(Doubt::RowIsLater)))
-        {
-            draft.problem = Some(problem_of(conflict, subscription, user, rules.now));
         }
         if let Some((end_date, reason)) = merged.row {
             draft.subscription.end_date = Some(end_date);
@@ -218,6 +220,15 @@ impl<'a> Group<'_, 'a, '_> {
         {
             draft.push = push(&merged.agreement, subscription, user, rules);
         }
+        if let Some(conflict) = merged.conflict
+            && !draft.is_shared_user()
+            // The customer has access by another panel, whose end the row has.
+            && !(has_access_elsewhere
+                && draft.push.is_none()
+                && matches!(conflict, Conflict::PanelBehind | Conflict::EndsDisagree(Doubt::RowIsLater)))
+        {
+            draft.problem = Some(problem_of(conflict, subscription, user, rules.now));
+        }
         draft.merged = Some(merged.agreement);
     }
 
@@ -229,7 +240,7 @@ impl<'a> Group<'_, 'a, '_> {
         let end = moved.unwrap_or(before);
         let now = EndDate::At(rules.now);
         if subscription.status.is_open() {
-            self.forget_replaced();
+            self.forget_replaced_unless(|_| false);
             let nobody_works = self.members().all(|draft| match draft.observation {
                 Observation::Found(user) => {
                     !user.works(rules.now) && !matches!(user.status, PanelStatus::Unknown(_))
@@ -273,33 +284,37 @@ impl<'a> Group<'_, 'a, '_> {
     fn settle_expired(&mut self, carrier: usize, subscription: &Subscription, end: EndDate, moved: bool) {
         let rules = self.rules;
         let (before, now) = (subscription.end(), EndDate::At(rules.now));
+        // What fits the end that this run brings counts as well: the next run would reopen it by that.
+        let fits = |replaced: &Replaced| [before, end].contains(&replaced.end);
         let here = self
             .members()
             .filter_map(|draft| Some((draft.account.id, draft.account.agreement.replaced.as_ref()?)))
-            .filter(|(_, replaced)| replaced.end == before)
-            .min_by_key(|(id, _)| *id)
+            .filter(|(_, replaced)| fits(replaced))
+            .min_by_key(|(id, replaced)| (replaced.end != before, *id))
             .map(|(_, replaced)| replaced);
-        let is_reopened = |draft: &Draft<'_>| draft.account.agreement.reopened_end == Some(before);
         let elsewhere = self
             .members()
             .flat_map(|draft| &draft.account.elsewhere.replaced)
-            .find(|replaced| replaced.end == before)
-            .filter(|_| !self.members().any(is_reopened));
+            .filter(|replaced| fits(replaced))
+            .find(|replaced| {
+                let mut agreements = self.members().map(|draft| &draft.account.agreement);
+                !agreements.any(|agreement| agreement.reopened_end == Some(replaced.end))
+            });
         let is_for_another_panel = here.is_none() && elsewhere.is_some();
         let replaced = here.or(elsewhere).cloned();
         if self.member(carrier).is_none_or(|draft| draft.is_shared_user()) {
             return;
         }
         let had_passed = moved && before <= now && end > now;
-        if moved || replaced.is_none() {
-            self.forget_replaced();
-        }
+        self.forget_replaced_unless(fits);
         // Any account of the subscription will do: the one that leads may be disabled.
         let works = |draft: &Draft<'_>| {
             let agreement = draft.merged.as_ref().unwrap_or(&draft.seen);
-            draft
-                .found()
-                .is_some_and(|user| user.works(rules.now) && !is_other_user(user, agreement))
+            draft.found().is_some_and(|user| {
+                // The next run accepts another user of the name whose end the row gets now.
+                let is_accepted = || moved && is_same(end, user.expire.into(), rules.policy.tolerance);
+                user.works(rules.now) && (!is_other_user(user, agreement) || is_accepted())
+            })
         };
         let works = self.members().any(works);
         if !had_passed && replaced.is_none() {
@@ -317,7 +332,10 @@ impl<'a> Group<'_, 'a, '_> {
             draft.reopened_end = is_for_another_panel.then_some(end);
             draft.subscription.status = Some(SubscriptionStatus::from(status.as_str()));
             draft.note(Reason::Reactivated);
-            self.forget_replaced();
+            // The others still remember it: should this change fail, they bring it back in the next run.
+            if draft.account.agreement.replaced.is_some() {
+                draft.replaced = Some(None);
+            }
             return;
         }
         if moved {
@@ -350,11 +368,12 @@ impl<'a> Group<'_, 'a, '_> {
         }
     }
 
-    /// The row is not as the library left it, so no status of the past comes back.
-    fn forget_replaced(&mut self) {
+    /// Where the row is not as the library left it, no status of the past comes back.
+    fn forget_replaced_unless(&mut self, fits: impl Fn(&Replaced) -> bool) {
         for position in &self.members {
             if let Some(draft) = self.drafts.get_mut(*position)
-                && draft.account.agreement.replaced.is_some()
+                && let Some(replaced) = &draft.account.agreement.replaced
+                && !fits(replaced)
             {
                 draft.replaced = Some(None);
             }

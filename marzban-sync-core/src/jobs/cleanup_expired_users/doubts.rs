@@ -3,14 +3,15 @@
 use chrono::TimeDelta;
 
 use super::{Cleanup, PAGE_USERS};
-use crate::decide::merge::is_other_user;
-use crate::decide::safety::LimitExceeded;
+use crate::decide::limits::LimitExceeded;
+use crate::decide::merge_ends::is_other_user;
 use crate::jobs::Context;
 use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::Account;
 use crate::model::observation::{Observation, Observed};
-use crate::model::report::{Job, Stopped};
-use crate::model::run::{Outcome, RunQuery, RunRecord};
+use crate::model::outcome::{RunStatus, Stopped};
+use crate::model::report::Job;
+use crate::model::run::{RunQuery, RunRecord};
 use crate::port::panel::MAX_NAMES;
 
 /// A sync job must have completed this lately before anything is deleted.
@@ -87,8 +88,8 @@ pub(super) async fn blocked_by_syncs(job_run: &JobRun<'_>) -> Result<Option<Limi
             job: Some(job),
             ..RunQuery::latest(RUNS_LOOKED_THROUGH)
         };
-        let runs = step!(cleanup.past_runs, context.store.runs(&query)).await?;
-        let has_passed = |run: &&RunRecord| run.outcome == Outcome::Completed && run.started_at <= now;
+        let runs = step!(cleanup.past_runs, context.journal.runs(&query)).await?;
+        let has_passed = |run: &&RunRecord| run.status == RunStatus::Completed && run.started_at <= now;
         let was_stopped_for_safety = |run: &RunRecord| run.stopped() == Some(Stopped::Safety);
         let last = runs
             .iter()
@@ -97,13 +98,13 @@ pub(super) async fn blocked_by_syncs(job_run: &JobRun<'_>) -> Result<Option<Limi
             return Ok(Some(LimitExceeded::SyncStopped));
         }
         let is_recent = |run: &RunRecord| {
-            run.outcome == Outcome::Completed
+            run.status == RunStatus::Completed
                 && (TimeDelta::zero()..=RECENT_SYNC).contains(&(now - run.started_at))
         };
         has_completed |= runs.iter().any(is_recent);
     }
     // A dry run of all jobs leaves no run of a sync behind, and deletes nobody.
-    Ok((!has_completed && !context.dry_run).then_some(LimitExceeded::NoRecentSync))
+    Ok((!has_completed && !context.options.dry_run).then_some(LimitExceeded::NoRecentSync))
 }
 
 /// A few accounts that the panel may be asked for to see whether it knows them.
@@ -112,11 +113,11 @@ async fn sample(
     is_wanted: impl Fn(&Account) -> bool,
 ) -> Result<Vec<Account>, Interrupt> {
     let Context {
-        store, panel_name, ..
+        accounts, panel_name, ..
     } = job_run.context;
     let mut after = None;
     loop {
-        let page = store.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
+        let page = accounts.page_accounts(panel_name, after, PAGE_USERS, job_run.writer.now());
         let page = step!(cleanup.page_others, page).await?;
         let mut accounts = page.accounts;
         accounts.retain(&is_wanted);

@@ -14,8 +14,8 @@ use crate::model::report::{KeptBecause, Problem, ProblemReason};
 use crate::model::trail::{Entry, EntryState, Target};
 use crate::port::error::{PanelError, chain};
 use crate::port::event::Event;
+use crate::port::journal::Trail;
 use crate::port::panel::{ExpectedUser, UpdateOutcome};
-use crate::port::store::Trail;
 
 /// What the panel said of a user right before the deletion.
 struct LastLook {
@@ -137,10 +137,14 @@ impl Cleanup {
         account: &Account,
     ) -> Result<Option<Account>, Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
         let (ids, now) = ([account.id], job_run.writer.now());
-        let fresh = step!(cleanup.read_again, store.reload_accounts(panel_name, &ids, now)).await?;
+        let fresh = step!(
+            cleanup.read_again,
+            accounts.reload_accounts(panel_name, &ids, now)
+        )
+        .await?;
         Ok(fresh.into_iter().find(|fresh| {
             fresh.id == account.id
                 && fresh.name == account.name
@@ -152,9 +156,9 @@ impl Cleanup {
     /// Whether the row could be written after the deletion; if not, that is a problem of this account.
     async fn rehearse(&self, job_run: &mut JobRun<'_>, account: &Account) -> Result<bool, Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
-        let rehearsal = store.rehearse_unlink(panel_name, account, job_run.writer.now());
+        let rehearsal = accounts.rehearse_unlink(panel_name, account, job_run.writer.now());
         let (reason, detail) = match step!(cleanup.rehearse, rehearsal).await {
             Ok(true) => return Ok(true),
             Ok(false) => (
@@ -255,9 +259,9 @@ impl Cleanup {
     /// Writes the row of a panel user that is gone; a row that cannot be written is a problem of that account.
     async fn unlink(&mut self, job_run: &mut JobRun<'_>, account: &Account) -> Result<(), Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
-        let unlink = store.unlink(panel_name, job_run.writer.run_id, account, job_run.writer.now());
+        let unlink = accounts.unlink(panel_name, job_run.writer.run_id, account, job_run.writer.now());
         let (reason, detail) = match step!(cleanup.unlink, unlink).await {
             Ok(true) => {
                 self.note_cleaned(job_run, account);
@@ -295,7 +299,7 @@ fn not_deleted(job_run: &mut JobRun<'_>, account: &Account, error: PanelError) -
 
 async fn record(job_run: &JobRun<'_>, entry: &Entry, state: EntryState) -> Result<(), Interrupt> {
     let Context {
-        store, panel_name, ..
+        journal, panel_name, ..
     } = job_run.context;
     let trail = Trail {
         entries: vec![Entry {
@@ -304,6 +308,6 @@ async fn record(job_run: &JobRun<'_>, entry: &Entry, state: EntryState) -> Resul
         }],
         ..Trail::default()
     };
-    let record = store.record(panel_name, job_run.writer.run_id, &trail, job_run.writer.now());
+    let record = journal.record(panel_name, job_run.writer.run_id, &trail, job_run.writer.now());
     Ok(step!(cleanup.record, record).await?)
 }

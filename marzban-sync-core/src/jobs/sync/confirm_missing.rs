@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{BATCH, GONE, SyncRun};
+use crate::decide::limits::{LimitExceeded, Tally};
 use crate::decide::reconcile::{Facet, UNCONFIRMED};
-use crate::decide::safety::{LimitExceeded, Tally};
 use crate::jobs::change_writer::ChangeWriter;
 use crate::jobs::job_run::{Interrupt, JobRun};
 use crate::model::account::{AccountId, UserId};
@@ -165,7 +165,7 @@ impl SyncRun {
             absent_with_access: confirmed.missing_with_access,
             ..self.tally
         };
-        let allow = job_run.context.answers.allow_mass_changes;
+        let allow = job_run.context.options.answers.allow_mass_changes;
         match job_run.context.limits.check(&tally, allow) {
             Some(LimitExceeded::NoUserReturned { .. }) => true,
             Some(LimitExceeded::Absent { .. }) if confirmed.asked >= MAX_CONFIRMATIONS => true,

@@ -28,9 +28,9 @@ impl SyncRun {
         let now = writer.now();
         let ids: Vec<AccountId> = conflicts.iter().copied().collect();
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = writer.context;
-        let read = store.reload_accounts(panel_name, &ids, now);
+        let read = accounts.reload_accounts(panel_name, &ids, now);
         let mut accounts = step!(sync.read_conflicts, read).await?;
         accounts.retain(|account| is_in_scope(self.facet, account));
         note_gone(writer, conflicts, &accounts, before);

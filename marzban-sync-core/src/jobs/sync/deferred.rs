@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::conflicts::note_conflict;
 use super::{BATCH, Flags, GONE, SyncRun};
+use crate::decide::limits::{LimitExceeded, Tally};
 use crate::decide::reconcile::Decision;
-use crate::decide::safety::{LimitExceeded, Tally};
 use crate::decide::zone;
 use crate::jobs::change_writer::ChangeWriter;
 use crate::jobs::job_run::{Interrupt, JobRun};
@@ -104,7 +104,7 @@ impl SyncRun {
     /// With everything seen: the safety check, and then what has waited.
     pub(super) async fn finish(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let limits = job_run.context.limits;
-        let allow = job_run.context.answers.allow_mass_changes;
+        let allow = job_run.context.options.answers.allow_mass_changes;
         let tally = self.counted(job_run).await?;
         let brake = limits.check(&tally, allow);
         if let Some(total) = brake.filter(LimitExceeded::is_total) {
@@ -131,7 +131,7 @@ impl SyncRun {
             job_run.writer.stop_for_safety(brake);
             self.withhold_ahead(job_run, brake).await?;
         }
-        if job_run.context.dry_run {
+        if job_run.context.options.dry_run {
             return self.show(&mut job_run.writer, &verdict).await;
         }
         self.write_deferred(job_run, &verdict).await
@@ -141,14 +141,14 @@ impl SyncRun {
     pub(super) async fn give(&mut self, job_run: &mut JobRun<'_>) -> Result<(), Interrupt> {
         let limits = job_run.context.limits;
         let is_blocked = limits
-            .check(&self.tally, job_run.context.answers.allow_mass_changes)
+            .check(&self.tally, job_run.context.options.answers.allow_mass_changes)
             .is_some_and(|withheld| withheld.is_total());
         let verdict = Verdict {
             brake: None,
             zone: self.differences.zone(),
             gives_only: true,
         };
-        if is_blocked || job_run.context.dry_run {
+        if is_blocked || job_run.context.options.dry_run {
             return Ok(());
         }
         self.write_deferred(job_run, &verdict).await
@@ -169,14 +169,14 @@ impl SyncRun {
         let context = job_run.context;
         for ids in counted.chunks(BATCH) {
             let read = context
-                .store
+                .accounts
                 .reload_accounts(&context.panel_name, ids, job_run.writer.now());
             for account in step!(sync.read_counted, read).await? {
                 let Some(deferred) = self.deferred.get(&account.id) else {
                     continue;
                 };
                 // A dry run has not written the harmless half, on which the fingerprint stands.
-                if deferred.row == fingerprint(&account) || context.dry_run {
+                if deferred.row == fingerprint(&account) || context.options.dry_run {
                     tally.off_early += u64::from(deferred.flags.is_off_early);
                     tally.cuts += u64::from(deferred.flags.is_cut);
                 }
@@ -372,7 +372,7 @@ impl SyncRun {
 
 /// Writes changes that touch no row.
 async fn remember(job_run: &mut JobRun<'_>, changes: &[Change]) -> Result<(), Interrupt> {
-    if changes.is_empty() || job_run.context.dry_run {
+    if changes.is_empty() || job_run.context.options.dry_run {
         return Ok(());
     }
     job_run.verify_lock().await?;

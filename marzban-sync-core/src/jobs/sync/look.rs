@@ -11,8 +11,8 @@ use crate::jobs::job_run::Interrupt;
 use crate::jobs::panel_reader::PanelReader;
 use crate::model::account::Account;
 use crate::model::observation::Observed;
+use crate::port::accounts::Cursor;
 use crate::port::event::Event;
-use crate::port::store::Cursor;
 
 /// One page of accounts, as far as they are read, and what the panel returned for them.
 pub(super) struct Look {
@@ -34,10 +34,12 @@ impl Look {
     ) -> Self {
         let page = match reader.check() {
             Ok(()) => {
-                let page =
-                    context
-                        .store
-                        .page_accounts(&context.panel_name, after, PAGE_USERS, context.clock.now());
+                let page = context.accounts.page_accounts(
+                    &context.panel_name,
+                    after,
+                    PAGE_USERS,
+                    context.clock.now(),
+                );
                 step!(sync.page, page).await.map_err(Interrupt::from)
             }
             Err(interrupt) => Err(interrupt),

@@ -10,8 +10,8 @@ use crate::model::agreement::PanelExtension;
 use crate::model::end_date::EndDate;
 use crate::model::report::{Problem, ProblemReason};
 use crate::model::trail::{Entry, EntryState, Target, moment};
+use crate::port::journal::Trail;
 use crate::port::panel::{ExpectedUser, UpdateOutcome};
-use crate::port::store::Trail;
 
 /// A panel user that is to be extended, and the problem that it is until then.
 pub(super) struct Pushed {
@@ -39,9 +39,10 @@ impl SyncRun {
             self.give_up_pushing(&mut job_run.writer);
             return Ok(());
         }
-        let Context { limits, answers, .. } = job_run.context;
+        let Context { limits, options, .. } = job_run.context;
+        let allow = options.answers.allow_mass_changes;
         let count = self.pushed.len() as u64;
-        if let Some(withheld) = limits.check_extensions(count, self.tally.total, answers.allow_mass_changes) {
+        if let Some(withheld) = limits.check_extensions(count, self.tally.total, allow) {
             job_run.writer.stop_for_safety(&withheld);
             job_run.writer.run.withheld += count;
             self.give_up_pushing(&mut job_run.writer);
@@ -83,7 +84,7 @@ impl SyncRun {
         };
         let entry = Entry::of(&account, Target::PanelExpire, ProblemReason::PanelBehind.as_str())
             .values(Some(moment(from)), Some(moment(to)));
-        if job_run.context.dry_run {
+        if job_run.context.options.dry_run {
             job_run.writer.note_changed(entry);
             job_run.writer.run.extended_in_panel += 1;
             return Ok(None);
@@ -159,14 +160,14 @@ impl SyncRun {
         pushed: &Pushed,
     ) -> Result<Option<Account>, Interrupt> {
         let Context {
-            store, panel_name, ..
+            accounts, panel_name, ..
         } = job_run.context;
         let ids = [pushed.id];
         let now = job_run.writer.now();
-        let read = store.reload_accounts(panel_name, &ids, now);
+        let read = accounts.reload_accounts(panel_name, &ids, now);
         let fresh = step!(push.read, read).await?;
         // A dry run has not written what an operator's answer makes the sides agree on.
-        let is_dry_run = job_run.context.dry_run;
+        let is_dry_run = job_run.context.options.dry_run;
         Ok(fresh.into_iter().find(|account| {
             let subscription = account.subscription.as_ref();
             account.id == pushed.id
@@ -183,9 +184,9 @@ impl SyncRun {
 
     async fn record(&self, job_run: &JobRun<'_>, trail: &Trail) -> Result<(), Interrupt> {
         let Context {
-            store, panel_name, ..
+            journal, panel_name, ..
         } = job_run.context;
-        let record = store.record(panel_name, job_run.writer.run_id, trail, job_run.writer.now());
+        let record = journal.record(panel_name, job_run.writer.run_id, trail, job_run.writer.now());
         Ok(step!(push.record, record).await?)
     }
 }

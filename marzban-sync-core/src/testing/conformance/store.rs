@@ -7,15 +7,14 @@
 //! use std::sync::Arc;
 //!
 //! use async_trait::async_trait;
-//! use marzban_sync_core::history::History;
-//! use marzban_sync_core::store::{MemoryStore, Store};
+//! use marzban_sync_core::store::{AccountStore, Journal, MemoryStore};
 //! use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 //!
 //! struct Memory(MemoryStore);
 //!
 //! #[async_trait]
 //! impl Fixture for Memory {
-//!     fn store(&self) -> Arc<dyn Store> {
+//!     fn store(&self) -> Arc<dyn AccountStore> {
 //!         Arc::new(self.0.clone())
 //!     }
 //!
@@ -33,7 +32,7 @@
 //!         }
 //!     }
 //!
-//!     fn history(&self) -> Arc<dyn History> {
+//!     fn journal(&self) -> Arc<dyn Journal> {
 //!         Arc::new(self.0.clone())
 //!     }
 //! }
@@ -55,8 +54,8 @@ use crate::adapter::memory::{MemoryStore, MemorySubscription, MemoryUser, Memory
 use crate::model::account::{Account, AccountId, SubscriptionId, UserId};
 use crate::model::plan::Change;
 use crate::model::run::RunId;
-use crate::port::history::History;
-use crate::port::store::{Cursor, DEFAULT_PANEL, PanelUserKey, Remembered, Store};
+use crate::port::accounts::{AccountStore, Cursor, DEFAULT_PANEL};
+use crate::port::journal::{Journal, PanelUserKey, Remembered};
 
 mod accounts;
 mod agreements;
@@ -135,7 +134,7 @@ pub async fn all<F: Fixture>(make: impl AsyncFn() -> F) -> Vec<&'static str> {
 #[async_trait]
 pub trait Fixture: Send + Sync {
     /// A handle to the store; all handles of a fixture reach the same rows.
-    fn store(&self) -> Arc<dyn Store>;
+    fn store(&self) -> Arc<dyn AccountStore>;
 
     /// Puts rows in, or in the place of those with the same id, exactly as they are; users first, then
     /// subscriptions, then VPN configs. Some laws put in tens of thousands at once.
@@ -145,7 +144,7 @@ pub trait Fixture: Send + Sync {
     async fn rows(&self) -> Bot;
 
     /// What the store has recorded of its runs.
-    fn history(&self) -> Arc<dyn History>;
+    fn journal(&self) -> Arc<dyn Journal>;
 
     /// Whether the column of a status can hold any spelling of it, as a text can; a bot with words of its own cannot, and
     /// the laws about spelling are not asked of it.
@@ -156,7 +155,7 @@ pub trait Fixture: Send + Sync {
 
 #[async_trait]
 impl Fixture for MemoryStore {
-    fn store(&self) -> Arc<dyn Store> {
+    fn store(&self) -> Arc<dyn AccountStore> {
         Arc::new(self.clone())
     }
 
@@ -180,7 +179,7 @@ impl Fixture for MemoryStore {
         }
     }
 
-    fn history(&self) -> Arc<dyn History> {
+    fn journal(&self) -> Arc<dyn Journal> {
         Arc::new(self.clone())
     }
 }
@@ -278,12 +277,12 @@ fn days(days: i64) -> DateTime<Utc> {
 }
 
 /// All accounts, page by page.
-async fn accounts(store: &dyn Store, limit: u32) -> Vec<Account> {
+async fn accounts(store: &dyn AccountStore, limit: u32) -> Vec<Account> {
     pages(store, limit).await.concat()
 }
 
 /// All pages.
-async fn pages(store: &dyn Store, limit: u32) -> Vec<Vec<Account>> {
+async fn pages(store: &dyn AccountStore, limit: u32) -> Vec<Vec<Account>> {
     let mut pages = Vec::new();
     let mut after: Option<Cursor> = None;
     loop {
@@ -306,12 +305,12 @@ async fn pages(store: &dyn Store, limit: u32) -> Vec<Vec<Account>> {
 }
 
 /// One account of the default panel as it is now.
-async fn account(store: &dyn Store, id: AccountId) -> Account {
+async fn account(store: &dyn AccountStore, id: AccountId) -> Account {
     account_in(store, DEFAULT_PANEL, id).await
 }
 
 /// One account of a panel as it is now.
-async fn account_in(store: &dyn Store, panel: &str, id: AccountId) -> Account {
+async fn account_in(store: &dyn AccountStore, panel: &str, id: AccountId) -> Account {
     let accounts = store
         .reload_accounts(panel, &[id], now())
         .await
@@ -323,7 +322,7 @@ async fn account_in(store: &dyn Store, panel: &str, id: AccountId) -> Account {
 }
 
 /// Applies a change in the default panel, and tells whether it was written.
-async fn is_applied(store: &dyn Store, run: Option<RunId>, change: &Change) -> bool {
+async fn is_applied(store: &dyn AccountStore, run: Option<RunId>, change: &Change) -> bool {
     let applied = store
         .apply(DEFAULT_PANEL, run, std::slice::from_ref(change), now())
         .await
@@ -352,8 +351,8 @@ fn written(change: &Change) -> Account {
 }
 
 /// What is remembered of a user of the default panel.
-async fn remembered(store: &dyn Store, username: &str) -> Option<Remembered> {
-    let found = store.agreements(&[key(DEFAULT_PANEL, username)]).await;
+async fn remembered(journal: &dyn Journal, username: &str) -> Option<Remembered> {
+    let found = journal.agreements(&[key(DEFAULT_PANEL, username)]).await;
     let mut found = found.expect("what is remembered is read");
     assert!(found.len() <= 1, "{found:?}");
     found.pop()

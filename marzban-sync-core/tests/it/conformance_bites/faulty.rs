@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::error::{StoreError, StoreErrorKind};
-use marzban_sync_core::history::History;
+use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
 use marzban_sync_core::store::{
-    Cursor, DEFAULT_PANEL, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Store, Trail,
+    AccountStore, Cursor, DEFAULT_PANEL, Journal, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Trail,
 };
 use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord};
@@ -77,7 +77,7 @@ impl Faulty {
 }
 
 #[async_trait]
-impl Store for Faulty {
+impl AccountStore for Faulty {
     async fn verify_schema(&self) -> Result<(), StoreError> {
         self.inner.verify_schema().await
     }
@@ -149,6 +149,38 @@ impl Store for Faulty {
         self.cut_off(panel, run, account, now).await
     }
 
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        self.put_back(panel, run, entries, now).await
+    }
+}
+
+#[async_trait]
+impl Fixture for Faulty {
+    fn store(&self) -> Arc<dyn AccountStore> {
+        Arc::new(self.clone())
+    }
+
+    async fn insert(&self, bot: &Bot) {
+        self.inner.insert(bot).await;
+    }
+
+    async fn rows(&self) -> Bot {
+        self.inner.rows().await
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Journal for Faulty {
     async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
         self.inner.agreements(users).await
     }
@@ -161,16 +193,6 @@ impl Store for Faulty {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.keep(panel, run, trail, now).await
-    }
-
-    async fn undo(
-        &self,
-        panel: &str,
-        run: RunId,
-        entries: &[EntryRecord],
-        now: DateTime<Utc>,
-    ) -> Result<Vec<i64>, StoreError> {
-        self.put_back(panel, run, entries, now).await
     }
 
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
@@ -191,7 +213,7 @@ impl Store for Faulty {
         if self.is(Fault::AbandonsOtherPanels) {
             let other = self.inner.begin_run(job, "second", now).await?;
             self.inner
-                .finish_run(other, Outcome::Failed, &Value::Null, now)
+                .finish_run(other, RunStatus::Failed, &Value::Null, now)
                 .await?;
         }
         self.inner.begin_run(job, panel, now).await
@@ -200,12 +222,12 @@ impl Store for Faulty {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let (outcome, report) = match self.fault {
-            Fault::AlwaysCompleted => (Outcome::Completed, report),
+            Fault::AlwaysCompleted => (RunStatus::Completed, report),
             Fault::ForgetsReports => (outcome, &Value::Null),
             _ => (outcome, report),
         };
@@ -238,29 +260,7 @@ impl Store for Faulty {
             _ => self.inner.prune_history(panel, before).await,
         }
     }
-}
 
-#[async_trait]
-impl Fixture for Faulty {
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::new(self.clone())
-    }
-
-    async fn insert(&self, bot: &Bot) {
-        self.inner.insert(bot).await;
-    }
-
-    async fn rows(&self) -> Bot {
-        self.inner.rows().await
-    }
-
-    fn history(&self) -> Arc<dyn History> {
-        Arc::new(self.clone())
-    }
-}
-
-#[async_trait]
-impl History for Faulty {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         let mut runs = self.inner.runs(query).await?;
         if self.is(Fault::OldestFirst) {
@@ -269,12 +269,12 @@ impl History for Faulty {
         Ok(runs)
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         let outcome = outcome.filter(|_| !self.is(Fault::IgnoresOutcomes));
         let mut latest = self.inner.latest_runs(outcome).await?;
         if self.is(Fault::TrustsClocks) {
             let runs = self.inner.recorded_runs().into_iter();
-            let ended_so = runs.filter(|run| outcome.is_none_or(|outcome| outcome == run.outcome));
+            let ended_so = runs.filter(|run| outcome.is_none_or(|outcome| outcome == run.status));
             latest = ended_so.max_by_key(|run| run.started_at).into_iter().collect();
         }
         Ok(latest)

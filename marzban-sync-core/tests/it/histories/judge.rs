@@ -36,9 +36,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{SubscriptionId, SubscriptionStatus};
 use marzban_sync_core::clock::Clock;
 use marzban_sync_core::error::SyncError;
+use marzban_sync_core::outcome::{RunStatus, Stopped};
 use marzban_sync_core::policy::Answers;
-use marzban_sync_core::report::{Job, Problem, ProblemReason, Report, Stopped};
-use marzban_sync_core::run::{Outcome, RunId};
+use marzban_sync_core::report::{Job, Problem, ProblemReason, Report};
+use marzban_sync_core::run::RunId;
 use marzban_sync_core::store::{MemorySubscription, MemoryVpnConfig};
 use marzban_sync_core::trail::{EntryRecord, Target, moment};
 
@@ -567,7 +568,7 @@ impl World {
                 .report
                 .as_ref()
                 .and_then(|report| report["stopped"].as_str());
-            (recorded.outcome == Outcome::Completed, stopped == Some("safety"))
+            (recorded.status == RunStatus::Completed, stopped == Some("safety"))
         })
     }
 

@@ -9,13 +9,15 @@ use chrono::{DateTime, Utc};
 use marzban_sync_core::account::{Account, AccountId};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError};
-use marzban_sync_core::history::History;
 use marzban_sync_core::observation::{Observation, PanelStatus};
+use marzban_sync_core::outcome::RunStatus;
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::run::{Outcome, RunId, RunQuery, RunRecord, SystemStatsRecord};
-use marzban_sync_core::store::{Cursor, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Store, Trail};
+use marzban_sync_core::run::{RunId, RunQuery, RunRecord, SystemStatsRecord};
+use marzban_sync_core::store::{
+    AccountStore, Cursor, Journal, MemoryStore, Page, PanelUserKey, Remembered, RunLock, Trail,
+};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord};
 use serde_json::Value;
 
@@ -242,7 +244,7 @@ macro_rules! passes {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl Store for Desk {
+impl AccountStore for Desk {
     async fn verify_schema(&self) -> Result<(), StoreError> {
         passes!(self, self.store.verify_schema())
     }
@@ -325,6 +327,20 @@ impl Store for Desk {
         passes!(self, unlink)
     }
 
+    async fn undo(
+        &self,
+        panel: &str,
+        run: RunId,
+        entries: &[EntryRecord],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i64>, StoreError> {
+        passes!(self, self.store.undo(panel, run, entries, now))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Journal for Desk {
     async fn agreements(&self, users: &[PanelUserKey]) -> Result<Vec<Remembered>, StoreError> {
         passes!(self, self.store.agreements(users))
     }
@@ -339,16 +355,6 @@ impl Store for Desk {
         passes!(self, self.store.record(panel, run, trail, now))
     }
 
-    async fn undo(
-        &self,
-        panel: &str,
-        run: RunId,
-        entries: &[EntryRecord],
-        now: DateTime<Utc>,
-    ) -> Result<Vec<i64>, StoreError> {
-        passes!(self, self.store.undo(panel, run, entries, now))
-    }
-
     async fn lock(&self, job: Job, panel: &str) -> Result<Box<dyn RunLock>, StoreError> {
         passes!(self, self.store.lock(job, panel))
     }
@@ -360,7 +366,7 @@ impl Store for Desk {
     async fn finish_run(
         &self,
         run: RunId,
-        outcome: Outcome,
+        outcome: RunStatus,
         report: &Value,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -379,16 +385,12 @@ impl Store for Desk {
     async fn prune_history(&self, panel: &str, before: DateTime<Utc>) -> Result<u64, StoreError> {
         passes!(self, self.store.prune_history(panel, before))
     }
-}
 
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl History for Desk {
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
         passes!(self, self.store.runs(query))
     }
 
-    async fn latest_runs(&self, outcome: Option<Outcome>) -> Result<Vec<RunRecord>, StoreError> {
+    async fn latest_runs(&self, outcome: Option<RunStatus>) -> Result<Vec<RunRecord>, StoreError> {
         passes!(self, self.store.latest_runs(outcome))
     }
 

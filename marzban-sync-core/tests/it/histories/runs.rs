@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc, Weekday};
 use marzban_sync_core::clock::Clock;
 use marzban_sync_core::policy::{Answers, CleanupAction, PanelBehind, Policy};
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::Store;
+use marzban_sync_core::store::Journal;
 use marzban_sync_core::{Context, jobs};
 
 use super::judge::Run;

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use marzban_sync_core::account::{AccountId, UserId};
 use marzban_sync_core::end_date::EndDate;
-use marzban_sync_core::report::Stopped;
+use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::store::{MemoryUser, MemoryVpnConfig};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use marzban_sync_core::end_date::EndDate;
+use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::policy::{Answers, Trust};
-use marzban_sync_core::report::{ProblemReason, Stopped};
+use marzban_sync_core::report::ProblemReason;
 use marzban_sync_core::sync_subscriptions_from_marzban as sync;
 
 use crate::given::{day, user};

@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use marzban_sync_core::cleanup_expired_marzban_users as cleanup;
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
-use marzban_sync_core::report::{Job, KeptBecause, Stopped};
+use marzban_sync_core::outcome::Stopped;
+use marzban_sync_core::report::{Job, KeptBecause};
 
 use crate::given::{at, day, user};
 use crate::scripted::{World, allowed, problems};

@@ -6,10 +6,10 @@ use chrono::TimeDelta;
 use marzban_sync_core::account::{AccountId, UserId};
 use marzban_sync_core::error::{StoreError, StoreErrorKind};
 use marzban_sync_core::observation::PanelUser;
+use marzban_sync_core::outcome::{RunStatus, Stopped};
 use marzban_sync_core::policy::CleanupAction;
-use marzban_sync_core::report::{Job, KeptBecause, Stopped};
-use marzban_sync_core::run::Outcome;
-use marzban_sync_core::store::{MemoryUser, MemoryVpnConfig, MockStore, Store};
+use marzban_sync_core::report::{Job, KeptBecause};
+use marzban_sync_core::store::{AccountStore, Journal, MemoryUser, MemoryVpnConfig, MockStore};
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users as cleanup, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,
@@ -62,13 +62,13 @@ fn stopped_for_safety(world: &World, job: Job, at: chrono::DateTime<chrono::Utc>
         job,
         "default",
         at,
-        Outcome::Stopped,
+        RunStatus::Stopped,
         &json!({"stopped": "safety"}),
     );
 }
 
 fn completed(world: &World, job: Job, at: chrono::DateTime<chrono::Utc>) {
-    world.ran(job, "default", at, Outcome::Completed, &json!({}));
+    world.ran(job, "default", at, RunStatus::Completed, &json!({}));
 }
 
 const SYNC_STOPPED: &str =
@@ -91,10 +91,16 @@ async fn nobody_is_deleted_before_a_sync_has_completed_within_the_last_day() {
 #[tokio::test]
 async fn a_sync_of_another_panel_does_not_count() {
     let world = bot();
-    world.ran(SYNC, "de", now(), Outcome::Completed, &json!({}));
+    world.ran(SYNC, "de", now(), RunStatus::Completed, &json!({}));
     assert_eq!(deletes(&world).await, Err(NO_RECENT_SYNC.to_owned()));
     completed(&world, SYNC, now());
-    world.ran(SYNC, "de", now(), Outcome::Stopped, &json!({"stopped": "safety"}));
+    world.ran(
+        SYNC,
+        "de",
+        now(),
+        RunStatus::Stopped,
+        &json!({"stopped": "safety"}),
+    );
     assert_eq!(deletes(&world).await, Ok(()));
 }
 
@@ -114,9 +120,9 @@ async fn a_sync_that_was_stopped_for_safety_forbids_a_cleanup_until_one_has_pass
 #[tokio::test]
 async fn a_run_that_counted_nothing_does_not_hide_one_that_was_stopped_for_safety() {
     for (outcome, report) in [
-        (Outcome::Failed, json!({"stopped": "failed"})),
-        (Outcome::Stopped, json!({"stopped": "deadline"})),
-        (Outcome::Stopped, json!({"stopped": "cancelled"})),
+        (RunStatus::Failed, json!({"stopped": "failed"})),
+        (RunStatus::Stopped, json!({"stopped": "deadline"})),
+        (RunStatus::Stopped, json!({"stopped": "cancelled"})),
     ] {
         let world = bot();
         completed(&world, SYNC, now() - TimeDelta::hours(3));

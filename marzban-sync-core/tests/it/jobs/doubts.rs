@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::observation::PanelUser;
+use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::plan::Reason;
-use marzban_sync_core::report::{ProblemReason, Run, Stopped};
+use marzban_sync_core::report::{ProblemReason, Run};
 use marzban_sync_core::{
     cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use marzban_sync_core::event::Event;
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::PanelUser;
-use marzban_sync_core::report::{Job, Report, Run, Stopped};
-use marzban_sync_core::store::Store;
+use marzban_sync_core::outcome::Stopped;
+use marzban_sync_core::report::{Job, Report, Run};
+use marzban_sync_core::store::Journal;
 use marzban_sync_core::{
     cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

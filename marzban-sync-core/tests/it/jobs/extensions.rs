@@ -5,10 +5,11 @@ use marzban_sync_core::account::UserId;
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind};
 use marzban_sync_core::observation::PanelUser;
+use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::panel::MockPanel;
 use marzban_sync_core::policy::{Answers, PanelBehind, Policy};
-use marzban_sync_core::report::{ProblemReason, Stopped};
-use marzban_sync_core::store::{MemoryUser, MockStore, Store};
+use marzban_sync_core::report::ProblemReason;
+use marzban_sync_core::store::{Journal, MemoryUser, MockStore};
 use marzban_sync_core::trail::EntryState;
 use marzban_sync_core::{Context, sync_subscriptions_from_marzban as sync};
 

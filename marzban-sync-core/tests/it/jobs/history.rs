@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
-use marzban_sync_core::error::SyncErrorKind;
 use marzban_sync_core::freshness::last_synced_at;
-use marzban_sync_core::history::{last_ended, synced_at};
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::Observation;
+use marzban_sync_core::outcome::{Outcome, RunStatus};
 use marzban_sync_core::report::{Job, SystemStats};
-use marzban_sync_core::run::{Outcome, RunId, RunRecord};
-use marzban_sync_core::store::Store;
+use marzban_sync_core::run::{RunId, RunRecord};
+use marzban_sync_core::store::{AccountStore, Journal, last_ended, synced_at};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{self, day, now, user};
@@ -32,7 +31,7 @@ async fn a_second_run_of_the_same_job_does_nothing() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::AlreadyRunning);
+    assert_eq!(error.outcome(), Outcome::AlreadyRunning);
     assert_eq!(error.job(), Job::SyncSubscriptionsFromMarzban);
     assert_eq!(
         error.to_string(),
@@ -87,8 +86,8 @@ async fn every_run_is_noted_when_it_begins_and_when_it_ends() {
     let during = during.lock().unwrap();
     assert_eq!(during.len(), 1);
     assert_eq!(
-        (during[0].outcome, during[0].finished_at),
-        (Outcome::Running, None)
+        (during[0].status, during[0].finished_at),
+        (RunStatus::Running, None)
     );
     assert_eq!(
         (during[0].panel.as_str(), during[0].started_at),
@@ -169,11 +168,11 @@ async fn a_run_whose_process_died_is_found_abandoned_by_the_next() {
         .store
         .recorded_runs()
         .iter()
-        .map(|run| (run.outcome, run.finished_at.is_some()))
+        .map(|run| (run.status, run.finished_at.is_some()))
         .collect();
     assert_eq!(
         outcomes,
-        [(Outcome::Abandoned, false), (Outcome::Completed, true)]
+        [(RunStatus::Abandoned, false), (RunStatus::Completed, true)]
     );
 }
 
@@ -196,7 +195,7 @@ async fn history_is_kept_for_ninety_days_or_as_long_as_is_said() {
                 .unwrap();
             world
                 .store
-                .finish_run(run, Outcome::Failed, &json!({}), then)
+                .finish_run(run, RunStatus::Failed, &json!({}), then)
                 .await
                 .unwrap();
             world
@@ -263,9 +262,9 @@ async fn the_last_run_that_ended_is_what_an_agenda_goes_on_from() {
     let world = World::new();
     let job = Job::SyncUserStatusFromMarzban;
     for (days, outcome) in [
-        (-5, Some(Outcome::Completed)),
-        (-4, Some(Outcome::Failed)),
-        (-3, Some(Outcome::Stopped)),
+        (-5, Some(RunStatus::Completed)),
+        (-4, Some(RunStatus::Failed)),
+        (-3, Some(RunStatus::Stopped)),
         (-2, None),
         (-1, None),
     ] {
@@ -287,7 +286,7 @@ async fn the_last_run_that_ended_is_what_an_agenda_goes_on_from() {
     let report = json!({"stopped": "cancelled"});
     world
         .store
-        .finish_run(run, Outcome::Stopped, &report, day(-1))
+        .finish_run(run, RunStatus::Stopped, &report, day(-1))
         .await
         .unwrap();
     let last = last_ended(&world.store).await.unwrap();
@@ -303,16 +302,16 @@ fn a_run_that_proves_nothing_makes_no_account_fresh() {
     let cut = json!({"errors": 101, "unreached": 0, "problems": []});
     let early = json!({"errors": 0, "unreached": 1, "problems": []});
     for (outcome, report, is_fresh) in [
-        (Outcome::Completed, Some(proof.clone()), true),
-        (Outcome::Stopped, Some(proof.clone()), true),
-        (Outcome::Completed, Some(other), true),
-        (Outcome::Completed, Some(problem), false),
-        (Outcome::Completed, Some(cut), false),
-        (Outcome::Stopped, Some(early), false),
-        (Outcome::Failed, Some(proof.clone()), false),
-        (Outcome::Running, None, false),
-        (Outcome::Abandoned, None, false),
-        (Outcome::Completed, Some(json!({})), false),
+        (RunStatus::Completed, Some(proof.clone()), true),
+        (RunStatus::Stopped, Some(proof.clone()), true),
+        (RunStatus::Completed, Some(other), true),
+        (RunStatus::Completed, Some(problem), false),
+        (RunStatus::Completed, Some(cut), false),
+        (RunStatus::Stopped, Some(early), false),
+        (RunStatus::Failed, Some(proof.clone()), false),
+        (RunStatus::Running, None, false),
+        (RunStatus::Abandoned, None, false),
+        (RunStatus::Completed, Some(json!({})), false),
     ] {
         let run = RunRecord {
             id: RunId(1),
@@ -320,7 +319,7 @@ fn a_run_that_proves_nothing_makes_no_account_fresh() {
             panel: "default".to_owned(),
             started_at: now(),
             finished_at: None,
-            outcome,
+            status: outcome,
             report,
         };
         let at = last_synced_at(&account, std::slice::from_ref(&run));
@@ -337,7 +336,7 @@ async fn a_clock_of_the_future_forgets_no_history() {
             Job::SyncUserStatusFromMarzban,
             "default",
             day(days),
-            Outcome::Completed,
+            RunStatus::Completed,
             &report,
         );
     }

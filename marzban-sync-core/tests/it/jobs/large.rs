@@ -1,6 +1,7 @@
 //! More of something than a report names: everything is counted, and what is left out is said.
 
-use marzban_sync_core::report::{MAX_PROBLEMS, ProblemReason, Stopped};
+use marzban_sync_core::outcome::Stopped;
+use marzban_sync_core::report::{MAX_PROBLEMS, ProblemReason};
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{day, user};
@@ -16,7 +17,7 @@ async fn more_is_withheld_than_a_report_names_and_all_of_it_is_counted() {
         world.panel.put(&format!("user{id}"), user("disabled", day(5)));
     }
     world.panel.put("user1", user("expired", day(5)));
-    let mut limits = marzban_sync_core::safety::SafetyLimits::default();
+    let mut limits = marzban_sync_core::limits::SafetyLimits::default();
     limits.floor = 1;
     limits.off_early_percent = 0;
 

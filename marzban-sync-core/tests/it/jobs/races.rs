@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use marzban_sync_core::account::AccountId;
 use marzban_sync_core::observation::{Observation, PanelUser};
+use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::plan::Reason;
-use marzban_sync_core::report::{ProblemReason, Stopped};
+use marzban_sync_core::report::ProblemReason;
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{at, day, user};

@@ -1,7 +1,8 @@
 //! The brakes in a run: what takes away is withheld, what does no harm is written.
 
 use marzban_sync_core::observation::PanelUser;
-use marzban_sync_core::report::{ProblemReason, Stopped};
+use marzban_sync_core::outcome::Stopped;
+use marzban_sync_core::report::ProblemReason;
 use marzban_sync_core::{sync_subscriptions_from_marzban, sync_user_status_from_marzban};
 
 use crate::given::{day, user};

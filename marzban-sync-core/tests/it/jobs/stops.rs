@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use marzban_sync_core::observation::PanelUser;
-use marzban_sync_core::report::Stopped;
+use marzban_sync_core::outcome::Stopped;
 use marzban_sync_core::{
     cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

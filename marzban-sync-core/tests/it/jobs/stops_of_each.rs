@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::Context;
-use marzban_sync_core::error::{PanelError, SyncErrorKind};
+use marzban_sync_core::error::PanelError;
 use marzban_sync_core::jobs::run;
 use marzban_sync_core::observation::{Observation, PanelUser};
+use marzban_sync_core::outcome::{Outcome, Stopped};
 use marzban_sync_core::panel::{ExpectedUser, Panel, UpdateOutcome};
-use marzban_sync_core::report::{Job, Report, Stopped, SystemStats};
-use marzban_sync_core::store::Store;
+use marzban_sync_core::report::{Job, Report, SystemStats};
+use marzban_sync_core::store::Journal;
 use tokio_util::sync::CancellationToken;
 
 use crate::given::{day, user};
@@ -188,8 +189,8 @@ async fn a_cancelled_run_does_not_wait_for_a_panel_that_fell_silent() {
             }
             Err(error) => {
                 assert_eq!(
-                    (error.kind(), error.job()),
-                    (SyncErrorKind::Stopped, Job::GetMarzbanSystemStats)
+                    (error.outcome(), error.job()),
+                    (Outcome::Cancelled, Job::GetMarzbanSystemStats)
                 );
                 assert_eq!(error.to_string(), "get_marzban_system_stats was stopped");
             }

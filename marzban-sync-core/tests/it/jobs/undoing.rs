@@ -5,7 +5,7 @@ use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::jobs::{Undone, undo};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::run::RunId;
-use marzban_sync_core::store::{MockStore, Store};
+use marzban_sync_core::store::{Journal, MockStore};
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, sync_subscriptions_from_marzban, sync_user_status_from_marzban,
 };

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
-use marzban_sync_core::error::{PanelError, PanelErrorKind, SyncError, SyncErrorKind, chain};
+use marzban_sync_core::error::{PanelError, PanelErrorKind, SyncError, chain};
 use marzban_sync_core::observation::{Observation, PanelUser};
+use marzban_sync_core::outcome::{Outcome, Stopped};
 use marzban_sync_core::panel::MockPanel;
-use marzban_sync_core::report::{Job, ProblemReason, Report, Stopped, SyncSubscriptionsReport};
-use marzban_sync_core::store::Store;
+use marzban_sync_core::report::{Job, ProblemReason, Report, SyncSubscriptionsReport};
+use marzban_sync_core::store::Journal;
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,
@@ -67,7 +68,7 @@ async fn a_refused_login_ends_the_run_after_one_question() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     assert_eq!(
         chain(&error),
         "sync_subscriptions_from_marzban was ended by the panel: the panel refuses the login"
@@ -95,7 +96,7 @@ async fn a_panel_that_does_not_answer_three_times_in_a_row_is_given_up() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     assert_eq!(error.source().unwrap().to_string(), "the panel does not answer");
     let report = report(&error);
     assert_eq!((report.synced, report.errors, report.total), (0, 1_000, 1_000));
@@ -167,7 +168,7 @@ async fn a_panel_that_answered_nothing_is_a_failure_and_not_a_run_with_errors() 
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     assert_eq!(
         error.source().unwrap().to_string(),
         "the panel answered none of the questions"
@@ -222,7 +223,7 @@ async fn a_panel_that_fails_among_the_confirmations_marks_nobody() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     assert_eq!(world.rows(), rows);
     let Some(Report::SyncUserStatusFromMarzban(report)) = error.report() else {
         panic!("the report of the run is attached");
@@ -309,7 +310,7 @@ async fn a_refused_deletion_ends_the_cleanup() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     assert_eq!(world.rows(), rows);
     let Some(Report::CleanupExpiredMarzbanUsers(report)) = error.report() else {
         panic!("the report of the run is attached");
@@ -329,7 +330,7 @@ async fn figures_that_the_panel_does_not_give_are_not_stored() {
 
     let error = get_marzban_system_stats(&with(panel, &world)).await.unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Panel);
+    assert_eq!(error.outcome(), Outcome::Panel);
     assert_eq!(
         chain(&error),
         "get_marzban_system_stats was ended by the panel: the panel does not answer: timed out"

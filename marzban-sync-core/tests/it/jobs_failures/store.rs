@@ -3,10 +3,11 @@
 use std::error::Error;
 
 use marzban_sync_core::account::AccountId;
-use marzban_sync_core::error::{StoreError, StoreErrorKind, SyncErrorKind, chain};
+use marzban_sync_core::error::{StoreError, StoreErrorKind, chain};
 use marzban_sync_core::observation::PanelUser;
+use marzban_sync_core::outcome::Outcome;
 use marzban_sync_core::report::{Job, ProblemReason, Report};
-use marzban_sync_core::store::{MemoryStore, MockRunLock, MockStore, Store};
+use marzban_sync_core::store::{AccountStore, Journal, MemoryStore, MockRunLock, MockStore};
 use marzban_sync_core::{
     Context, cleanup_expired_marzban_users, get_marzban_system_stats, sync_subscriptions_from_marzban,
     sync_user_status_from_marzban,
@@ -70,7 +71,7 @@ async fn a_table_that_is_missing_is_said_before_anything_is_begun() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(
         chain(&error),
         "sync_subscriptions_from_marzban was ended by the database: the table vpn_configs is missing"
@@ -91,7 +92,7 @@ async fn a_run_that_cannot_be_noted_is_not_begun_and_frees_its_lock() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(world.panel.calls(), Vec::<String>::new());
     assert!(is_free(&world, Job::SyncSubscriptionsFromMarzban));
 }
@@ -113,7 +114,7 @@ async fn accounts_that_cannot_be_read_end_the_run_before_the_panel_is_asked() {
             .await
             .unwrap_err();
 
-        assert_eq!(error.kind(), SyncErrorKind::Store);
+        assert_eq!(error.outcome(), Outcome::Store);
         assert_eq!(world.panel.calls(), Vec::<String>::new());
         assert_eq!(world.outcomes()[1..], [format!("{job} failed")]);
         assert!(is_free(&world, job));
@@ -133,7 +134,7 @@ async fn a_write_that_fails_ends_the_run_with_its_report_and_frees_the_lock() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(
         error.source().unwrap().to_string(),
         "the database does not answer"
@@ -159,7 +160,7 @@ async fn the_next_run_makes_good_what_a_failed_one_left() {
         .returning(|_, _, _, _| Err(no_database()));
     let context = with(mock, &world);
     let error = sync_subscriptions_from_marzban(&context).await.unwrap_err();
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(
         [1, 2].map(|id| world.row(id)),
         [
@@ -189,7 +190,7 @@ async fn a_lock_that_is_lost_takes_nothing_away() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(
         error.source().unwrap().to_string(),
         "the lock of this run was lost"
@@ -221,7 +222,7 @@ async fn a_lock_that_is_lost_deletes_nobody_further() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(
         world.panel.single_calls(),
         ["user user1", "user user1", "delete user1"]
@@ -242,7 +243,7 @@ async fn a_cleanup_that_cannot_read_the_database_again_deletes_nobody() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(world.panel.single_calls(), Vec::<String>::new());
     assert!(world.panel.has("user1"));
     assert!(is_free(&world, Job::CleanupExpiredMarzbanUsers));
@@ -259,7 +260,7 @@ async fn a_row_that_could_not_be_written_after_a_deletion_is_written_by_the_next
 
     let error = cleanup_expired_marzban_users(&context).await.unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert!(!world.panel.has("user1"));
     assert_eq!(world.config(1), "user1 on 100 null");
 
@@ -345,7 +346,7 @@ async fn an_end_that_cannot_be_noted_is_an_error_with_the_report() {
         .await
         .unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert!(matches!(error.report(), Some(Report::SyncUserStatusFromMarzban(report)) if report.updated == 1));
     assert_eq!(world.outcomes(), ["sync_user_status_from_marzban running"]);
     assert!(is_free(&world, Job::SyncUserStatusFromMarzban));
@@ -405,7 +406,7 @@ async fn figures_that_cannot_be_stored_are_an_error() {
 
     let error = get_marzban_system_stats(&with(mock, &world)).await.unwrap_err();
 
-    assert_eq!(error.kind(), SyncErrorKind::Store);
+    assert_eq!(error.outcome(), Outcome::Store);
     assert_eq!(world.outcomes(), ["get_marzban_system_stats failed"]);
 }
 

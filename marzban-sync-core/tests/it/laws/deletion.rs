@@ -36,7 +36,7 @@ fn is_promised_nothing(account: &Account, cutoff: DateTime<Utc>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(super::laws_config())]
 
     #[test]
     fn nobody_is_deleted_whom_rows_and_panel_do_not_call_long_over(case in case(), second in observation()) {

@@ -39,7 +39,7 @@ fn begins(case: &Case) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(super::laws_config())]
 
     #[test]
     fn the_harmless_half_and_then_the_destructive_half_are_the_whole(case in case()) {

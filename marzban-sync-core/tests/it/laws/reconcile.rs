@@ -82,7 +82,7 @@ fn subscriptions(case: &Case) -> Vec<Subscription> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(super::laws_config())]
 
     #[test]
     fn applying_the_changes_and_deciding_again_changes_no_row(case in case()) {
@@ -321,7 +321,7 @@ proptest! {
             let agreed = change.account.agreement.end;
             let paid = agreed.is_some_and(|agreed| before.end() > agreed)
                 && !agreed.is_some_and(|agreed| {
-                    marzban_sync_core::merge::is_same(before.end(), agreed, case.policy.tolerance)
+                    marzban_sync_core::merge_ends::is_same(before.end(), agreed, case.policy.tolerance)
                 });
             if paid {
                 let after = change.applied().subscription.expect("the same");

@@ -1,7 +1,7 @@
 //! The brakes.
 
 use chrono::TimeDelta;
-use marzban_sync_core::safety::{LimitExceeded, SafetyLimits, Tally};
+use marzban_sync_core::limits::{LimitExceeded, SafetyLimits, Tally};
 use proptest::prelude::*;
 
 fn limits() -> impl Strategy<Value = SafetyLimits> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::agreement::{Agreement, Disagreement};
 use marzban_sync_core::end_date::EndDate;
-use marzban_sync_core::merge::{Say, is_same};
+use marzban_sync_core::merge_ends::{Say, is_same};
 use marzban_sync_core::plan::Reason;
 use marzban_sync_core::policy::{Answer, Policy, Unlimited};
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::agreement::{Agreement, PanelExtension};
 use marzban_sync_core::end_date::EndDate;
-use marzban_sync_core::merge::{Merged, Say};
+use marzban_sync_core::merge_ends::{Merged, Say};
 use marzban_sync_core::observation::PanelUser;
 use marzban_sync_core::policy::{Answer, Policy, Unlimited};
 

@@ -9,8 +9,9 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use marzban_sync_core::account::{AccountId, SubscriptionId, UserId};
-use marzban_sync_core::history::History;
-use marzban_sync_core::store::{MemorySubscription, MemoryUser, MemoryVpnConfig, SqliteStore, Store};
+use marzban_sync_core::store::{
+    AccountStore, Journal, MemorySubscription, MemoryUser, MemoryVpnConfig, SqliteStore,
+};
 use marzban_sync_core::testing::conformance::store::{Bot, Fixture};
 use tempfile::TempDir;
 
@@ -81,7 +82,7 @@ impl Sqlite {
 
 #[async_trait]
 impl Fixture for Sqlite {
-    fn store(&self) -> Arc<dyn Store> {
+    fn store(&self) -> Arc<dyn AccountStore> {
         Arc::new(self.store.clone())
     }
 
@@ -142,7 +143,7 @@ impl Fixture for Sqlite {
         }
     }
 
-    fn history(&self) -> Arc<dyn History> {
+    fn journal(&self) -> Arc<dyn Journal> {
         Arc::new(self.store.clone())
     }
 }

@@ -7,11 +7,10 @@ use marzban_sync_core::account::{AccountId, SubscriptionId, SubscriptionStatus};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{StoreErrorKind, chain};
-use marzban_sync_core::history::History;
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::run::RunId;
-use marzban_sync_core::store::{DEFAULT_PANEL, PanelUserKey, SqliteStore, Store, Trail};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal, PanelUserKey, SqliteStore, Trail};
 use marzban_sync_core::trail::EntryQuery;
 
 use super::bot::{Sqlite, TABLES};

@@ -2,7 +2,7 @@
 
 use marzban_sync_core::error::StoreErrorKind;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{SqliteStore, Store};
+use marzban_sync_core::store::{Journal, SqliteStore};
 
 use super::bot::Sqlite;
 

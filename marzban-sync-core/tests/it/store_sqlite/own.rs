@@ -9,7 +9,7 @@ use marzban_sync_core::end_date::EndDate;
 use marzban_sync_core::error::{StoreErrorKind, chain};
 use marzban_sync_core::plan::Change;
 use marzban_sync_core::report::Job;
-use marzban_sync_core::store::{DEFAULT_PANEL, SqliteStore, Store};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal, SqliteStore};
 
 use super::bot::{Sqlite, TABLES, VpnConfigRow, read};
 

@@ -14,15 +14,15 @@ fn now() -> DateTime<Utc> {
     "2025-09-15T12:40:00Z".parse().unwrap()
 }
 
-fn record(time: &str, outcome: Outcome, report: Value) -> RunRecord {
+fn record(time: &str, outcome: RunStatus, report: Value) -> RunRecord {
     let started_at = format!("2025-09-15T{time}Z").parse().unwrap();
     RunRecord {
         id: RunId(1),
         job: JOB,
         panel: "de".to_owned(),
         started_at,
-        finished_at: (outcome != Outcome::Running).then(|| started_at + TimeDelta::seconds(12)),
-        outcome,
+        finished_at: (outcome != RunStatus::Running).then(|| started_at + TimeDelta::seconds(12)),
+        status: outcome,
         report: Some(report),
     }
 }
@@ -32,59 +32,59 @@ fn an_outcome_is_told_in_words() {
     let half_an_hour = TimeDelta::minutes(30);
     for (record, tone, words) in [
         (
-            record("12:20:00", Outcome::Running, json!(null)),
+            record("12:20:00", RunStatus::Running, json!(null)),
             Tone::Busy,
             "under way",
         ),
         (
-            record("12:00:00", Outcome::Running, json!(null)),
+            record("12:00:00", RunStatus::Running, json!(null)),
             Tone::Warning,
             "under way for longer than 30 minutes: its process may have died",
         ),
         (
-            record("12:00:00", Outcome::Completed, json!({"errors": 0})),
+            record("12:00:00", RunStatus::Completed, json!({"errors": 0})),
             Tone::Good,
             "completed",
         ),
         (
-            record("12:00:00", Outcome::Completed, json!({"errors": 2})),
+            record("12:00:00", RunStatus::Completed, json!({"errors": 2})),
             Tone::Warning,
             "completed, with errors",
         ),
         (
-            record("12:00:00", Outcome::Stopped, json!({"stopped": "safety"})),
+            record("12:00:00", RunStatus::Stopped, json!({"stopped": "safety"})),
             Tone::Bad,
             "stopped by a safety limit",
         ),
         (
-            record("12:00:00", Outcome::Stopped, json!({"stopped": "deadline"})),
+            record("12:00:00", RunStatus::Stopped, json!({"stopped": "deadline"})),
             Tone::Bad,
             "stopped: its time was up",
         ),
         (
-            record("12:00:00", Outcome::Stopped, json!({"stopped": "cancelled"})),
+            record("12:00:00", RunStatus::Stopped, json!({"stopped": "cancelled"})),
             Tone::Warning,
             "stopped: it was cancelled",
         ),
         (
-            record("12:00:00", Outcome::Stopped, json!([])),
+            record("12:00:00", RunStatus::Stopped, json!([])),
             Tone::Bad,
             "stopped",
         ),
         (
-            record("12:00:00", Outcome::Failed, json!({"error": "x"})),
+            record("12:00:00", RunStatus::Failed, json!({"error": "x"})),
             Tone::Bad,
             "failed",
         ),
         (
-            record("12:00:00", Outcome::Abandoned, json!(null)),
+            record("12:00:00", RunStatus::Abandoned, json!(null)),
             Tone::Warning,
             "abandoned: its process died",
         ),
     ] {
         let run = run(&record, half_an_hour, now());
         assert_eq!(run.state, State::new(tone, words), "{record:?}");
-        let took = (record.outcome != Outcome::Running).then_some("12s");
+        let took = (record.status != RunStatus::Running).then_some("12s");
         assert_eq!(run.took.as_deref(), took);
     }
 }
@@ -119,19 +119,19 @@ fn a_job_is_judged_by_how_its_last_run_ended() {
         )
     };
     for (outcome, report, expected) in [
-        (Outcome::Running, json!(null), HealthStatus::Healthy),
-        (Outcome::Completed, json!({"errors": 2}), HealthStatus::Healthy),
+        (RunStatus::Running, json!(null), HealthStatus::Healthy),
+        (RunStatus::Completed, json!({"errors": 2}), HealthStatus::Healthy),
         (
-            Outcome::Stopped,
+            RunStatus::Stopped,
             json!({"stopped": "cancelled"}),
             HealthStatus::Healthy,
         ),
         (
-            Outcome::Stopped,
+            RunStatus::Stopped,
             json!({"stopped": "safety"}),
             HealthStatus::Failed,
         ),
-        (Outcome::Failed, json!(null), HealthStatus::Failed),
+        (RunStatus::Failed, json!(null), HealthStatus::Failed),
     ] {
         assert_eq!(of(outcome, report), expected, "{outcome:?}");
     }
@@ -224,7 +224,7 @@ fn a_new_board_says_that_nothing_has_run() {
 fn a_panel_that_only_the_history_knows_is_shown_but_not_ours() {
     let facts = Facts {
         runs: Runs {
-            latest: vec![record("12:00:00", Outcome::Completed, json!({}))],
+            latest: vec![record("12:00:00", RunStatus::Completed, json!({}))],
             ..Runs::default()
         },
         ..Facts::default()
@@ -253,9 +253,9 @@ fn of_many_panels_those_in_trouble_are_unfolded() {
         names.iter().flat_map(of).collect::<Vec<_>>()
     };
     let mut facts = Facts::default();
-    facts.runs.completed = latest(Outcome::Completed);
-    facts.runs.latest = latest(Outcome::Completed);
-    facts.runs.latest[0].outcome = Outcome::Failed;
+    facts.runs.completed = latest(RunStatus::Completed);
+    facts.runs.latest = latest(RunStatus::Completed);
+    facts.runs.latest[0].status = RunStatus::Failed;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let page = view(&facts, &names);
     let open: Vec<&str> = page

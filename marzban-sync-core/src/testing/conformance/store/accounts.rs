@@ -3,7 +3,7 @@
 use super::{Bot, Fixture, account, accounts, days, ids, now};
 use crate::model::account::{Account, Elsewhere, Subscription, SubscriptionStatus, UserId};
 use crate::model::agreement::Agreement;
-use crate::port::store::DEFAULT_PANEL;
+use crate::port::accounts::DEFAULT_PANEL;
 
 /// Rows of `vpn_configs` whose name is null or empty are never seen.
 pub async fn only_rows_with_a_name_are_accounts(fixture: &dyn Fixture) {

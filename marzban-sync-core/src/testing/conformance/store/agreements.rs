@@ -5,7 +5,8 @@ use crate::model::account::AccountId;
 use crate::model::agreement::{Agreement, Disagreement, PanelExtension, Replaced};
 use crate::model::end_date::EndDate;
 use crate::model::plan::Change;
-use crate::port::store::{DEFAULT_PANEL, Store, Trail};
+use crate::port::accounts::DEFAULT_PANEL;
+use crate::port::journal::{Journal, Trail};
 
 /// One with something in every field.
 fn full() -> Agreement {
@@ -48,12 +49,18 @@ fn of_end(day: i64) -> Agreement {
 }
 
 /// Records an agreement, or that there is none, as replacing this revision.
-async fn record(store: &dyn Store, panel: &str, username: &str, revision: i64, agreement: Option<Agreement>) {
+async fn record(
+    journal: &dyn Journal,
+    panel: &str,
+    username: &str,
+    revision: i64,
+    agreement: Option<Agreement>,
+) {
     let trail = Trail {
         agreements: vec![(username.to_owned(), revision, agreement)],
         entries: Vec::new(),
     };
-    let recorded = store.record(panel, None, &trail, now()).await;
+    let recorded = journal.record(panel, None, &trail, now()).await;
     recorded.expect("what is remembered is recorded");
 }
 
@@ -61,16 +68,16 @@ async fn record(store: &dyn Store, panel: &str, username: &str, revision: i64, a
 /// is left out of the answer.
 pub async fn what_is_remembered_is_read_with_the_account(fixture: &dyn Fixture) {
     fixture.insert(&Bot::with_one_account()).await;
-    let store = fixture.store();
+    let (store, journal) = (fixture.store(), fixture.journal());
     let read = account(&*store, AccountId(1)).await;
     assert_eq!((read.revision, read.agreement), (0, Agreement::default()));
 
-    record(&*store, "de", "alice", 0, Some(of_end(1))).await;
-    record(&*store, DEFAULT_PANEL, "Alice", 0, Some(of_end(2))).await;
+    record(&*journal, "de", "alice", 0, Some(of_end(1))).await;
+    record(&*journal, DEFAULT_PANEL, "Alice", 0, Some(of_end(2))).await;
     let read = account(&*store, AccountId(1)).await;
     assert_eq!((read.revision, read.agreement), (0, Agreement::default()));
 
-    record(&*store, DEFAULT_PANEL, "alice", 0, Some(full())).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 0, Some(full())).await;
     let read = account(&*store, AccountId(1)).await;
     assert_eq!((read.revision, read.agreement), (1, full()));
     let asked = [
@@ -79,7 +86,7 @@ pub async fn what_is_remembered_is_read_with_the_account(fixture: &dyn Fixture) 
         (DEFAULT_PANEL, "alice"),
         ("nl", "alice"),
     ];
-    let found = store
+    let found = journal
         .agreements(&asked.map(|(panel, username)| key(panel, username)))
         .await;
     let mut found: Vec<_> = found
@@ -98,7 +105,7 @@ pub async fn what_is_remembered_is_read_with_the_account(fixture: &dyn Fixture) 
 /// A change carries what is to be remembered, which is written with it and counts as the next revision.
 pub async fn an_agreement_is_written_with_its_change(fixture: &dyn Fixture) {
     fixture.insert(&Bot::with_one_account()).await;
-    let store = fixture.store();
+    let (store, journal) = (fixture.store(), fixture.journal());
     for (revision, day) in (1..).zip([20, 30, 40]) {
         let mut change = Change::of(&account(&*store, AccountId(1)).await);
         change.subscription.end_date = Some(EndDate::At(days(day)));
@@ -111,7 +118,7 @@ pub async fn an_agreement_is_written_with_its_change(fixture: &dyn Fixture) {
     let mut change = Change::of(&account(&*store, AccountId(1)).await);
     change.vpn_config.traffic_used = Some(9);
     assert!(is_applied(&*store, None, &change).await);
-    let kept = remembered(&*store, "alice")
+    let kept = remembered(&*journal, "alice")
         .await
         .map(|one| (one.revision, one.agreement));
     assert_eq!(
@@ -127,15 +134,15 @@ pub async fn an_agreement_that_another_wrote_is_a_conflict(fixture: &dyn Fixture
     let bot = Bot::with_one_account();
     for (known, another) in [(None, of_end(1)), (Some(of_end(1)), of_end(2))] {
         fixture.insert(&bot).await;
-        let store = fixture.store();
-        let earlier = remembered(&*store, "alice").await.map_or(0, |one| one.revision);
-        record(&*store, DEFAULT_PANEL, "alice", earlier, None).await;
+        let (store, journal) = (fixture.store(), fixture.journal());
+        let earlier = remembered(&*journal, "alice").await.map_or(0, |one| one.revision);
+        record(&*journal, DEFAULT_PANEL, "alice", earlier, None).await;
         if known.is_some() {
-            record(&*store, DEFAULT_PANEL, "alice", 0, known).await;
+            record(&*journal, DEFAULT_PANEL, "alice", 0, known).await;
         }
         let read = account(&*store, AccountId(1)).await;
         record(
-            &*store,
+            &*journal,
             DEFAULT_PANEL,
             "alice",
             read.revision,
@@ -148,7 +155,7 @@ pub async fn an_agreement_that_another_wrote_is_a_conflict(fixture: &dyn Fixture
         change.agreement = Some(of_end(40));
         assert!(!is_applied(&*store, None, &change).await, "{change}");
         assert_eq!(fixture.rows().await, bot);
-        let kept = remembered(&*store, "alice")
+        let kept = remembered(&*journal, "alice")
             .await
             .map(|one| (one.revision, one.agreement));
         assert_eq!(kept, Some((read.revision + 1, another)));
@@ -162,11 +169,11 @@ pub async fn an_agreement_that_another_wrote_is_a_conflict(fixture: &dyn Fixture
 /// conflict, and the revision stays.
 pub async fn an_agreement_that_is_there_already_is_no_conflict(fixture: &dyn Fixture) {
     fixture.insert(&Bot::with_one_account()).await;
-    let store = fixture.store();
+    let (store, journal) = (fixture.store(), fixture.journal());
     let mut change = Change::of(&account(&*store, AccountId(1)).await);
     change.subscription.end_date = Some(EndDate::At(days(40)));
     change.agreement = Some(of_end(40));
-    record(&*store, DEFAULT_PANEL, "alice", 0, Some(of_end(40))).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 0, Some(of_end(40))).await;
     assert!(is_applied(&*store, None, &change).await);
     let read = account(&*store, AccountId(1)).await;
     assert_eq!((read.revision, read.agreement), (1, of_end(40)));
@@ -188,22 +195,22 @@ pub async fn an_agreement_alone_touches_no_row(fixture: &dyn Fixture) {
 /// An agreement is recorded where its revision is the one that is there, and left alone otherwise; one of revision 0 where
 /// there is none. None forgets.
 pub async fn recording_minds_the_revision(fixture: &dyn Fixture) {
-    let store = fixture.store();
+    let journal = fixture.journal();
     let kept = async || {
-        remembered(&*store, "alice")
+        remembered(&*journal, "alice")
             .await
             .map(|one| (one.revision, one.agreement))
     };
-    record(&*store, DEFAULT_PANEL, "alice", 3, Some(of_end(3))).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 3, Some(of_end(3))).await;
     assert_eq!(kept().await, None, "there is no such revision");
-    record(&*store, DEFAULT_PANEL, "alice", 0, Some(of_end(1))).await;
-    record(&*store, DEFAULT_PANEL, "alice", 0, Some(of_end(2))).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 0, Some(of_end(1))).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 0, Some(of_end(2))).await;
     assert_eq!(kept().await, Some((1, of_end(1))));
-    record(&*store, DEFAULT_PANEL, "alice", 1, Some(of_end(2))).await;
-    record(&*store, DEFAULT_PANEL, "alice", 1, Some(of_end(3))).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 1, Some(of_end(2))).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 1, Some(of_end(3))).await;
     assert_eq!(kept().await, Some((2, of_end(2))));
-    record(&*store, "de", "alice", 2, None).await;
+    record(&*journal, "de", "alice", 2, None).await;
     assert_eq!(kept().await, Some((2, of_end(2))));
-    record(&*store, DEFAULT_PANEL, "alice", 2, None).await;
+    record(&*journal, DEFAULT_PANEL, "alice", 2, None).await;
     assert_eq!(kept().await, None);
 }

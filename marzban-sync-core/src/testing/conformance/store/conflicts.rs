@@ -1,6 +1,6 @@
 //! Compare-and-set: what somebody else changed in the meantime is never overwritten.
 
-use crate::port::store::DEFAULT_PANEL;
+use crate::port::accounts::DEFAULT_PANEL;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;

@@ -2,16 +2,16 @@
 
 use super::Fixture;
 use crate::model::report::Job;
+use crate::port::accounts::DEFAULT_PANEL;
 use crate::port::error::StoreErrorKind;
-use crate::port::store::DEFAULT_PANEL;
 
 /// While one run holds the lock of a job and a panel, another is told that it is already running, by every handle.
 pub async fn a_second_run_is_already_running(fixture: &dyn Fixture) {
-    let (store, other) = (fixture.store(), fixture.store());
+    let (journal, other) = (fixture.journal(), fixture.journal());
     let job = Job::SyncSubscriptionsFromMarzban;
-    let held = store.lock(job, "main").await.expect("the lock is free");
-    for store in [&store, &other] {
-        let error = store.lock(job, "main").await.err().expect("the lock is held");
+    let held = journal.lock(job, "main").await.expect("the lock is free");
+    for journal in [&journal, &other] {
+        let error = journal.lock(job, "main").await.err().expect("the lock is held");
         assert_eq!(error.kind(), StoreErrorKind::AlreadyRunning);
     }
     drop(held);
@@ -19,7 +19,7 @@ pub async fn a_second_run_is_already_running(fixture: &dyn Fixture) {
 
 /// The lock of one job and panel leaves other jobs and other panels free, whatever a panel is called.
 pub async fn another_job_or_panel_is_not_locked(fixture: &dyn Fixture) {
-    let store = fixture.store();
+    let journal = fixture.journal();
     let mut held = Vec::new();
     for panel in [
         "main",
@@ -35,7 +35,7 @@ pub async fn another_job_or_panel_is_not_locked(fixture: &dyn Fixture) {
     ] {
         for job in Job::ALL {
             held.push(
-                store
+                journal
                     .lock(job, panel)
                     .await
                     .unwrap_or_else(|error| panic!("{job} {panel:?}: {error}")),
@@ -49,22 +49,22 @@ pub async fn another_job_or_panel_is_not_locked(fixture: &dyn Fixture) {
 
 /// A lock that was released, or dropped, is free again.
 pub async fn a_released_or_dropped_lock_is_free(fixture: &dyn Fixture) {
-    let store = fixture.store();
+    let journal = fixture.journal();
     let job = Job::CleanupExpiredMarzbanUsers;
     for _ in 0..3 {
-        let lock = store.lock(job, "main").await.expect("the lock is free");
+        let lock = journal.lock(job, "main").await.expect("the lock is free");
         lock.release().await.expect("the lock is released");
     }
     for _ in 0..3 {
-        drop(store.lock(job, "main").await.expect("the lock is free"));
+        drop(journal.lock(job, "main").await.expect("the lock is free"));
         wait_until_free(fixture, job).await;
     }
 }
 
 /// A lock that is held says so, as often as it is asked, also while the store is used.
 pub async fn a_held_lock_is_verified(fixture: &dyn Fixture) {
-    let store = fixture.store();
-    let mut lock = store
+    let (store, journal) = (fixture.store(), fixture.journal());
+    let mut lock = journal
         .lock(Job::GetMarzbanSystemStats, "main")
         .await
         .expect("the lock is free");
@@ -80,9 +80,9 @@ pub async fn a_held_lock_is_verified(fixture: &dyn Fixture) {
 
 /// A dropped lock may be freed by a server that learns of it a moment later, so it is tried some times.
 async fn wait_until_free(fixture: &dyn Fixture, job: Job) {
-    let store = fixture.store();
+    let journal = fixture.journal();
     for _ in 0..1_000 {
-        match store.lock(job, "main").await {
+        match journal.lock(job, "main").await {
             Ok(lock) => return lock.release().await.expect("the lock is released"),
             Err(error) => assert_eq!(error.kind(), StoreErrorKind::AlreadyRunning),
         }

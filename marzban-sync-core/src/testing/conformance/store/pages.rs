@@ -2,9 +2,8 @@
 
 use super::{Bot, Fixture, account, accounts, days, ids, now, pages};
 use crate::model::account::{AccountId, UserId};
+use crate::port::accounts::{Cursor, DEFAULT_PANEL, Page};
 use crate::port::error::StoreErrorKind;
-use crate::port::store::DEFAULT_PANEL;
-use crate::port::store::{Cursor, Page};
 
 /// A store without accounts has one page, which is empty and the last.
 pub async fn nothing_is_one_empty_page(fixture: &dyn Fixture) {

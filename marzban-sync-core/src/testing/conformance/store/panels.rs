@@ -5,7 +5,8 @@ use crate::model::account::{Account, AccountId, UserId};
 use crate::model::agreement::{Agreement, Replaced};
 use crate::model::end_date::EndDate;
 use crate::model::plan::Change;
-use crate::port::store::{DEFAULT_PANEL, Store, Trail};
+use crate::port::accounts::{AccountStore, DEFAULT_PANEL};
+use crate::port::journal::Trail;
 
 /// One user, active, with an account in the default panel by null, by an empty text and by its name, and one in `de`.
 fn in_two_panels() -> Bot {
@@ -24,7 +25,7 @@ fn in_two_panels() -> Bot {
     bot
 }
 
-async fn of_panel(store: &dyn Store, panel: &str) -> Vec<Account> {
+async fn of_panel(store: &dyn AccountStore, panel: &str) -> Vec<Account> {
     let page = store
         .page_accounts(panel, None, 10, now())
         .await
@@ -116,7 +117,7 @@ pub async fn what_a_customer_has_elsewhere_is_said(fixture: &dyn Fixture) {
 /// because of them.
 pub async fn what_was_written_from_elsewhere_is_said(fixture: &dyn Fixture) {
     fixture.insert(&in_two_panels()).await;
-    let store = fixture.store();
+    let (store, journal) = (fixture.store(), fixture.journal());
     let end = EndDate::At(days(10));
     let replaced = Replaced {
         status: "trial".to_owned(),
@@ -133,7 +134,7 @@ pub async fn what_was_written_from_elsewhere_is_said(fixture: &dyn Fixture) {
             agreements: vec![("in-de".to_owned(), revision, Some(agreement))],
             entries: Vec::new(),
         };
-        let recorded = store.record("de", None, &trail, now()).await;
+        let recorded = journal.record("de", None, &trail, now()).await;
         recorded.expect("what is remembered is recorded");
         for account in of_panel(&*store, DEFAULT_PANEL).await {
             assert_eq!(account.elsewhere.written_ends, expected, "{account:?}");

@@ -2,7 +2,7 @@
 
 use super::{Bot, Fixture, account, accounts, days, ids, now, pages};
 use crate::model::account::{Account, AccountId, SubscriptionId, UserId};
-use crate::port::store::DEFAULT_PANEL;
+use crate::port::accounts::DEFAULT_PANEL;
 
 /// Two customers whose rows name the same panel user, each with an account of their own besides, and a third.
 fn shared() -> Bot {

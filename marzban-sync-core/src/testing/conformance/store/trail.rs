@@ -6,11 +6,11 @@ use crate::model::end_date::EndDate;
 use crate::model::plan::{Change, Reason};
 use crate::model::run::RunId;
 use crate::model::trail::{Entry, EntryQuery, EntryRecord, EntryState, Target, moment};
-use crate::port::history::History;
-use crate::port::store::{DEFAULT_PANEL, Trail};
+use crate::port::accounts::DEFAULT_PANEL;
+use crate::port::journal::{Journal, Trail};
 
-pub(super) async fn entries_of(history: &dyn History, run: i64) -> Vec<EntryRecord> {
-    let entries = history.entries(&EntryQuery::Run(RunId(run))).await;
+pub(super) async fn entries_of(journal: &dyn Journal, run: i64) -> Vec<EntryRecord> {
+    let entries = journal.entries(&EntryQuery::Run(RunId(run))).await;
     entries.expect("the trail is read")
 }
 
@@ -57,7 +57,7 @@ pub async fn the_trail_tells_what_was_written_and_why(fixture: &dyn Fixture) {
     let change = ending(fixture, &mut bot).await;
     assert!(is_applied(&*fixture.store(), Some(RunId(5)), &change).await);
 
-    let entries = entries_of(&*fixture.history(), 5).await;
+    let entries = entries_of(&*fixture.journal(), 5).await;
     for (before, after) in entries.iter().zip(entries.iter().skip(1)) {
         assert!(before.id < after.id, "{entries:?}");
     }
@@ -94,12 +94,12 @@ pub async fn what_was_not_written_leaves_no_trail(fixture: &dyn Fixture) {
 
     change = change.part(|reason| matches!(reason, Reason::TrafficReset | Reason::Connected));
     assert!(is_applied(&*fixture.store(), Some(RunId(5)), &change).await);
-    assert_eq!(entries_of(&*fixture.history(), 5).await, []);
+    assert_eq!(entries_of(&*fixture.journal(), 5).await, []);
 }
 
 /// What is recorded beside the rows, as deletions and extensions of panel users are, is kept as it is.
 pub async fn recorded_entries_are_kept_as_they_are(fixture: &dyn Fixture) {
-    let (store, history) = (fixture.store(), fixture.history());
+    let journal = fixture.journal();
     let old = moment(days(1) + chrono::TimeDelta::microseconds(7));
     let intended = Entry {
         state: EntryState::Intended,
@@ -132,11 +132,11 @@ pub async fn recorded_entries_are_kept_as_they_are(fixture: &dyn Fixture) {
         agreements: Vec::new(),
         entries: entries.clone(),
     };
-    store
+    journal
         .record("de", Some(RunId(6)), &trail, days(2))
         .await
         .expect("the trail is recorded");
-    let read = entries_of(&*history, 6).await;
+    let read = entries_of(&*journal, 6).await;
     assert!(
         read.iter()
             .all(|record| record.panel == "de" && record.at == days(2)),
@@ -151,12 +151,12 @@ pub async fn recorded_entries_are_kept_as_they_are(fixture: &dyn Fixture) {
         agreements: Vec::new(),
         entries: entries.into_iter().take(1).collect(),
     };
-    store
+    journal
         .record("de", None, &last, days(3))
         .await
         .expect("the trail is recorded");
     let name = "Ünïcødé'\"".to_owned();
-    let latest = history.entries(&EntryQuery::Customer { name, limit: 1 }).await;
+    let latest = journal.entries(&EntryQuery::Customer { name, limit: 1 }).await;
     let latest = latest.expect("the trail is read");
     assert_eq!(
         latest
@@ -170,7 +170,7 @@ pub async fn recorded_entries_are_kept_as_they_are(fixture: &dyn Fixture) {
 /// The entries of a run are read the earliest first, those of a customer the latest first and not more than were asked
 /// for; a customer is found by telegram id and by username, of whatever panel.
 pub async fn entries_are_read_by_run_and_by_customer(fixture: &dyn Fixture) {
-    let (store, history) = (fixture.store(), fixture.history());
+    let journal = fixture.journal();
     for (run, panel, user, username) in [
         (1, DEFAULT_PANEL, 1, "alice"),
         (1, DEFAULT_PANEL, 2, "bob"),
@@ -189,11 +189,11 @@ pub async fn entries_are_read_by_run_and_by_customer(fixture: &dyn Fixture) {
             agreements: Vec::new(),
             entries,
         };
-        let recorded = store.record(panel, Some(RunId(run)), &trail, days(run)).await;
+        let recorded = journal.record(panel, Some(RunId(run)), &trail, days(run)).await;
         recorded.expect("the trail is recorded");
     }
     let names = async |query| {
-        let entries = history.entries(&query).await.expect("the trail is read");
+        let entries = journal.entries(&query).await.expect("the trail is read");
         entries
             .into_iter()
             .map(|record| record.entry.username)
@@ -221,20 +221,20 @@ pub async fn entries_are_read_by_run_and_by_customer(fixture: &dyn Fixture) {
 
 /// Entries of a panel that were written before a moment are forgotten with the rest of its history, and counted.
 pub async fn old_entries_are_forgotten(fixture: &dyn Fixture) {
-    let (store, history) = (fixture.store(), fixture.history());
+    let journal = fixture.journal();
     for (panel, day) in [("main", -11), ("main", -10), ("main", -9), ("second", -11)] {
         let entries = vec![entry(1, "alice", Target::IsActive, Some("true"), Some("false"))];
         let trail = Trail {
             agreements: Vec::new(),
             entries,
         };
-        let recorded = store.record(panel, Some(RunId(1)), &trail, days(day)).await;
+        let recorded = journal.record(panel, Some(RunId(1)), &trail, days(day)).await;
         recorded.expect("the trail is recorded");
     }
     for expected in [1, 0] {
-        let forgotten = store.prune_history("main", days(-10)).await;
+        let forgotten = journal.prune_history("main", days(-10)).await;
         assert_eq!(forgotten.expect("the history is shortened"), expected);
-        let kept = entries_of(&*history, 1).await;
+        let kept = entries_of(&*journal, 1).await;
         let kept: Vec<_> = kept
             .iter()
             .map(|record| (record.panel.as_str(), record.at))

@@ -9,7 +9,7 @@ use crate::model::end_date::EndDate;
 use crate::model::plan::Change;
 use crate::model::run::RunId;
 use crate::model::trail::{EntryRecord, UNDONE};
-use crate::port::store::DEFAULT_PANEL;
+use crate::port::accounts::DEFAULT_PANEL;
 
 /// Undoes entries of the run 5 two days from now, and returns the ids of those that were undone.
 async fn undo(fixture: &dyn Fixture, entries: &[EntryRecord]) -> Vec<i64> {
@@ -32,7 +32,7 @@ async fn ended(fixture: &dyn Fixture) -> (Bot, Vec<EntryRecord>) {
     change.vpn_config.traffic_used = None;
     change.vpn_config.last_connected_at = None;
     assert!(is_applied(&*fixture.store(), Some(RunId(5)), &change).await);
-    let entries = entries_of(&*fixture.history(), 5).await;
+    let entries = entries_of(&*fixture.journal(), 5).await;
     assert_eq!(entries.len(), 4);
     (bot, entries)
 }
@@ -49,7 +49,7 @@ pub async fn undoing_puts_the_old_values_back(fixture: &dyn Fixture) {
     }
     assert_eq!(fixture.rows().await, bot);
 
-    let trail = entries_of(&*fixture.history(), 5).await;
+    let trail = entries_of(&*fixture.journal(), 5).await;
     let (before, after) = trail.split_at(entries.len());
     assert_eq!(before, entries);
     assert_eq!(after.len(), entries.len());
@@ -101,7 +101,7 @@ pub async fn undoing_leaves_what_has_changed_since(fixture: &dyn Fixture) {
             .filter(|id| *id != kept.id)
             .collect();
         assert_eq!(undo(fixture, &entries).await, others);
-        let forgotten = fixture.store().prune_history(DEFAULT_PANEL, days(9)).await;
+        let forgotten = fixture.journal().prune_history(DEFAULT_PANEL, days(9)).await;
         forgotten.expect("the history is shortened");
     }
 }
@@ -116,7 +116,7 @@ pub async fn undoing_goes_back_step_by_step(fixture: &dyn Fixture) {
         change.subscription.end_date = Some(EndDate::At(days(day)));
         assert!(is_applied(&*store, Some(RunId(5)), &change).await);
     }
-    let mut entries = entries_of(&*fixture.history(), 5).await;
+    let mut entries = entries_of(&*fixture.journal(), 5).await;
     entries.reverse();
     assert_eq!(undo(fixture, &entries).await.len(), 2);
     bot.subscription(SubscriptionId(1)).updated_at = Some(days(2));
@@ -127,17 +127,17 @@ pub async fn undoing_goes_back_step_by_step(fixture: &dyn Fixture) {
 pub async fn undoing_again_changes_nothing(fixture: &dyn Fixture) {
     let (_, entries) = ended(fixture).await;
     undo(fixture, &entries).await;
-    let (rows, trail) = (fixture.rows().await, entries_of(&*fixture.history(), 5).await);
+    let (rows, trail) = (fixture.rows().await, entries_of(&*fixture.journal(), 5).await);
     assert_eq!(undo(fixture, &entries).await, [0; 0]);
     assert_eq!(fixture.rows().await, rows);
-    assert_eq!(entries_of(&*fixture.history(), 5).await, trail);
+    assert_eq!(entries_of(&*fixture.journal(), 5).await, trail);
 }
 
 /// Undoing forgets the end before the last extension, so that the row's old end is not taken for a stale save, and what
 /// the library would have done about the value it had written; all else is still remembered.
 pub async fn undoing_forgets_the_previous_end(fixture: &dyn Fixture) {
     fixture.insert(&Bot::with_one_account()).await;
-    let store = fixture.store();
+    let (store, journal) = (fixture.store(), fixture.journal());
     let mut change = Change::of(&account(&*store, AccountId(1)).await);
     change.subscription.end_date = Some(EndDate::At(days(40)));
     let agreement = Agreement {
@@ -155,9 +155,9 @@ pub async fn undoing_forgets_the_previous_end(fixture: &dyn Fixture) {
         ..agreement.clone()
     });
     assert!(is_applied(&*store, Some(RunId(5)), &change).await);
-    let entries = entries_of(&*fixture.history(), 5).await;
+    let entries = entries_of(&*fixture.journal(), 5).await;
     assert_eq!(undo(fixture, &entries).await.len(), 1);
-    let kept = remembered(&*store, "alice")
+    let kept = remembered(&*journal, "alice")
         .await
         .map(|one| (one.revision, one.agreement));
     assert_eq!(kept, Some((2, agreement)));

@@ -7,14 +7,15 @@ use crate::model::agreement::Agreement;
 use crate::model::end_date::EndDate;
 use crate::model::run::RunId;
 use crate::model::trail::Target;
-use crate::port::store::{DEFAULT_PANEL, Store, Trail};
+use crate::port::accounts::{AccountStore, DEFAULT_PANEL};
+use crate::port::journal::{Journal, Trail};
 
-async fn unlink(store: &dyn Store, account: &Account) -> bool {
+async fn unlink(store: &dyn AccountStore, account: &Account) -> bool {
     let unlinked = store.unlink(DEFAULT_PANEL, Some(RunId(5)), account, now()).await;
     unlinked.expect("the account is unlinked, or is not")
 }
 
-async fn rehearse(store: &dyn Store, account: &Account) -> bool {
+async fn rehearse(store: &dyn AccountStore, account: &Account) -> bool {
     let rehearsed = store.rehearse_unlink(DEFAULT_PANEL, account, now()).await;
     rehearsed.expect("it is tried")
 }
@@ -54,7 +55,7 @@ pub async fn unlinking_clears_the_name_and_the_access(fixture: &dyn Fixture) {
     assert_eq!(fixture.rows().await, bot);
     let reloaded = store.reload_accounts(DEFAULT_PANEL, &[id], now()).await;
     assert_eq!(reloaded.expect("accounts are read"), []);
-    let trail = entries_of(&*fixture.history(), 5).await;
+    let trail = entries_of(&*fixture.journal(), 5).await;
     let told: Vec<_> = trail
         .iter()
         .map(|record| {
@@ -73,7 +74,7 @@ pub async fn unlinking_clears_the_name_and_the_access(fixture: &dyn Fixture) {
 
     assert!(!unlink(&*store, &read).await, "it is done already");
     assert_eq!(fixture.rows().await, bot);
-    assert_eq!(entries_of(&*fixture.history(), 5).await, trail);
+    assert_eq!(entries_of(&*fixture.journal(), 5).await, trail);
 }
 
 /// Of its row unlinking minds the name alone: another name is left alone, other stale values do not matter.
@@ -127,8 +128,8 @@ pub async fn unlinking_after_a_payment_is_refused(fixture: &dyn Fixture) {
 pub async fn rehearsing_an_unlink_writes_nothing(fixture: &dyn Fixture) {
     let bot = ended();
     fixture.insert(&bot).await;
-    let store = fixture.store();
-    remember(&*store).await;
+    let (store, journal) = (fixture.store(), fixture.journal());
+    remember(&*journal).await;
     let read = account(&*store, AccountId(1)).await;
     for _ in 0..2 {
         assert!(rehearse(&*store, &read).await);
@@ -136,7 +137,7 @@ pub async fn rehearsing_an_unlink_writes_nothing(fixture: &dyn Fixture) {
         assert_eq!(account(&*store, AccountId(1)).await, read);
     }
     assert!(unlink(&*store, &read).await);
-    assert_eq!(entries_of(&*fixture.history(), 5).await.len(), 2);
+    assert_eq!(entries_of(&*fixture.journal(), 5).await.len(), 2);
 }
 
 /// Rehearsing says whether the account could be unlinked now: not after a payment, and not by another name.
@@ -165,8 +166,8 @@ pub async fn unlinking_forgets_the_user_unless_another_row_names_it(fixture: &dy
     let elsewhere = bot.add_vpn_config(other, "alice");
     bot.vpn_config(elsewhere).panel = Some("de".to_owned());
     fixture.insert(&bot).await;
-    let store = fixture.store();
-    remember(&*store).await;
+    let (store, journal) = (fixture.store(), fixture.journal());
+    remember(&*journal).await;
     let accounts = [
         account(&*store, AccountId(1)).await,
         account(&*store, second).await,
@@ -174,7 +175,7 @@ pub async fn unlinking_forgets_the_user_unless_another_row_names_it(fixture: &dy
     for (read, is_remembered) in accounts.iter().zip([true, false]) {
         assert!(unlink(&*store, read).await, "{read:?}");
         assert_eq!(
-            remembered(&*store, "alice").await.is_some(),
+            remembered(&*journal, "alice").await.is_some(),
             is_remembered,
             "{read:?}"
         );
@@ -182,7 +183,7 @@ pub async fn unlinking_forgets_the_user_unless_another_row_names_it(fixture: &dy
 }
 
 /// Remembers something of the user `alice`.
-async fn remember(store: &dyn Store) {
+async fn remember(journal: &dyn Journal) {
     let agreement = Agreement {
         end: Some(EndDate::At(days(-30))),
         ..Agreement::default()
@@ -191,6 +192,6 @@ async fn remember(store: &dyn Store) {
         agreements: vec![("alice".to_owned(), 0, Some(agreement))],
         entries: Vec::new(),
     };
-    let recorded = store.record(DEFAULT_PANEL, None, &trail, now()).await;
+    let recorded = journal.record(DEFAULT_PANEL, None, &trail, now()).await;
     recorded.expect("what is remembered is recorded");
 }

@@ -1,6 +1,6 @@
 //! Which values survive, and as what.
 
-use crate::port::store::DEFAULT_PANEL;
+use crate::port::accounts::DEFAULT_PANEL;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Bot, Fixture, account, accounts, now, written};

@@ -1,6 +1,6 @@
 //! What is written, and what is not.
 
-use crate::port::store::DEFAULT_PANEL;
+use crate::port::accounts::DEFAULT_PANEL;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::task::{Context, Waker};

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::account::{Account, AccountId, Elsewhere, Sharer, Subscription, SubscriptionStatus};
 use marzban_sync_core::agreement::Agreement;
 use marzban_sync_core::error::StoreError;
-use marzban_sync_core::store::{Cursor, MemorySubscription, Page, Store};
+use marzban_sync_core::store::{AccountStore, Cursor, MemorySubscription, Page};
 
 use super::{Fault, Faulty};
 

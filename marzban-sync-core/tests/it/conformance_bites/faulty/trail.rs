@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use marzban_sync_core::account::{Account, SubscriptionId};
 use marzban_sync_core::error::StoreError;
 use marzban_sync_core::run::RunId;
-use marzban_sync_core::store::{MemorySubscription, PanelUserKey, Store, Trail};
+use marzban_sync_core::store::{AccountStore, Journal, MemorySubscription, PanelUserKey, Trail};
 use marzban_sync_core::trail::{EntryQuery, EntryRecord, EntryState, Target, parse_moment};
 
 use super::{Fault, Faulty};

@@ -5,7 +5,7 @@ use marzban_sync_core::account::{Account, AccountId, Subscription};
 use marzban_sync_core::error::StoreError;
 use marzban_sync_core::plan::{Change, SubscriptionPatch};
 use marzban_sync_core::run::RunId;
-use marzban_sync_core::store::{DEFAULT_PANEL, Store, Trail};
+use marzban_sync_core::store::{AccountStore, DEFAULT_PANEL, Journal, Trail};
 use marzban_sync_core::trail;
 
 use super::{Fault, Faulty};
