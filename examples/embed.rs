@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(sync.await??)
 }
 
-/// Whom a run changed, by Telegram id: where a bot sends its messages.
+/// Prints whom a run changed, by Telegram id; a bot sends messages here.
 fn tell_customers(run: &FinishedRun) {
     for changed in run
         .report
@@ -54,7 +54,7 @@ fn tell_customers(run: &FinishedRun) {
     }
 }
 
-/// What a bot does until it is asked to stop.
+/// Stands for the bot, until it is asked to stop.
 async fn serve(_pool: Pool<AsyncPgConnection>) {
     tokio::signal::ctrl_c().await.unwrap_or_default();
 }

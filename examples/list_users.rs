@@ -6,8 +6,6 @@
 use std::io::Write;
 use std::pin::pin;
 
-use anyhow::Context as _;
-use chrono::{DateTime, Utc};
 use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -15,28 +13,14 @@ use futures_util::TryStreamExt;
 use marzban_api::model::User;
 use marzban_api::resource::{ListUsers, UserEntry};
 use marzban_api::testing::FakePanel;
-use marzban_api::{Client, SecretString};
-
-const GIB: f64 = 1_073_741_824.0;
+use marzban_sync_examples::panel::{PanelArguments, date, gibibytes};
 
 /// All users of a panel as a table.
 #[derive(Debug, Parser)]
 #[command(name = "list_users")]
 struct Arguments {
-    /// The panel's address; a fake panel without it.
-    #[arg(long, env = "MARZBAN_URL")]
-    url: Option<String>,
-    /// The administrator to sign in as.
-    #[arg(long, env = "MARZBAN_USERNAME", default_value = "admin")]
-    username: String,
-    /// Its password.
-    #[arg(
-        long,
-        env = "MARZBAN_PASSWORD",
-        default_value = "admin",
-        hide_env_values = true
-    )]
-    password: SecretString,
+    #[command(flatten)]
+    panel: PanelArguments,
     /// Only users whose name or note contains this.
     #[arg(long)]
     search: Option<String>,
@@ -45,17 +29,14 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let fake = match arguments.url {
+    let fake = match arguments.panel.url {
         Some(_) => None,
         None => Some(FakePanel::start().await),
     };
     if let Some(panel) = &fake {
         panel.populate(25);
     }
-    let url = arguments.url.or_else(|| fake.as_ref().map(FakePanel::url));
-    let client = Client::builder(&url.context("no panel")?)
-        .credentials(arguments.username, arguments.password)
-        .build()?;
+    let client = arguments.panel.client(fake.as_ref().map(FakePanel::url))?;
 
     let mut query = ListUsers::new();
     if let Some(search) = arguments.search {
@@ -70,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
         "ends",
         "last seen",
     ]);
-    // Pages are fetched while the table grows; a user who comes or goes meanwhile hides nobody else.
+    // Pages are fetched while the table grows; users who come or go meanwhile hide no others.
     let mut users = pin!(client.users().stream(query));
     while let Some(listed) = users.try_next().await? {
         match listed {
@@ -94,13 +75,4 @@ fn row(user: &User) -> [String; 6] {
         user.expire.map_or_else(|| "never".to_owned(), date),
         user.online_at.map_or_else(|| "never".to_owned(), date),
     ]
-}
-
-#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
-fn gibibytes(bytes: u64) -> String {
-    format!("{:.2} GiB", bytes as f64 / GIB)
-}
-
-fn date(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%d %H:%M").to_string()
 }

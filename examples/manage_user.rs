@@ -6,14 +6,15 @@
 use std::io::Write;
 
 use anyhow::Context as _;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
+use marzban_api::Client;
 use marzban_api::model::{DataLimit, Expiry, NewUser, Proxies, User, UserUpdate, Username, Vless};
 use marzban_api::testing::FakePanel;
-use marzban_api::{Client, SecretString};
 use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_examples::panel::{PanelArguments, date, gibibytes};
 
 const GIB: u64 = 1 << 30;
 const MONTH: TimeDelta = TimeDelta::days(30);
@@ -22,20 +23,8 @@ const MONTH: TimeDelta = TimeDelta::days(30);
 #[derive(Debug, Parser)]
 #[command(name = "manage_user")]
 struct Arguments {
-    /// The panel's address; a fake panel without it.
-    #[arg(long, env = "MARZBAN_URL")]
-    url: Option<String>,
-    /// The administrator to sign in as.
-    #[arg(long, env = "MARZBAN_USERNAME", default_value = "admin")]
-    username: String,
-    /// Its password.
-    #[arg(
-        long,
-        env = "MARZBAN_PASSWORD",
-        default_value = "admin",
-        hide_env_values = true
-    )]
-    password: SecretString,
+    #[command(flatten)]
+    panel: PanelArguments,
     /// The name of the user; there must be none of that name.
     #[arg(long, default_value = "manage_user_example")]
     user: Username,
@@ -44,14 +33,11 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let fake = match arguments.url {
+    let fake = match arguments.panel.url {
         Some(_) => None,
         None => Some(FakePanel::start().await),
     };
-    let url = arguments.url.or_else(|| fake.as_ref().map(FakePanel::url));
-    let client = Client::builder(&url.context("no panel")?)
-        .credentials(arguments.username, arguments.password)
-        .build()?;
+    let client = arguments.panel.client(fake.as_ref().map(FakePanel::url))?;
 
     let end = SystemClock.now() + MONTH;
     let user = NewUser::new(arguments.user, Proxies::new(Vless::default()))
@@ -103,13 +89,4 @@ fn rows(user: &User) -> [(&'static str, String); 4] {
         ),
         ("ends", user.expire.map_or_else(|| "never".to_owned(), date)),
     ]
-}
-
-#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
-fn gibibytes(bytes: u64) -> String {
-    format!("{:.2} GiB", bytes as f64 / GIB as f64)
-}
-
-fn date(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%d %H:%M").to_string()
 }

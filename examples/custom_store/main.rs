@@ -44,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     show("after", store.customers()).await
 }
 
-/// What the bot believes: who is there, with which login, in which state, and for how many days.
+/// The bot's rows: a login, a state, and the days until the end.
 fn fill(shop: &Shop, now: DateTime<Utc>) -> anyhow::Result<()> {
     let customers = [
         ("extended", "running", 2),
@@ -71,7 +71,7 @@ fn fill(shop: &Shop, now: DateTime<Utc>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the panel knows.
+/// The panel's users.
 fn panel_users(now: DateTime<Utc>) -> [FakeUser; 5] {
     let user = |name: &str, status: FakeStatus, days: i64| {
         FakeUser::new(name)

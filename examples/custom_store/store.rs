@@ -2,7 +2,7 @@
 //! them. Nothing in here decides anything; paging, the governing subscription and compare-and-set are those of
 //! [`TableStore`](marzban_sync_core::store::TableStore).
 //!
-//! What such a bot has to guarantee is said at [`BotTables`]; `store_conformance!` proves most of it.
+//! [`BotTables`] documents what such a bot has to guarantee; `store_conformance!` checks most of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,7 @@ impl Shop {
         Ok(Self(Mutex::new(connection)))
     }
 
-    /// The bot's own way to its rows.
+    /// Returns the bot's own connection.
     pub(crate) fn connection(&self) -> MutexGuard<'_, SqliteConnection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,7 +195,7 @@ fn micros(end: EndDate) -> Option<i64> {
     end.as_column().map(|end| end.timestamp_micros())
 }
 
-/// A moment of the database; one that is none is an error, for a subscription without an end never ends.
+/// Reads a moment; an invalid one is an error, since a subscription without an end never ends.
 fn moment(micros: Option<i64>) -> QueryResult<Option<DateTime<Utc>>> {
     let moment = |micros| {
         let moment = DateTime::from_timestamp_micros(micros);

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_examples::environment::{HELP, PanelName};
+use marzban_sync_examples::logging::LogFormat;
 use marzban_sync_examples::{policies, schedules};
 
-const AFTER_HELP: &str = "  RUST_LOG                               log filter [default: info; error in a demo]
+const AFTER_HELP: &str = "  RUST_LOG                               log filter [default: info]
 With --panel de-1 the panel's variables are MARZBAN_DE_1_URL, MARZBAN_DE_1_USERNAME and so on, and its accounts are
 those whose vpn_configs.panel is de-1; without any --panel there is one, whose accounts have a null there.
 ";
@@ -55,29 +56,17 @@ pub(crate) struct Arguments {
     /// How long the runs may take to stop in order.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     stop_within: u64,
-    /// See it at work with nothing to set up: two fake panels, a bot's database, and a clock that hurries.
-    #[arg(long, conflicts_with_all = ["panels", "jitter", "migrate", "run_now"])]
-    pub(crate) demo: bool,
-    /// How many times as fast the demo's clock runs; at 3600 a day takes 24 seconds.
-    #[arg(long, requires = "demo", default_value_t = 3600.0, value_parser = speed)]
-    pub(crate) speed: f64,
-    /// End the demo after so many of its days.
-    #[arg(long, requires = "demo", value_parser = clap::value_parser!(u32).range(1..=3660))]
-    pub(crate) days: Option<u32>,
-}
-
-/// How to log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// Lines to read.
-    Text,
+    /// Moved: `cargo run --example day` is the demonstration now.
+    #[arg(long, hide = true)]
+    demo: bool,
 }
 
 impl Arguments {
     /// The panels, of which no two are the same; the default one if none is named.
     pub(crate) fn panels(&self) -> Result<Vec<PanelName>, String> {
+        if self.demo {
+            return Err("--demo is a program of its own: cargo run --example day".to_owned());
+        }
         if self.panels.is_empty() {
             return Ok(vec![PanelName::default()]);
         }
@@ -102,26 +91,10 @@ impl Arguments {
     }
 }
 
-fn speed(text: &str) -> Result<f64, String> {
-    let speed: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (1.0..=1_000_000.0).contains(&speed) {
-        Ok(speed)
-    } else {
-        Err("not between 1 and 1000000".to_owned())
-    }
-}
-
-/// What is wrong with the usage, in one line.
-pub(crate) fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let paragraph = text.split("\n\n").next().unwrap_or_default();
-    let words: Vec<&str> = paragraph.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use marzban_sync_core::report::Job;
+    use marzban_sync_examples::program::one_line;
 
     use super::*;
 
@@ -149,10 +122,7 @@ mod tests {
             (&["--panel", "d e"], "a panel's name is"),
             (&["--listen", "everywhere"], "--listen"),
             (&["--jitter", "3601"], "--jitter"),
-            (&["--speed", "5"], "--demo"),
-            (&["--demo", "--speed", "0.5"], "not between 1 and 1000000"),
-            (&["--demo", "--days", "0"], "--days"),
-            (&["--demo", "--panel", "de"], "cannot be used with"),
+            (&["--demo"], "cargo run --example day"),
             (&["--log", "xml"], "xml"),
         ] {
             let refused = parse(arguments).and_then(|arguments| {

@@ -3,7 +3,3 @@
 #![expect(dead_code, reason = "nobody starts the process here")]
 
 mod arguments;
-mod demo;
-mod logging;
-mod program;
-mod server;

@@ -171,7 +171,7 @@ impl Arguments {
     }
 }
 
-/// Whom a flag is about: without it nobody, without names everybody.
+/// Returns whom a flag is about: without the flag no account, without names every account.
 fn trust(flag: &str, names: Option<&[String]>) -> Result<Trust, String> {
     let Some(names) = names else {
         return Ok(Trust::Nobody);
@@ -180,7 +180,7 @@ fn trust(flag: &str, names: Option<&[String]>) -> Result<Trust, String> {
         return Ok(Trust::Everybody);
     }
     let names: BTreeSet<String> = names.iter().map(|name| name.trim().to_owned()).collect();
-    // A variable of a script that is empty by mistake must not stand for everybody.
+    // An empty variable in a script must not select every account by mistake.
     if names.contains("") {
         return Err(format!(
             "{flag} has an empty name: give names, or none at all for everybody"
@@ -189,7 +189,7 @@ fn trust(flag: &str, names: Option<&[String]>) -> Result<Trust, String> {
     Ok(Trust::Names(names))
 }
 
-/// Nobody can be answered both ways; the panel may be right for all but those for whom the bot is.
+/// Refuses to trust both sides for one account; `--trust-panel` for all with names for the bot is fine.
 fn contradiction(trust_panel: &Trust, trust_bot: &Trust) -> Result<(), String> {
     let twice = match (trust_panel, trust_bot) {
         (Trust::Names(panel), Trust::Names(bot)) => {

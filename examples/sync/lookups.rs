@@ -1,4 +1,4 @@
-//! What needs the database alone: telling what is known of a customer, and putting back what a run changed.
+//! Commands that need the database alone: explain a customer, undo a run.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) async fn explain(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Puts back what a run changed, or says what could be, and prints it.
+/// Undoes a run, or with a dry run plans to, and prints the result.
 pub(crate) async fn undo(
     database: &Database,
     panel: Option<&str>,
@@ -75,7 +75,7 @@ fn failed(error: StoreError) -> Failure {
     Failure::Run(chain(&error))
 }
 
-/// In the place of a panel, which none of this asks.
+/// Stands in for a panel; no command here asks one.
 struct NoPanel;
 
 fn not_asked() -> PanelError {

@@ -1,4 +1,4 @@
-//! Reports on stdout: one JSON object a job run and a line, or a table.
+//! Reports on stdout: one JSON object per run and line, or tables.
 
 use std::io::{IsTerminal, Write};
 
@@ -14,7 +14,7 @@ use crate::table::tables;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// One JSON object a job run, one a line, and nothing else.
+    /// One JSON object per run and line, and nothing else.
     Json,
     /// Tables to read.
     Table,
@@ -68,7 +68,7 @@ impl Format {
         self.print(&Named { job, what });
     }
 
-    /// Prints one object; that nobody reads it any more is no reason to fail.
+    /// Prints one object. A reader that has gone away is no reason to fail.
     fn print(self, object: &impl Serialize) {
         let text = match self {
             Self::Json => serde_json::to_string(object),

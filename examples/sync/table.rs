@@ -1,45 +1,16 @@
-//! A report as tables: its figures first, then its lists, one row an entry.
+//! A report as tables: its figures first, then its lists, one row per entry.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, Value};
 
-/// What a person looks for first, in this order; everything else comes behind by its name.
-const FIRST: [&str; 27] = [
-    "job",
-    "when",
-    "at",
-    "run",
-    "panel",
-    "telegram_id",
-    "name",
-    "username",
-    "synced",
-    "updated",
-    "missing",
-    "cleaned",
-    "skipped",
-    "errors",
-    "total",
-    "column",
-    "target",
-    "what",
-    "status",
-    "end_date",
-    "is_active",
-    "from",
-    "old",
-    "to",
-    "new",
-    "reason",
-    "state",
-];
+/// The columns that come first, in this order; the others follow by name.
+const FIRST: &str = "job when at run panel telegram_id name username synced updated missing cleaned skipped errors \
+    total column target what status end_date is_active from old to new reason state";
 
 fn place(name: &str) -> usize {
-    FIRST
-        .iter()
-        .position(|first| *first == name)
-        .unwrap_or(FIRST.len())
+    let position = FIRST.split_ascii_whitespace().position(|first| first == name);
+    position.unwrap_or(usize::MAX)
 }
 
 /// The tables of an object.
@@ -107,7 +78,7 @@ fn list(entries: &[Value]) -> Table {
 /// The only column of what has no fields.
 const LONE: &str = "";
 
-/// The fields of an entry; of a planned change only what a person decides by.
+/// Returns the fields of an entry; of a planned change only those that matter for a decision.
 fn row(entry: &Value) -> Map<String, Value> {
     match entry {
         Value::Object(fields) if fields.contains_key("account") && fields.contains_key("reasons") => {
@@ -118,7 +89,7 @@ fn row(entry: &Value) -> Map<String, Value> {
     }
 }
 
-/// A change that was withheld, or that a dry run would write: whose, what becomes of what, and why.
+/// Returns a withheld or planned change: the account, old and new values, and the reasons.
 fn planned(change: &Value) -> Map<String, Value> {
     let at = |path: &str| change.pointer(path).unwrap_or(&Value::Null);
     let moves = |from: &str, to: &str| match at(to) {

@@ -25,7 +25,7 @@ mod timer;
 
 pub use health::{Health, HealthStatus, JobHealth, SchedulerHealth};
 use panel_loop::PanelLoop;
-pub use supervision::{FinishedRun, panic_message};
+pub use supervision::{FinishedRun, panic_message, supervise};
 pub use timer::{SystemTimer, Timer};
 
 /// How long the runs under way may take to stop in order, unless said otherwise.

@@ -1,4 +1,4 @@
-//! `cargo run --example scheduler`, as a process: what it runs, tells over HTTP, logs, and how it ends.
+//! `cargo run --example scheduler` and `cargo run --example day`, as processes: what they run, tell over HTTP, log, and how they end.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::program::{Running, program, send_signal};
 
 mod configuration;
-mod demo;
+mod day;
 mod downtime;
 mod exposition;
 mod panels;
@@ -25,9 +25,14 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const USERNAME: &str = "robot";
 const PASSWORD: &str = "correct-horse-battery";
 
-/// The program in a folder of its own, on a port that the system gives it.
+/// The scheduler in a folder of its own, on a port that the system gives it.
 fn scheduler(folder: &std::path::Path, arguments: &[&str]) -> Command {
-    let mut command = program("scheduler");
+    listening("scheduler", folder, arguments)
+}
+
+/// A program in a folder of its own, on a port that the system gives it.
+fn listening(name: &str, folder: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = program(name);
     command
         .current_dir(folder)
         .env("TMPDIR", folder)

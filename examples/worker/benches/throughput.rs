@@ -1,12 +1,11 @@
-//! Accounts a second with 1, 2 and 4 workers, over panels that take as long as real ones and cost next to nothing.
+//! Accounts per second with 1, 2 and 4 workers, over panels that take as long as real ones and cost next to nothing.
 //!
-//! `cargo bench -p marzban-sync-worker -- [panels] [accounts of each] [ms a request] [µs a user]`
+//! `cargo bench -p marzban-sync-worker -- [panels] [accounts of each] [ms per request] [µs per user]`
 //!
-//! By default 50 panels of 2,000 accounts that answer in 8 ms and 2.5 ms a user, as a real panel does.
+//! By default 50 panels of 2,000 accounts that answer in 8 ms and 2.5 ms per user, as a real panel does.
 
 #![expect(
     clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a benchmark prints, and ends where what it stands on fails"
@@ -14,76 +13,13 @@
 
 use std::ffi::OsStr;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{RawQuery, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use marzban_api::testing::{FakePanel, FakeUser};
+use marzban_sync_benches::canned::{CannedPanel, Cost};
 use marzban_sync_tests::TestDatabase;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 const JOB: &str = "sync-subscriptions-from-marzban";
-
-/// The answers of a panel, cut once and given to everybody.
-struct Canned {
-    token: Value,
-    user: Value,
-    a_request: Duration,
-    a_user: Duration,
-}
-
-impl Canned {
-    /// As the fake panel renders them.
-    async fn new(a_request: Duration, a_user: Duration) -> Self {
-        let panel = FakePanel::start().await;
-        panel.insert_user(FakeUser::new("template").used_traffic(4_711));
-        let http = reqwest::Client::new();
-        let login = [("username", "admin"), ("password", "admin")];
-        let token = http.post(format!("{}/api/admin/token", panel.url())).form(&login);
-        let token: Value = token.send().await.unwrap().json().await.unwrap();
-        let user = http.get(format!("{}/api/user/template", panel.url()));
-        let user = user.bearer_auth(token["access_token"].as_str().unwrap());
-        let user = user.send().await.unwrap().json().await.unwrap();
-        Self {
-            token,
-            user,
-            a_request,
-            a_user,
-        }
-    }
-
-    async fn users(State(this): State<Arc<Self>>, RawQuery(query): RawQuery) -> Json<Value> {
-        let query = query.unwrap_or_default();
-        let names = query.split('&').filter_map(|pair| pair.strip_prefix("username="));
-        let users: Vec<_> = names
-            .map(|name| {
-                let mut user = this.user.clone();
-                user["username"] = name.into();
-                user
-            })
-            .collect();
-        sleep(this.a_request + this.a_user * u32::try_from(users.len()).unwrap()).await;
-        Json(json!({ "total": users.len(), "users": users }))
-    }
-
-    async fn serve(self: Arc<Self>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new()
-            .route(
-                "/api/admin/token",
-                post(async |State(this): State<Arc<Self>>| Json(this.token.clone())),
-            )
-            .route("/api/users", get(Self::users))
-            .with_state(self);
-        tokio::spawn(axum::serve(listener, router).into_future());
-        format!("http://{address}")
-    }
-}
 
 struct Bench {
     database: TestDatabase,
@@ -94,14 +30,15 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(database: TestDatabase, panels: usize, accounts: usize, canned: Arc<Canned>) -> Self {
+    async fn new(database: TestDatabase, panels: usize, accounts: usize, cost: Cost) -> Self {
         database.create_bot_schema().await;
         let mut environment = vec![
             ("DATABASE_URL".to_owned(), database.url().to_owned()),
             ("RUST_LOG".to_owned(), "error".to_owned()),
         ];
+        let all = panels * accounts;
         for panel in 1..=panels {
-            let url = Arc::clone(&canned).serve().await;
+            let url = CannedPanel::start(all.try_into().unwrap(), cost).url();
             for (name, value) in [
                 ("URL", url.as_str()),
                 ("USERNAME", "admin"),
@@ -120,12 +57,11 @@ impl Bench {
             accounts,
         };
         assert!(bench.command(&["migrate"]).status().unwrap().success(), "migrate");
-        let all = panels * accounts;
         let insert = format!(
             "INSERT INTO users SELECT n, n, 'fa', '2025-01-01' FROM generate_series(1, {all}) AS n;
              INSERT INTO subscriptions SELECT n, n, 3, 4.99, 'active', NULL, '2099-01-01' FROM generate_series(1, {all}) AS n;
              INSERT INTO vpn_configs (id, user_id, protocol, marzban_user_id, is_active, panel)
-                 SELECT n, n, 'vless', 'user' || n, true, 'p' || (n % {panels} + 1) FROM generate_series(1, {all}) AS n;
+                 SELECT n, n, 'vless', 'user_' || lpad(n::text, 7, '0'), true, 'p' || (n % {panels} + 1) FROM generate_series(1, {all}) AS n;
              ANALYZE"
         );
         bench.client.batch_execute(&insert).await.unwrap();
@@ -169,7 +105,7 @@ impl Bench {
         }
         drop(children);
         let written = self
-            .number("SELECT count(*) FROM vpn_configs WHERE traffic_used = 4711")
+            .number("SELECT count(*) FROM vpn_configs WHERE traffic_used = 1000 * id")
             .await;
         assert_eq!(
             usize::try_from(written).unwrap(),
@@ -206,17 +142,17 @@ async fn main() {
         usize::try_from(argument(0, 50)).unwrap(),
         usize::try_from(argument(1, 2_000)).unwrap(),
     );
-    let (a_request, a_user) = (
-        Duration::from_millis(argument(2, 8)),
-        Duration::from_micros(argument(3, 2_500)),
-    );
+    let cost = Cost {
+        request: Duration::from_millis(argument(2, 8)),
+        user: Duration::from_micros(argument(3, 2_500)),
+    };
     let Some(database) = TestDatabase::new().await else {
         return;
     };
-    let canned = Arc::new(Canned::new(a_request, a_user).await);
-    let bench = Bench::new(database, panels, accounts, canned).await;
+    let bench = Bench::new(database, panels, accounts, cost).await;
     println!(
-        "{panels} panels of {accounts} accounts, {a_request:?} a request and {a_user:?} a user, 4 runs a worker"
+        "{panels} panels of {accounts} accounts, {:?} per request and {:?} per user, 4 runs per worker",
+        cost.request, cost.user
     );
     println!("workers | seconds | accounts/s | to one worker");
     let mut first = None;

@@ -14,7 +14,7 @@ use marzban_sync_examples::environment::variable;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-/// Who is let in; without credentials everybody who reaches a listener that only this machine reaches.
+/// The credentials that admit a request. Without any, every request to a loopback listener is admitted.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     /// `username:password`, as a browser sends it.
@@ -23,10 +23,10 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// The credentials of the environment.
+    /// Reads the credentials from the environment.
     ///
     /// # Errors
-    /// One line, when half of a pair is missing, or when none are set and others than this machine reach `listen`.
+    /// One line, when half of a pair is missing, or when none are set and `listen` is not a loopback address.
     pub(crate) fn from_environment(listen: SocketAddr) -> Result<Self, String> {
         let basic = match (
             variable("MARZBAN_BOARD_USERNAME")?,
@@ -58,10 +58,10 @@ impl Access {
         self.basic.is_none() && self.bearer.is_none()
     }
 
-    /// Whether these headers come from somebody who may.
+    /// Returns whether these headers carry valid credentials.
     fn admits(&self, headers: &HeaderMap) -> bool {
         if self.is_open() {
-            // A page of the web may point a name of its own at this machine; the browser then says that name.
+            // A web page may resolve its own name to this machine; the browser then sends that name.
             return headers.get(HOST).is_some_and(is_this_machine);
         }
         let Some((scheme, credentials)) = headers
@@ -114,7 +114,7 @@ fn is_this_machine(host: &HeaderValue) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// Whether a request that changes something was made by a page of another site: a browser adds the login by itself.
+/// Returns whether a page of another site made this write: a browser adds the login by itself.
 fn is_cross_site(method: &Method, headers: &HeaderMap) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return false;
@@ -133,7 +133,7 @@ fn is_cross_site(method: &Method, headers: &HeaderMap) -> bool {
     authority.is_none() || authority != headers.get(HOST).and_then(|host| host.to_str().ok())
 }
 
-/// Stands before everything that the board shows or does.
+/// Guards every route of the board.
 pub(crate) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let mut response = if is_cross_site(request.method(), request.headers()) {
         (StatusCode::FORBIDDEN, "requests from other sites are refused\n").into_response()
@@ -145,7 +145,7 @@ pub(crate) async fn guard(State(access): State<Arc<Access>>, request: Request, n
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
-        // With "no-referrer" browsers say of their own forms that they come from nowhere.
+        // With "no-referrer", browsers send `Origin: null` with forms of the same site.
         ("referrer-policy", "same-origin"),
     ] {
         response

@@ -1,4 +1,4 @@
-//! The board: the pages and the interface of apalis, runs by hand, and a page of our own, behind authentication.
+//! The board: apalis's pages and API, runs by hand, metrics, and the operator's page, all behind authentication.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,40 +13,51 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router, middleware};
+use chrono::{DateTime, Utc};
+use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_core::error::chain;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_core::store::{DEFAULT_PANEL, PostgresStore};
+use marzban_sync_core::scheduler::metrics;
+use marzban_sync_core::store::{DEFAULT_PANEL, Journal, PostgresStore};
+use marzban_sync_examples::http::Metrics;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Access};
+use crate::cli::Liveness;
 use crate::page;
-use crate::queue::{Liveness, Pushed, QUEUE, Queue};
+use crate::queue::{Pushed, QUEUE, Queue};
 use crate::task::SyncTask;
 
-/// How long connections may go on after the board was asked to end; a stream of logs would go on for ever.
+/// The time that connections have to end at shutdown; a stream of logs would never end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The log, as the board's pages listen to it.
+/// The log that the board's pages subscribe to.
 pub(crate) type Broadcaster = Arc<Mutex<TracingBroadcaster>>;
 
-/// What the pages stand on.
+/// The state of the board's handlers.
 #[derive(Clone, Debug)]
 pub(crate) struct BoardState {
-    queue: Queue,
-    store: PostgresStore,
-    panels: Arc<[String]>,
-    schedules: Arc<[Schedule]>,
+    /// The queue, whose [`Queue::pool`] is also a way to the bot's database.
+    pub(crate) queue: Queue,
+    pub(crate) store: PostgresStore,
+    /// The names of the panels.
+    pub(crate) panels: Arc<[String]>,
+    pub(crate) schedules: Arc<[Schedule]>,
+    metrics: Metrics,
+    /// When the board started: a job that never ran counts as scheduled since then.
+    since: DateTime<Utc>,
 }
 
-/// Why a run cannot be asked for.
+/// Why a run cannot be queued.
 #[derive(Debug)]
 pub(crate) enum EnqueueError {
-    /// There is no such panel among those of this process.
+    /// This process has no panel of that name.
     UnknownPanel,
-    /// The database does not take it.
+    /// The database refused the task or did not answer.
     Queue(anyhow::Error),
 }
 
@@ -56,41 +67,24 @@ impl BoardState {
         store: PostgresStore,
         panels: Vec<String>,
         schedules: Vec<Schedule>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             queue,
             store,
             panels: panels.into(),
             schedules: schedules.into(),
+            metrics,
+            since: SystemClock.now(),
         }
     }
 
-    /// The queue, and through [`Queue::pool`] the bot's database.
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.queue
-    }
-
-    /// The bot's database.
-    pub(crate) fn store(&self) -> &PostgresStore {
-        &self.store
-    }
-
-    /// The names of the panels.
-    pub(crate) fn panels(&self) -> &[String] {
-        &self.panels
-    }
-
-    /// When the jobs run.
-    pub(crate) fn schedules(&self) -> &[Schedule] {
-        &self.schedules
-    }
-
-    /// Puts a task that somebody asked for into the queue, and returns its id.
+    /// Queues a run by hand and returns the id of its task.
     pub(crate) async fn push(&self, task: SyncTask) -> Result<String, EnqueueError> {
         let (job, panel, allow_mass_changes) =
             (task.job.clone(), task.panel.clone(), task.allow_mass_changes);
         let (trust_panel, trust_bot) = (task.trust_panel.len(), task.trust_bot.len());
-        if !self.panels().contains(&panel) {
+        if !self.panels.contains(&panel) {
             return Err(EnqueueError::UnknownPanel);
         }
         match self.queue.push(task).await.map_err(EnqueueError::Queue)? {
@@ -111,7 +105,7 @@ impl BoardState {
     }
 }
 
-/// Everything that the board answers.
+/// Builds the router of the board.
 fn router(state: BoardState, liveness: Liveness, access: Access, broadcaster: Broadcaster) -> Router {
     let api = ApiBuilder::new(Router::new())
         .register(QUEUE, state.queue.storage(liveness))
@@ -120,6 +114,7 @@ fn router(state: BoardState, liveness: Liveness, access: Access, broadcaster: Br
         .nest("/api/v1", api)
         .merge(page::router(state.clone()))
         .route("/api/jobs", post(enqueue).with_state(state.clone()))
+        .route("/metrics", get(exposition).with_state(state.clone()))
         .fallback_service(ServeUI::new())
         .layer(Extension(broadcaster))
         .layer(middleware::from_fn_with_state(Arc::new(access), auth::guard));
@@ -160,7 +155,7 @@ struct Order {
 }
 
 impl Order {
-    /// The task that is asked for; a line when there is none.
+    /// Returns the task that is asked for, or why there is none in one line.
     fn task(self) -> Result<SyncTask, String> {
         let Some(job) = Job::parse(&self.job) else {
             return Err(format!("the jobs are {}", Job::ALL.map(Job::as_str).join(", ")));
@@ -209,7 +204,7 @@ async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, Jso
         )
             .into_response(),
         Err(EnqueueError::UnknownPanel) => {
-            let names = state.panels().join(", ");
+            let names = state.panels.join(", ");
             error(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 format!("the panels are {names}"),
@@ -225,7 +220,30 @@ async fn enqueue(State(state): State<BoardState>, order: Result<Json<Order>, Jso
     }
 }
 
-/// `GET /health`, which tells nothing but whether the database answers and needs no credentials.
+/// `GET /metrics`: the metrics of this process, and the health of every job by the history, wherever the job runs.
+async fn exposition(State(state): State<BoardState>) -> Response {
+    let latest = match state.store.latest_runs(None).await {
+        Ok(latest) => latest,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "the last runs cannot be read");
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    };
+    for (panel, schedule) in state
+        .panels
+        .iter()
+        .flat_map(|panel| state.schedules.iter().map(move |of| (panel, of)))
+    {
+        let last = latest
+            .iter()
+            .find(|run| run.panel == *panel && run.job == schedule.job());
+        let status = page::status(last, schedule, state.since, SystemClock.now());
+        metrics::record_status(panel, schedule.job(), status);
+    }
+    state.metrics.response().into_response()
+}
+
+/// `GET /health`: returns only whether the database answers, and needs no credentials.
 async fn health(State(state): State<BoardState>) -> Response {
     match state.queue.verify().await {
         Ok(()) => Json(json!({ "status": "ok" })).into_response(),

@@ -3,16 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::Schedule;
 use marzban_sync_core::store::DEFAULT_PANEL;
 use marzban_sync_examples::environment::PanelName;
 use marzban_sync_examples::{policies, schedules};
-
-use crate::clock::ScaledClock;
-use crate::queue::Liveness;
 
 const AFTER_HELP: &str = "\
 Environment (a .env file is read too):
@@ -97,52 +94,77 @@ pub(crate) struct Run {
     /// Another schedule of a job, in UTC, such as get-marzban-system-stats="*/5 * * * *".
     #[arg(long = "schedule", value_name = "JOB=CRON", value_parser = schedules::schedule)]
     schedules: Vec<Schedule>,
-    /// How many runs are under way in this process at a time.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) concurrency: u16,
-    /// End in order after so many runs, for a supervisor to start afresh.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) max_jobs: Option<u64>,
+    #[command(flatten)]
+    pub(crate) work: Work,
     /// How often a run is tried, all in all.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) max_attempts: u32,
-    /// The pause before the second attempt; it doubles, up to 10 minutes, and is spread by chance.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
-    pub(crate) backoff: Duration,
-    /// When a run that found another one of its job and panel under way is tried again.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
-    pub(crate) busy_pause: Duration,
-    /// How long a run may take; by default what `MARZBAN_SYNC_DEADLINE` says, or else 30 minutes.
+    /// How long a run may take; by default `MARZBAN_SYNC_DEADLINE`, or else 30 minutes.
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_limit: Option<Duration>,
-    /// A scheduled run that is so old is left out when a later one waits too; one by hand that is so old no longer may
-    /// make mass changes.
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
-    pub(crate) expires: Duration,
-    /// How long running jobs are waited for when the process is asked to end.
-    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time)]
-    pub(crate) grace: Duration,
-    /// How often a worker says that it is alive.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    heartbeat: Duration,
-    /// After how many missed heartbeats others take over a worker's jobs.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=1_000))]
-    missed_heartbeats: u32,
-    /// How often an idle worker looks into the queue.
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
-    pub(crate) poll: Duration,
     /// How long ended tasks are kept; at least an hour.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time)]
     pub(crate) keep_finished: Duration,
     /// Where the board listens; beyond this machine only with credentials.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
     pub(crate) listen: SocketAddr,
-    /// How many times faster the schedulers' clock runs, for tests and demonstrations.
-    #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    speed: u32,
-    /// The moment at which that clock and the host's agree.
-    #[arg(long, hide = true, default_value_t = DateTime::UNIX_EPOCH)]
-    epoch: DateTime<Utc>,
+    /// Where /live and /metrics of this process are served, without credentials; the board serves /metrics too.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
+/// How a worker works.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Work {
+    /// How many runs this process performs at a time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
+    /// End in order after this many runs, so that a supervisor starts the process afresh.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_jobs: Option<u64>,
+    /// Skip a scheduled run that is this old when a later one waits; a run by hand that is this old may no longer
+    /// make mass changes.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub(crate) expires: Duration,
+    /// How long running jobs are waited for when the process is asked to end.
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time)]
+    pub(crate) grace: Duration,
+    /// How often an idle worker looks into the queue.
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
+    pub(crate) poll: Duration,
+    #[command(flatten)]
+    pub(crate) retries: Retries,
+    #[command(flatten)]
+    pub(crate) liveness: Liveness,
+}
+
+/// How failures are made good.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Retries {
+    /// The pause before the second attempt; it doubles, up to 10 minutes, and is spread by chance.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) backoff: Duration,
+    /// The pause before a run is tried again that found another run of its job and panel.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) busy_pause: Duration,
+}
+
+/// How a worker is known to be alive.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Liveness {
+    /// How often a worker sends a heartbeat.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) heartbeat: Duration,
+    /// After how many missed heartbeats others take over a worker's jobs.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub(crate) missed_heartbeats: u32,
+}
+
+impl Liveness {
+    /// Returns how long a worker may be silent before others take over its tasks; apalis counts whole seconds.
+    pub(crate) fn patience(self) -> Duration {
+        Duration::from_secs((self.heartbeat * self.missed_heartbeats).as_secs())
+    }
 }
 
 impl Run {
@@ -151,13 +173,13 @@ impl Run {
         self.roles.iter().any(|given| [role, Role::All].contains(given))
     }
 
-    /// What no single flag can tell of itself.
+    /// Checks the flags against each other.
     ///
     /// # Errors
     /// One clear line.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let liveness = self.liveness();
-        if liveness.patience() < Duration::from_secs(1) || liveness.patience() <= self.heartbeat {
+        let liveness = self.work.liveness;
+        if liveness.patience() < Duration::from_secs(1) || liveness.patience() <= liveness.heartbeat {
             return Err("--heartbeat times --missed-heartbeats must be at least a second, and more than one heartbeat".to_owned());
         }
         if self.keep_finished < Duration::from_hours(1) {
@@ -179,14 +201,7 @@ impl Run {
             .collect()
     }
 
-    pub(crate) fn liveness(&self) -> Liveness {
-        Liveness {
-            heartbeat: self.heartbeat,
-            missed: self.missed_heartbeats,
-        }
-    }
-
-    /// The schedules of all four jobs, with the time limit of this process, or else with this one.
+    /// Returns the schedules of all four jobs, with `--time-limit` or else with this deadline.
     pub(crate) fn schedules(&self, deadline: Option<TimeDelta>) -> Result<Vec<Schedule>, String> {
         let time_limit = self.time_limit.and_then(|limit| TimeDelta::from_std(limit).ok());
         let limited = |schedule: Schedule| match time_limit.or(deadline) {
@@ -196,14 +211,9 @@ impl Run {
         let all = schedules::all(&self.schedules)?;
         Ok(all.into_iter().map(limited).collect())
     }
-
-    /// The clock of the schedules.
-    pub(crate) fn clock(&self) -> ScaledClock {
-        ScaledClock::new(self.epoch, self.speed)
-    }
 }
 
-/// A time such as `30s`, `500ms` or `7d`, of whole milliseconds and not none at all.
+/// Parses a time such as `30s`, `500ms` or `7d`, of at least a millisecond.
 fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time < Duration::from_millis(1) || time > Duration::from_hours(366 * 24) {

@@ -12,10 +12,10 @@ use crate::cli::Enqueue;
 use crate::queue::{Ended, Pushed, Queue};
 use crate::task::SyncTask;
 
-/// How often the end of a task is asked for.
+/// How often `--wait` looks whether the task has ended.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Puts the task into the queue, prints its id, and with `--wait` its end.
+/// Queues the task and prints its id; with `--wait` waits for its end and prints the report.
 pub(crate) async fn run(url: &str, order: &Enqueue) -> anyhow::Result<ExitCode> {
     let queue = Queue::new(url, order.max_attempts)?;
     queue.verify().await?;
@@ -36,7 +36,7 @@ pub(crate) async fn run(url: &str, order: &Enqueue) -> anyhow::Result<ExitCode> 
     }
 }
 
-/// Prints the report as the `sync` example does, whose exit codes these are.
+/// Prints the report; the exit codes are those of the `sync` example.
 fn finish(ended: &Ended) -> anyhow::Result<ExitCode> {
     match ended.result.get("Ok") {
         Some(report) if ended.is_done => {
@@ -59,7 +59,7 @@ fn finish(ended: &Ended) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// One JSON object, on a line of standard output.
+/// Prints one JSON object as a line of standard output.
 pub(crate) fn print(value: &Value) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{value}").context("standard output cannot be written to")
 }

@@ -1,4 +1,4 @@
-//! The log: to standard error, and to whoever looks at the board.
+//! The log, on standard error and on the board's pages.
 
 use std::io::{self, IsTerminal};
 
@@ -9,12 +9,12 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::board::Broadcaster;
 
-/// Begins to log, and returns what the board's pages listen to.
+/// Installs the log and returns the stream that the board's pages subscribe to.
 pub(crate) fn install(filter: EnvFilter) -> Broadcaster {
     let broadcaster = TracingBroadcaster::create();
     let for_board = TracingSubscriber::new(&broadcaster)
         .layer()
-        // A listener that went away, or that reads too slowly, is no reason for words on standard error.
+        // A browser that has gone away or reads too slowly is not worth a line on standard error.
         .log_internal_errors(false);
     let for_stderr = fmt::layer()
         .with_writer(io::stderr)

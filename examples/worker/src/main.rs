@@ -5,7 +5,6 @@
 mod auth;
 mod board;
 mod cli;
-mod clock;
 mod enqueue;
 mod logging;
 mod page;
@@ -18,15 +17,18 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
-use marzban_sync_core::error::{StoreErrorKind, chain};
-use marzban_sync_core::panel::MarzbanPanel;
+use marzban_sync_core::error::chain;
+use marzban_sync_core::panel::Panel;
+use marzban_sync_core::scheduler::SystemTimer;
 use marzban_sync_core::store::PostgresStore;
-use marzban_sync_examples::environment::{self, Database, PanelName};
+use marzban_sync_examples::environment::{self, Database, Failure, PanelName};
+use marzban_sync_examples::http::{self, Metrics};
 use marzban_sync_examples::policies::policies_from_environment;
 use marzban_sync_examples::signals;
 use tokio::net::TcpListener;
@@ -37,35 +39,16 @@ use crate::auth::Access;
 use crate::board::{BoardState, Broadcaster};
 use crate::cli::{Arguments, Command, Role, Run};
 use crate::queue::Queue;
-use crate::retry::Policy;
 use crate::run::JobRunner;
 use crate::scheduler::Scheduler;
 
-/// Why the program ends without having done what it was asked: one clear line, and an exit code.
-#[derive(Debug)]
-enum Failure {
-    /// Exit code 2.
-    Configuration(String),
-    /// Exit code 1.
-    Run(String),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Run(format!("{error:#}"))
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (message, code) = match perform(Arguments::parse()).await {
-        Ok(code) => return code,
-        Err(Failure::Configuration(message)) => (message, 2),
-        Err(Failure::Run(message)) => (message, 1),
-    };
-    // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(io::stderr(), "{}", environment::errors(&message));
-    ExitCode::from(code)
+    perform(Arguments::parse()).await.unwrap_or_else(|failure| {
+        // Nothing is left to do when standard error is closed.
+        let _ = writeln!(io::stderr(), "{}", environment::errors(&failure));
+        failure.code()
+    })
 }
 
 async fn perform(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -96,17 +79,12 @@ async fn perform(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-/// A URL that makes no sense is the configuration's fault, a server that does not answer is not.
 async fn connect(url: &str) -> Result<PostgresStore, Failure> {
-    PostgresStore::connect(url)
-        .await
-        .map_err(|error| match error.kind() {
-            StoreErrorKind::Invalid => Failure::Configuration(format!("DATABASE_URL: {}", chain(&error))),
-            _ => Failure::Run(chain(&error)),
-        })
+    let connected = PostgresStore::connect(url).await;
+    connected.map_err(|error| environment::not_connected(&error))
 }
 
-/// Fills all roles of this process until it is asked to end, or until one of them ends; then all do, in order.
+/// Runs all roles of this process until it is asked to end. When one role ends, the others end in order.
 async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Failure> {
     let has = |role| run.has(role);
     let access = if has(Role::Board) {
@@ -127,14 +105,26 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
     let queue = Queue::new(&url, run.max_attempts)?;
     queue.verify().await?;
 
+    let metrics = Metrics::install().map_err(|error| Failure::Run(chain(&error)))?;
     let cancellation = signals::cancelled_by_signal();
     let mut roles = JoinSet::new();
+    if let Some(address) = run.metrics {
+        roles.spawn(serve_metrics(
+            bind("--metrics", address).await?,
+            metrics.clone(),
+            cancellation.clone(),
+        ));
+    }
     if let Some(access) = access {
-        let listener = TcpListener::bind(run.listen)
-            .await
-            .map_err(|error| Failure::Configuration(format!("--listen {}: {error}", run.listen)))?;
-        let state = BoardState::new(queue.clone(), store, run.panel_names(), schedules.clone());
-        let liveness = run.liveness();
+        let listener = bind("--listen", run.listen).await?;
+        let state = BoardState::new(
+            queue.clone(),
+            store,
+            run.panel_names(),
+            schedules.clone(),
+            metrics.clone(),
+        );
+        let liveness = run.work.liveness;
         roles.spawn(board::run(
             listener,
             state,
@@ -149,20 +139,45 @@ async fn run(run: &Run, url: String, broadcaster: Broadcaster) -> Result<(), Fai
             queue,
             panels: run.panel_names(),
             schedules: schedules.clone(),
-            clock: run.clock(),
+            timer: Arc::new(SystemTimer),
             keep_finished: run.keep_finished,
         };
         roles.spawn(ticker.run(cancellation.clone()));
     }
     if has(Role::Worker) {
         let mut stores = Vec::new();
-        for _ in 0..run.concurrency {
+        for _ in 0..run.work.concurrency {
             stores.push(connect(&url).await?);
         }
         let runner = Arc::new(JobRunner::new(panels, policies, stores, &schedules));
-        roles.spawn(work::run(settings(run, url), runner, cancellation.clone()));
+        let settings = work::Settings {
+            url,
+            work: run.work.clone(),
+        };
+        roles.spawn(work::run(settings, runner, cancellation.clone()));
     }
-    all_end(roles, &cancellation).await
+    tokio::select! {
+        ended = all_end(roles, &cancellation) => ended,
+        () = metrics.upkeep() => Ok(()),
+    }
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let failed = |error| Failure::Configuration(format!("{flag} {address}: {error}"));
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+/// Serves the metrics of a process until it is asked to end.
+async fn serve_metrics(
+    listener: TcpListener,
+    metrics: Metrics,
+    cancellation: CancellationToken,
+) -> anyhow::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "the metrics are served");
+    tokio::select! {
+        served = http::serve_metrics(listener, metrics) => served.context("the metrics cannot be served"),
+        () = cancellation.cancelled() => Ok(()),
+    }
 }
 
 async fn all_end(
@@ -180,24 +195,11 @@ async fn all_end(
     Ok(first_failure?)
 }
 
-fn settings(run: &Run, url: String) -> work::Settings {
-    work::Settings {
-        url,
-        liveness: run.liveness(),
-        concurrency: run.concurrency,
-        max_jobs: run.max_jobs,
-        poll: run.poll,
-        expires: run.expires,
-        grace: run.grace,
-        policy: Policy {
-            backoff: run.backoff,
-            busy_pause: run.busy_pause,
-        },
-    }
-}
-
-fn panels(names: &[PanelName]) -> Result<BTreeMap<String, Arc<MarzbanPanel>>, Failure> {
-    let panel = |name: &PanelName| Ok((name.as_str().to_owned(), Arc::new(name.panel_from_environment()?)));
+fn panels(names: &[PanelName]) -> Result<BTreeMap<String, Arc<dyn Panel>>, Failure> {
+    let panel = |name: &PanelName| {
+        let panel: Arc<dyn Panel> = Arc::new(name.panel_from_environment()?);
+        Ok((name.as_str().to_owned(), panel))
+    };
     let panels: Result<_, String> = names.iter().map(panel).collect();
     panels.map_err(Failure::Configuration)
 }

@@ -1,15 +1,13 @@
-//! The page of our own: what the panels, the runs and the figures look like, and runs by hand.
+//! The operator's page: panels, runs, withheld plans, charts, and runs by hand.
 //!
-//! It lies behind the board's authentication, as everything that [`router`] holds. It is whole without scripts: the
-//! server reads the history, [`view`] makes of it what is to be said, and [`render`] says it in HTML and SVG.
+//! It is behind the board's authentication, which also refuses forms of other sites. It needs no scripts: `load` reads
+//! the history, [`view`] decides what to show, and [`render`] writes the HTML.
 
 use axum::Router;
 use axum::extract::rejection::{QueryRejection, RawFormRejection};
 use axum::extract::{Query, RawForm, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFRESH, SET_COOKIE,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFRESH};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -18,25 +16,23 @@ use marzban_sync_core::report::Job;
 use maud::Markup;
 
 use crate::board::{BoardState, EnqueueError};
-use crate::page::form::Token;
 use crate::page::order::Order;
-use crate::page::selection::{Asked, Asking, PATH, Selection};
+use crate::page::selection::{Asking, PATH, Selection, Shown};
 use crate::task::SyncTask;
 
-mod chart;
-mod form;
+mod charts;
 mod load;
 mod order;
 mod render;
 mod selection;
-mod stats;
 mod view;
 mod withheld;
 mod words;
 
+pub(crate) use view::status;
 pub(crate) use withheld::is_withheld;
 
-/// Nothing but the page's own stylesheet and icon, and forms to itself.
+/// Allows the page's own stylesheet and icon, and forms to itself; nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
@@ -69,27 +65,15 @@ pub(crate) fn router(state: BoardState) -> Router {
 }
 
 /// `GET /marzban`.
-async fn show(
-    State(state): State<BoardState>,
-    headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Response {
+async fn show(State(state): State<BoardState>, asked: Result<Query<Shown>, QueryRejection>) -> Response {
     let asked = asked.map(|Query(asked)| asked).unwrap_or_default();
     let now = SystemClock.now();
     let (selection, asking) = (asked.selection(), asked.asking());
-    let token = Token::of(&headers);
-    let (token, is_new) = match token {
-        Some(token) => (token, false),
-        None => (Token::generate(), true),
-    };
     let is_live = selection.is_live;
-    let mut response = match rendered(&state, &token, selection, asking, now).await {
+    let mut response = match rendered(&state, selection, asking, now).await {
         Ok(page) => html(StatusCode::OK, page),
         Err(error) => unavailable(&error),
     };
-    if let Some(cookie) = token.cookie().filter(|_| is_new) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
-    }
     if is_live {
         response
             .headers_mut()
@@ -100,44 +84,24 @@ async fn show(
 
 async fn rendered(
     state: &BoardState,
-    token: &Token,
     selection: Selection,
     asking: Option<Asking>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Markup> {
-    let task = match &asking {
-        Some(Asking::Task(id)) => Some(id.as_str()),
-        _ => None,
-    };
+    let task = asking.as_ref().and_then(Asking::task);
     let facts = load::facts(state, &selection, task, now).await?;
-    let page = view::page(
-        &facts,
-        state.panels(),
-        state.schedules(),
-        (selection, asking),
-        now,
-    );
-    Ok(render::page(&page, token))
+    let page = view::page(&facts, &state.panels, &state.schedules, (selection, asking), now);
+    Ok(render::page(&page))
 }
 
-/// `POST /marzban/run`: asks for a run, and leads back to the page, which says what becomes of it.
-async fn run(
-    State(state): State<BoardState>,
-    headers: HeaderMap,
-    form: Result<RawForm, RawFormRejection>,
-) -> Response {
+/// `POST /marzban/run`: queues a run and redirects to the page, which then shows its state.
+async fn run(State(state): State<BoardState>, form: Result<RawForm, RawFormRejection>) -> Response {
     let Some(order) = form.ok().and_then(|RawForm(body)| Order::parse(&body)) else {
         return refusal(
             StatusCode::UNPROCESSABLE_ENTITY,
             "This is none of the page's forms.",
         );
     };
-    if !Token::of(&headers).is_some_and(|token| token.is(&order.token)) {
-        return refusal(
-            StatusCode::FORBIDDEN,
-            "The form did not come from this page, or cookies are refused. Nothing was asked for.",
-        );
-    }
     let Some(job) = Job::parse(&order.job) else {
         return refusal(StatusCode::UNPROCESSABLE_ENTITY, "There is no such job.");
     };
@@ -148,17 +112,16 @@ async fn run(
         }
         Err(EnqueueError::Queue(error)) => return unavailable(&error),
     };
-    let selection = Asked::of(order.shown, order.range, order.live).selection();
-    let address = format!("{}#notice", selection.address(Some(&asking)));
+    let address = format!("{}#notice", order.shown().selection().address(Some(&asking)));
     (StatusCode::SEE_OTHER, [(LOCATION, address)]).into_response()
 }
 
-/// Asks for the run of an order; one that applies or answers a plan only while just that plan waits.
+/// Queues the run of an order. An order that applies or answers a plan counts only while that very plan waits.
 async fn ask(state: &BoardState, job: Job, order: &Order) -> Result<Asking, EnqueueError> {
     let task = match (order.plan, order.right) {
         (None, None) => SyncTask::manual(job, &order.panel, false),
         (None, Some(_)) => return Ok(Asking::PlanChanged),
-        (Some(_), None) if !order.is_confirmed => return Ok(Asking::Unconfirmed),
+        (Some(_), None) if !order.is_confirmed() => return Ok(Asking::Unconfirmed),
         (Some(_), Some(_)) if order.names.is_empty() => return Ok(Asking::NobodyTicked),
         (Some(plan), right) => {
             let runs = load::runs(state).await.map_err(EnqueueError::Queue)?;

@@ -1,4 +1,4 @@
-//! The queue `marzban` in the tables of apalis, and the statements that apalis has no call for.
+//! The queue `marzban` in apalis's tables, and the statements that apalis has no API for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use marzban_sync_core::report::Job;
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
 
+use crate::cli::Liveness;
 use crate::task::{SyncTask, parse_key};
 
 /// The queue's name: tasks of other queues in the same tables are never touched.
@@ -20,11 +21,11 @@ pub(crate) const QUEUE: &str = "marzban";
 /// How long a connection is waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The connections of one role: one pushes, fetches or beats, another postpones what just ended.
+/// The most connections per role: while one pushes, fetches or beats, another postpones a task.
 const MAX_CONNECTIONS: u32 = 4;
 
-/// The newest task of each job and panel stays for good: its key is what tells a scheduler which tick came last, and
-/// keeps that tick from being queued again.
+/// The newest task of each job and panel is kept: its key records the last tick that was queued, and
+/// prevents that tick from being queued again.
 const REMOVE_FINISHED: &str = "DELETE FROM apalis.jobs AS old
     WHERE job_type = $1 AND done_at < now() - $2
       AND (status IN ('Done', 'Killed') OR (status = 'Failed' AND attempts >= max_attempts))
@@ -35,14 +36,14 @@ const REMOVE_FINISHED: &str = "DELETE FROM apalis.jobs AS old
             AND split_part(newer.idempotency_key, ':', 2) = split_part(old.idempotency_key, ':', 2)
             AND newer.idempotency_key COLLATE \"C\" > old.idempotency_key COLLATE \"C\"))";
 
-/// Workers that are long gone, and that no task names any more.
+/// Removes dead workers that no task refers to.
 const REMOVE_WORKERS: &str = "DELETE FROM apalis.workers AS gone
     WHERE worker_type = $1 AND last_seen < now() - $2
       AND NOT EXISTS (SELECT FROM apalis.jobs WHERE lock_by = gone.id)";
 
-/// A task is a worker's while its row says so: another may have taken it over from one that was silent too long.
+/// A worker owns a task while the row names it: another worker may have taken the task over after a long silence.
 ///
-/// How old a task is, its id says too: each pause between attempts is a later `run_at`, and ticks that find another run
+/// The id carries the task's age too: each pause between attempts moves `run_at`, and ticks that find another run
 /// under way for hours must not pile up.
 const CLAIM: &str = "SELECT
         COALESCE(lock_by = $2 AND status IN ('Queued', 'Running'), false),
@@ -54,7 +55,7 @@ const CLAIM: &str = "SELECT
               AND newer.idempotency_key COLLATE \"C\" > task.idempotency_key COLLATE \"C\")
     FROM apalis.jobs AS task WHERE id = $1";
 
-/// apalis fetches what is due at once, so that a pause between attempts is a later `run_at`.
+/// apalis fetches a due task at once, so a pause between attempts is a later `run_at`.
 const POSTPONE: &str = "UPDATE apalis.jobs SET run_at = now() + $3, max_attempts = max_attempts + $4
     WHERE id = $1 AND lock_by = $2";
 
@@ -62,25 +63,9 @@ const POSTPONE: &str = "UPDATE apalis.jobs SET run_at = now() + $3, max_attempts
 const FORBID_ATTEMPTS: &str = "UPDATE apalis.jobs SET max_attempts = LEAST(max_attempts, GREATEST($3, 1))
     WHERE id = $1 AND lock_by = $2";
 
-/// A fetch that was under way when its worker stopped may have marked a task that nobody will run.
+/// A fetch that was under way when its worker stopped may have claimed a task that no worker will run.
 const RELEASE: &str = "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL
     WHERE job_type = $1 AND lock_by = $2 AND status IN ('Queued', 'Running')";
-
-/// How apalis knows that a worker is alive.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Liveness {
-    /// How often a worker says that it is alive.
-    pub(crate) heartbeat: Duration,
-    /// After how many of them it counts as dead.
-    pub(crate) missed: u32,
-}
-
-impl Liveness {
-    /// How long a worker may be silent before others take over its tasks; apalis counts whole seconds.
-    pub(crate) fn patience(self) -> Duration {
-        Duration::from_secs((self.heartbeat * self.missed).as_secs())
-    }
-}
 
 /// Whether a task was put into the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,19 +118,19 @@ impl Queue {
         Ok(Self { pool, max_attempts })
     }
 
-    /// The pool, for questions to the same database.
+    /// Returns the pool, for other queries to the same database.
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// Creates the tables of apalis in its own schema, or brings them up to date.
+    /// Creates or updates apalis's tables in its own schema.
     pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
         PostgresStorage::<()>::setup(&self.pool).await.context(
             "the tables of the queue cannot be created (they need the extension hstore, of postgresql-contrib)",
         )
     }
 
-    /// Makes sure that there is something to work with.
+    /// Checks that the database answers and has the queue's tables.
     pub(crate) async fn verify(&self) -> anyhow::Result<()> {
         let there: bool = sqlx::query_scalar("SELECT to_regclass('apalis.jobs') IS NOT NULL")
             .fetch_one(&self.pool)
@@ -158,14 +143,14 @@ impl Queue {
         Ok(())
     }
 
-    /// What apalis works over.
+    /// Returns the storage for apalis's workers and board.
     pub(crate) fn storage(&self, liveness: Liveness) -> PostgresStorage<SyncTask> {
         let config = Config::default()
             .queue(QUEUE)
-            // While apalis holds tasks that it fetched ahead, it neither beats nor records results.
+            // While apalis holds prefetched tasks, it neither sends heartbeats nor records results.
             .batch_size(1)
             .heartbeat_interval(liveness.heartbeat)
-            .missed_heartbeats(usize::try_from(liveness.missed).unwrap_or(usize::MAX));
+            .missed_heartbeats(usize::try_from(liveness.missed_heartbeats).unwrap_or(usize::MAX));
         PostgresStorage::new(&self.pool).with_config(config)
     }
 
@@ -187,7 +172,7 @@ impl Queue {
         }
     }
 
-    /// The last tick that was queued of each job, for this panel.
+    /// Returns the last tick of each job that was queued for this panel.
     pub(crate) async fn last_ticks(&self, panel: &str) -> anyhow::Result<BTreeMap<Job, DateTime<Utc>>> {
         let keys: Vec<String> = sqlx::query_scalar(
             "SELECT max(idempotency_key COLLATE \"C\") FROM apalis.jobs
@@ -203,7 +188,7 @@ impl Queue {
         Ok(ticks.map(|(job, _, tick)| (job, tick)).collect())
     }
 
-    /// Removes tasks that ended so long ago, and workers that were last seen so long ago.
+    /// Removes tasks that ended, and workers that were last seen, longer ago than this.
     pub(crate) async fn remove_finished(&self, older_than: Duration) -> anyhow::Result<u64> {
         let mut removed = 0;
         for statement in [REMOVE_FINISHED, REMOVE_WORKERS] {
@@ -217,7 +202,7 @@ impl Queue {
         Ok(removed)
     }
 
-    /// Whether this worker is still to run a task that it fetched.
+    /// Checks whether this worker still has to run a task that it fetched.
     pub(crate) async fn claim(&self, id: &str, worker: &str, expires: Duration) -> anyhow::Result<Claim> {
         let row: Option<(bool, bool)> = sqlx::query_as(CLAIM)
             .bind(id)
@@ -234,7 +219,7 @@ impl Queue {
         })
     }
 
-    /// Lets a task be fetched again after a pause, once the worker has given it back.
+    /// Makes a task due again after a pause, once the worker has returned it.
     pub(crate) async fn postpone(
         &self,
         id: &str,
@@ -253,7 +238,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes a failure final, although attempts were left.
+    /// Makes a failure final although attempts are left.
     pub(crate) async fn forbid_attempts(&self, id: &str, worker: &str, made: usize) -> anyhow::Result<()> {
         sqlx::query(FORBID_ATTEMPTS)
             .bind(id)
@@ -265,7 +250,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Gives back what a worker that has stopped still holds.
+    /// Returns the tasks to the queue that a stopped worker still holds.
     pub(crate) async fn release(&self, worker: &str) -> anyhow::Result<u64> {
         let released = sqlx::query(RELEASE)
             .bind(QUEUE)
@@ -276,7 +261,7 @@ impl Queue {
         Ok(released.rows_affected())
     }
 
-    /// How a task ended; none while it has not.
+    /// Returns how a task ended; none while it has not.
     pub(crate) async fn ended(&self, id: &str) -> anyhow::Result<Option<Ended>> {
         let row: Option<(bool, Option<Value>)> = sqlx::query_as(
             "SELECT status = 'Done', last_result FROM apalis.jobs WHERE id = $1
@@ -293,19 +278,19 @@ impl Queue {
     }
 }
 
-/// The least id of a task that was queued within this time; ids are in the order of time.
+/// Returns the least id of a task that was queued within this time; ids are ordered by time.
 fn oldest_id(now: DateTime<Utc>, within: Duration) -> String {
     let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
     let since = now.timestamp_millis().saturating_sub(within);
     ulid::Ulid::from_parts(u64::try_from(since).unwrap_or_default(), 0).to_string()
 }
 
-/// Whether a task was queued within this time; one whose id is not this program's never counts as new.
+/// Returns whether a task was queued within this time; an id of another program never counts as recent.
 pub(crate) fn is_recent(id: &str, now: DateTime<Utc>, within: Duration) -> bool {
     id.parse::<ulid::Ulid>().is_ok() && id >= oldest_id(now, within).as_str()
 }
 
-/// Whether the database refused a second task of the same key.
+/// Returns whether the database refused a second task with the same key.
 fn is_duplicate(error: &TaskSinkError<apalis_postgres::Error>) -> bool {
     let TaskSinkError::PushError(apalis_postgres::Error::Database(error)) = error else {
         return false;

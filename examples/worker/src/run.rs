@@ -1,83 +1,75 @@
-//! One run of one task: the library's job, within its time, whatever it does.
+//! One run of one task: the library's job, supervised by the library.
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use marzban_sync_core::error::{PanelError, PanelErrorKind, StoreError, StoreErrorKind, SyncError, chain};
-use marzban_sync_core::outcome::{Outcome, RunStatus, Stopped};
-use marzban_sync_core::panel::MarzbanPanel;
+use chrono::TimeDelta;
+use marzban_sync_core::Context;
+use marzban_sync_core::clock::{Clock, SystemClock};
+use marzban_sync_core::error::chain;
+use marzban_sync_core::outcome::{Outcome, RunStatus};
+use marzban_sync_core::panel::Panel;
 use marzban_sync_core::policy::{Answers, Trust};
 use marzban_sync_core::report::{Job, Report};
 use marzban_sync_core::run::RunQuery;
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_core::scheduler::panic_message;
+use marzban_sync_core::scheduler::{self, FinishedRun, metrics};
 use marzban_sync_core::store::{Journal, PostgresStore};
-use marzban_sync_core::{Context, jobs};
 use marzban_sync_examples::policies::Policies;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument as _;
 
 use crate::page::is_withheld;
-use crate::retry::Ending;
 use crate::task::SyncTask;
 
-/// How many problems and changed values a task's result keeps; `marzban_sync_runs` keeps as many.
+/// The most problems and changes that a task's result keeps; `marzban_sync_runs` keeps as many.
 const MAX_KEPT: usize = 100;
 
-/// What a worker runs.
-#[async_trait]
-pub(crate) trait Runner: Send + Sync + 'static {
-    /// How long a run of this task may take.
-    fn time_limit(&self, task: &SyncTask) -> Duration;
-
-    /// Runs it, until it ends or its cancellation is asked for.
-    async fn run(&self, task: SyncTask, cancellation: CancellationToken) -> Ending;
+/// How a run ended, for the row of its task.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum RunResult {
+    /// With a report, also when a safety limit or the deadline stopped it.
+    Finished(Value),
+    /// Another run of the same job and panel is under way.
+    Busy,
+    /// The process was asked to end.
+    Cancelled,
+    /// It failed, and whether another attempt would fail too.
+    Failed { why: String, is_final: bool },
 }
 
-/// Runs a task on a thread of the runtime, and ends with it whatever happens.
-///
-/// The time limit and the panic are caught here: apalis would write neither into the task's row, which would stay
-/// `Running` for as long as its worker lives.
-pub(crate) async fn guarded(
-    runner: Arc<dyn Runner>,
-    task: SyncTask,
-    cancellation: CancellationToken,
-) -> Ending {
-    let failed = |why| Ending::Failed { why, is_final: false };
-    let limit = runner.time_limit(&task);
-    let run = async move { runner.run(task, cancellation).await }.in_current_span();
-    // Dropping the handle ends the run, so that a run never outlives its task.
-    let run = AbortOnDropHandle::new(tokio::spawn(run));
-    match tokio::time::timeout(limit, run).await {
-        Ok(Ok(ending)) => ending,
-        Ok(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => failed(format!("it panicked: {}", panic_message(&*panic))),
-            Err(_) => Ending::Cancelled,
-        },
-        Err(_) => failed(format!(
-            "it took longer than {}",
-            humantime::format_duration(limit)
-        )),
+impl RunResult {
+    fn of(run: &FinishedRun, limit: Duration) -> Self {
+        let failed = |why: String| Self::Failed {
+            why,
+            is_final: !run.is_retryable,
+        };
+        match (run.end, &run.report, &run.error) {
+            (Outcome::AlreadyRunning, ..) => Self::Busy,
+            (Outcome::Cancelled, ..) => Self::Cancelled,
+            (Outcome::TimedOut, ..) | (Outcome::Deadline, None, _) => failed(format!(
+                "it took longer than {}",
+                humantime::format_duration(limit)
+            )),
+            (Outcome::Completed | Outcome::Safety | Outcome::Deadline, Some(report), _)
+            | (_, Some(report), None) => Self::Finished(for_result(report)),
+            (_, _, error) => failed(error.clone().unwrap_or_else(|| run.end.to_string())),
+        }
     }
 }
 
 /// Runs the library's jobs.
-#[derive(Debug)]
 pub(crate) struct JobRunner {
-    panels: BTreeMap<String, Arc<MarzbanPanel>>,
+    panels: BTreeMap<String, Arc<dyn Panel>>,
     policies: Policies,
-    stores: Stores,
+    stores: StorePool,
     time_limits: BTreeMap<Job, Duration>,
 }
 
 impl JobRunner {
     pub(crate) fn new(
-        panels: BTreeMap<String, Arc<MarzbanPanel>>,
+        panels: BTreeMap<String, Arc<dyn Panel>>,
         policies: Policies,
         stores: Vec<PostgresStore>,
         schedules: &[Schedule],
@@ -87,60 +79,53 @@ impl JobRunner {
         Self {
             panels,
             policies,
-            stores: Stores(Mutex::new(stores)),
+            stores: StorePool(Mutex::new(stores)),
             time_limits: schedules.iter().map(limit).collect(),
         }
     }
 
-    fn limit(&self, job: Option<Job>) -> Duration {
-        let limit = job.and_then(|job| self.time_limits.get(&job).copied());
-        limit.unwrap_or(Duration::from_mins(30))
-    }
-}
-
-#[async_trait]
-impl Runner for JobRunner {
-    fn time_limit(&self, task: &SyncTask) -> Duration {
-        self.limit(task.known_job())
-    }
-
-    async fn run(&self, task: SyncTask, cancellation: CancellationToken) -> Ending {
+    /// Runs a task's job until it ends, its time is up, or its cancellation is asked for.
+    pub(crate) async fn run(&self, task: SyncTask, cancellation: CancellationToken) -> RunResult {
         let Some(job) = task.known_job() else {
-            return Ending::Failed {
+            return RunResult::Failed {
                 why: format!("{:?} is no job of this version", task.job),
                 is_final: true,
             };
         };
         let Some(panel) = self.panels.get(&task.panel) else {
-            return Ending::Failed {
+            return RunResult::Failed {
                 why: format!("this worker was not given the panel {:?}", task.panel),
                 is_final: false,
             };
         };
         let Some(store) = self.stores.take() else {
-            return Ending::Busy;
+            return RunResult::Busy;
         };
-        let limit = self.limit(Some(job));
+        let limit = self
+            .time_limits
+            .get(&job)
+            .copied()
+            .unwrap_or(Duration::from_mins(30));
         let context = self
             .policies
-            .set_up(Context::builder(Arc::clone(panel), store.store.clone()));
-        let context = context
+            .set_up(Context::builder(Arc::clone(panel), store.store.clone()))
             .panel_name(&task.panel)
             .answers(answers(&store.store, job, &task).await)
-            // A little less, so that a run out of time ends by itself and keeps its report.
-            .deadline(
-                chrono::TimeDelta::from_std(limit.mul_f64(29.0 / 30.0)).unwrap_or(chrono::TimeDelta::MAX),
-            )
+            // A little less, so that a run ends by itself when its time is up, with a report.
+            .deadline(TimeDelta::from_std(limit.mul_f64(29.0 / 30.0)).unwrap_or(TimeDelta::MAX))
             .cancellation(cancellation)
             .build();
-        ending(jobs::run(job, &context).await)
+        let due_at = task.tick.unwrap_or_else(|| SystemClock.now());
+        let run = scheduler::supervise(job, &context, due_at, limit).await;
+        metrics::record(&run, SystemClock.now());
+        RunResult::of(&run, limit)
     }
 }
 
 /// How many runs are looked through for the one whose plan is to be applied.
 const LOOKED_THROUGH: u32 = 20;
 
-/// The operator's answers for a run, as long as the plan that was answered is still the last word.
+/// Returns the operator's answers for a run; none when the plan that was answered is not the latest any more.
 async fn answers(history: &dyn Journal, job: Job, task: &SyncTask) -> Answers {
     if !task.has_answers() || !is_last_word(history, job, task).await {
         return Answers::default();
@@ -156,10 +141,10 @@ async fn answers(history: &dyn Journal, job: Job, task: &SyncTask) -> Answers {
     }
 }
 
-/// Whether no run has come to an end since the one whose plan was answered.
+/// Returns whether no run has ended since the one whose plan was answered.
 ///
-/// What a task allows, it allows once: a form that was sent twice, or a task that is run again because its worker died
-/// after the run, finds that a later run came to an end.
+/// A task allows changes once: a form that was sent twice, or a task that is run again because its worker died
+/// after the run, finds that a later run has ended.
 async fn is_last_word(history: &dyn Journal, job: Job, task: &SyncTask) -> bool {
     let Some(plan) = task.plan else { return true };
     let query = RunQuery {
@@ -189,57 +174,29 @@ async fn is_last_word(history: &dyn Journal, job: Job, task: &SyncTask) -> bool 
 /// The stores of the runs that may be under way at a time, each with connections of its own: a run holds one for its
 /// lock while it works with another, and so many runs could use up those of a single store and wait for each other.
 #[derive(Debug)]
-struct Stores(Mutex<Vec<PostgresStore>>);
+struct StorePool(Mutex<Vec<PostgresStore>>);
 
-impl Stores {
-    fn take(&self) -> Option<Lent<'_>> {
+impl StorePool {
+    fn take(&self) -> Option<PooledStore<'_>> {
         let store = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        Some(Lent { store, stores: self })
+        Some(PooledStore { store, stores: self })
     }
 }
 
-/// A store that goes back, also when its run panics.
-struct Lent<'a> {
+/// A store that returns to the pool, also when its run panics.
+struct PooledStore<'a> {
     store: PostgresStore,
-    stores: &'a Stores,
+    stores: &'a StorePool,
 }
 
-impl Drop for Lent<'_> {
+impl Drop for PooledStore<'_> {
     fn drop(&mut self) {
         let mut stores = self.stores.0.lock().unwrap_or_else(PoisonError::into_inner);
         stores.push(self.store.clone());
     }
 }
 
-fn ending(result: Result<Report, SyncError>) -> Ending {
-    match result {
-        Ok(report)
-            if report
-                .run()
-                .is_some_and(|run| run.stopped == Some(Stopped::Cancelled)) =>
-        {
-            Ending::Cancelled
-        }
-        Ok(report) => Ending::Finished(for_result(&report)),
-        Err(error) if error.outcome() == Outcome::AlreadyRunning => Ending::Busy,
-        Err(error) if matches!(error.outcome(), Outcome::Cancelled | Outcome::Deadline) => Ending::Cancelled,
-        Err(error) => Ending::Failed {
-            why: chain(&error),
-            is_final: is_final(&error),
-        },
-    }
-}
-
-/// Refused credentials and a schema that does not fit are for an operator: trying again would only lock accounts out.
-fn is_final(error: &(dyn StdError + 'static)) -> bool {
-    let panel = error.downcast_ref::<PanelError>().map(PanelError::kind);
-    let store = error.downcast_ref::<StoreError>().map(StoreError::kind);
-    panel == Some(PanelErrorKind::Refused)
-        || matches!(store, Some(StoreErrorKind::Schema | StoreErrorKind::Invalid))
-        || error.source().is_some_and(is_final)
-}
-
-/// The report without what could be endless.
+/// Returns the report with its lists cut to a bounded length.
 fn for_result(report: &Report) -> Value {
     let mut value = serde_json::to_value(report).unwrap_or_default();
     if let Some(report) = value.as_object_mut() {

@@ -1,20 +1,20 @@
-//! The scheduler: puts one task for each panel and tick into the queue, whichever scheduler is first.
+//! The scheduler: queues one task per panel, job and tick, whichever scheduler is first.
 //!
-//! What is due is decided by [`Agenda`] of the library, the one place that reads cron expressions and knows what
-//! becomes of missed ticks. apalis has a cron engine of its own, and it is not used: it would be a second reading of
-//! the same text, it gives every scheduler's copy of a tick another id, and it knows nothing of ticks that it missed.
+//! The library's [`Agenda`] decides what is due: it alone reads cron expressions and knows what
+//! becomes of missed ticks. apalis's own cron engine is not used: it would be a second reading of
+//! the same text, it gives each scheduler's copy of a tick another id, and it does not remember missed ticks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use marzban_sync_core::clock::Clock;
 use marzban_sync_core::report::Job;
 use marzban_sync_core::schedule::{Agenda, Schedule, Tick};
+use marzban_sync_core::scheduler::Timer;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::ScaledClock;
 use crate::queue::{Pushed, Queue};
 use crate::task::SyncTask;
 
@@ -24,13 +24,12 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// How often old tasks are removed.
 const REMOVE_INTERVAL: Duration = Duration::from_hours(1);
 
-/// What a scheduler goes by.
-#[derive(Clone, Debug)]
+/// A scheduler of the queue.
 pub(crate) struct Scheduler {
     pub(crate) queue: Queue,
     pub(crate) panels: Vec<String>,
     pub(crate) schedules: Vec<Schedule>,
-    pub(crate) clock: ScaledClock,
+    pub(crate) timer: Arc<dyn Timer>,
     pub(crate) keep_finished: Duration,
 }
 
@@ -38,15 +37,15 @@ impl Scheduler {
     /// Queues what is due until it is asked to end.
     ///
     /// # Errors
-    /// When the last ticks cannot be read at the beginning; a database that is away later is waited for.
+    /// When the last ticks cannot be read at the start. Later outages of the database are waited out.
     pub(crate) async fn run(self, cancellation: CancellationToken) -> anyhow::Result<()> {
         let mut agendas = self.agendas().await?;
         let mut outbox = Outbox::default();
         let mut remove_at = Instant::now();
         while !cancellation.is_cancelled() {
-            let now = self.clock.now();
+            let now = self.timer.now();
             for (panel, agenda) in &mut agendas {
-                // Whether a run is under way is known to the lock of the library alone: a worker that finds one
+                // Only the library's lock shows whether a run is under way: a worker that finds one
                 // tries again later.
                 for tick in agenda.take_due(now, |_| false) {
                     outbox.put(panel, tick);
@@ -58,21 +57,27 @@ impl Scheduler {
                 self.remove_finished().await;
             }
             let next = agendas.iter().filter_map(|(_, agenda)| agenda.next(now)).min();
-            let pause = next.map_or(MAX_SLEEP, |next| self.clock.wait(next - self.clock.now()));
+            let due = async {
+                match next {
+                    Some(next) => self.timer.sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = sleep(pause.clamp(Duration::from_millis(1), MAX_SLEEP)) => {}
+                () = due => {}
+                () = sleep(MAX_SLEEP) => {}
                 () = cancellation.cancelled() => {}
             }
         }
         Ok(())
     }
 
-    /// One agenda a panel, which goes on from the last tick that any scheduler queued.
+    /// Returns one agenda per panel, which resumes after the last tick that any scheduler queued.
     async fn agendas(&self) -> anyhow::Result<Vec<(String, Agenda)>> {
         let mut agendas = Vec::new();
         for panel in &self.panels {
             let last = self.queue.last_ticks(panel).await?;
-            let agenda = Agenda::resumed(self.schedules.clone(), self.clock.now(), |job| {
+            let agenda = Agenda::resumed(self.schedules.clone(), self.timer.now(), |job| {
                 last.get(&job).copied()
             });
             agendas.push((panel.clone(), agenda));
@@ -88,7 +93,7 @@ impl Scheduler {
     }
 }
 
-/// Ticks that are due and not yet in the queue; of those of one job and panel that pile up, the latest counts.
+/// Ticks that are due and not yet queued: the latest of each job and panel.
 #[derive(Debug, Default)]
 struct Outbox(BTreeMap<(String, Job), DateTime<Utc>>);
 
@@ -97,7 +102,7 @@ impl Outbox {
         self.0.insert((panel.to_owned(), tick.job), tick.at);
     }
 
-    /// Puts them into the queue; what it does not take is tried again at the next round.
+    /// Queues them; a tick that the queue refuses is tried again in the next round.
     async fn flush(&mut self, queue: &Queue) {
         while let Some(entry) = self.0.first_entry() {
             let ((panel, job), at) = (entry.key(), *entry.get());
@@ -122,32 +127,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ticks_that_pile_up_coalesce_by_job_and_panel() {
-        let tick = |minute: u32, job| Tick {
-            at: format!("2025-09-15T00:{minute:02}:00Z").parse().unwrap(),
-            job,
-        };
-        let mut outbox = Outbox::default();
-        for minute in [0, 15, 30] {
-            outbox.put("de", tick(minute, Job::GetMarzbanSystemStats));
-        }
-        outbox.put("de", tick(30, Job::SyncUserStatusFromMarzban));
-        outbox.put("nl", tick(0, Job::GetMarzbanSystemStats));
-        let waiting: Vec<_> = outbox
-            .0
-            .into_iter()
-            .map(|((panel, job), at)| (panel, job, at))
-            .collect();
-        let expected = [
-            ("de", 30, Job::SyncUserStatusFromMarzban),
-            ("de", 30, Job::GetMarzbanSystemStats),
-            ("nl", 0, Job::GetMarzbanSystemStats),
-        ]
-        .map(|(panel, minute, job)| (panel.to_owned(), job, tick(minute, job).at));
-        assert_eq!(waiting, expected);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What lies in the queue: which job is to run, for which panel, and why.
+//! A task of the queue: which job to run, for which panel, and why.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use marzban_sync_core::report::Job;
@@ -7,29 +7,29 @@ use marzban_sync_core::store::DEFAULT_PANEL;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One run that is asked for, as JSON in the queue.
+/// A run to perform, stored as JSON.
 ///
-/// It is read from any JSON whatever: fields that this version does not know are passed over, and those that an
-/// older one did not write have defaults, so that no row of the queue can keep the board or a worker from the others.
+/// It deserialises from any JSON: unknown fields are ignored, and fields that an older version did not write have
+/// defaults, so that one odd row of the queue never hides the others from the board or a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Value")]
 pub(crate) struct SyncTask {
-    /// The name of the job; what is no job ends as a failed task.
+    /// The name of the job; an unknown name ends as a failed task.
     pub(crate) job: String,
     /// The panel, by the name that `vpn_configs.panel` has.
     pub(crate) panel: String,
-    /// The tick of the schedule that it answers; none when somebody asked for it by hand.
+    /// The tick of its schedule; none for a run by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tick: Option<DateTime<Utc>>,
     /// Whether to apply what the safety limits would withhold.
     pub(crate) allow_mass_changes: bool,
-    /// The run whose plan somebody saw and allowed; once a later run says something else, nothing is allowed any more.
+    /// The run whose plan an operator allowed; the permission lapses once a later run has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) plan: Option<i64>,
-    /// The panel users for which an operator said that the panel's end is right.
+    /// The panel users for whom the operator trusts the panel's end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) trust_panel: Vec<String>,
-    /// The panel users for which an operator said that the bot's end is right.
+    /// The panel users for whom the operator trusts the bot's end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) trust_bot: Vec<String>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct SyncTask {
 impl From<Value> for SyncTask {
     fn from(value: Value) -> Self {
         let text = |name: &str| value.get(name).and_then(Value::as_str);
-        // Only what says so in so many words.
+        // Nothing that is unclear allows anything.
         let is_clear = value.get("plan").is_none_or(Value::is_i64);
         let list = |name: &str| {
             let list = value.get(name).filter(|_| is_clear);
@@ -55,14 +55,14 @@ impl From<Value> for SyncTask {
     }
 }
 
-/// A list of names, if it is one.
+/// Returns the names, if this is a list of names.
 fn names(list: &Value) -> Option<Vec<String>> {
     let name = |name: &Value| name.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
     list.as_array()?.iter().map(name).collect()
 }
 
 impl SyncTask {
-    /// A run that a schedule asks for.
+    /// Creates the task of a tick.
     pub(crate) fn scheduled(panel: &str, tick: Tick) -> Self {
         Self {
             tick: Some(tick.at),
@@ -70,7 +70,7 @@ impl SyncTask {
         }
     }
 
-    /// A run that somebody asks for.
+    /// Creates a run by hand.
     pub(crate) fn manual(job: Job, panel: &str, allow_mass_changes: bool) -> Self {
         Self {
             job: job.as_str().to_owned(),
@@ -83,7 +83,7 @@ impl SyncTask {
         }
     }
 
-    /// A run that applies on purpose what an earlier one withheld.
+    /// Creates a run that applies what an earlier run withheld.
     pub(crate) fn applying(job: Job, panel: &str, plan: i64) -> Self {
         Self {
             plan: Some(plan),
@@ -91,12 +91,12 @@ impl SyncTask {
         }
     }
 
-    /// Whether an operator allowed what was withheld, or said which end is right.
+    /// Returns whether an operator allowed withheld changes or trusts one side.
     pub(crate) fn has_answers(&self) -> bool {
         self.allow_mass_changes || !self.trust_panel.is_empty() || !self.trust_bot.is_empty()
     }
 
-    /// The same run without an operator's answers.
+    /// Returns the run without an operator's answers.
     pub(crate) fn without_answers(self) -> Self {
         Self {
             allow_mass_changes: false,
@@ -106,19 +106,19 @@ impl SyncTask {
         }
     }
 
-    /// The job, if this version knows it.
+    /// Returns the job, if this version knows it.
     pub(crate) fn known_job(&self) -> Option<Job> {
         Job::parse(&self.job)
     }
 
-    /// What makes a tick of a job and a panel one task, whoever queues it; none for runs by hand, of which each counts.
+    /// Returns the key that makes a tick of a job and panel one task, whichever scheduler is first; none for a run by hand.
     pub(crate) fn idempotency_key(&self) -> Option<String> {
         let tick = self.tick?.to_rfc3339_opts(SecondsFormat::Secs, true);
         Some(format!("{}:{}:{tick}", self.job, self.panel))
     }
 }
 
-/// The parts of an idempotency key, whose tick may hold colons itself.
+/// Splits an idempotency key, whose tick contains colons itself.
 pub(crate) fn parse_key(key: &str) -> Option<(Job, &str, DateTime<Utc>)> {
     let (job, rest) = key.split_once(':')?;
     let (panel, tick) = rest.split_once(':')?;

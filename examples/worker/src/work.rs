@@ -1,4 +1,4 @@
-//! The worker: fetches tasks, runs them, and writes into their rows what became of them.
+//! The worker: fetches tasks, runs them, and records how they ended.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -17,64 +17,60 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::queue::{Claim, Liveness, Queue, is_recent};
-use crate::retry::{Ending, Policy, Verdict};
-use crate::run::{Runner, guarded};
+use crate::cli::{Liveness, Work};
+use crate::queue::{Claim, Queue, is_recent};
+use crate::retry::NextStep;
+use crate::run::{JobRunner, RunResult};
 use crate::task::SyncTask;
 
-/// The longest pause before a worker that lost its database begins anew.
+/// The longest pause before a worker starts a new session after losing its database.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a worker that ends may take to give back what it holds; others take it over anyhow.
+/// How long a worker may take to return its tasks at the end; otherwise others take them over.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a worker that ends looks whether its last run has ended.
+/// How often a draining worker looks whether its last run has ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How a worker works; without `Debug`, as the URL holds a password.
+/// What a worker works with; without `Debug`, as the URL holds a password.
 pub(crate) struct Settings {
     pub(crate) url: String,
-    pub(crate) liveness: Liveness,
-    pub(crate) concurrency: u16,
-    pub(crate) max_jobs: Option<u64>,
-    pub(crate) poll: Duration,
-    pub(crate) expires: Duration,
-    pub(crate) grace: Duration,
-    pub(crate) policy: Policy,
+    pub(crate) work: Work,
 }
 
-/// What every life of a worker shares.
+/// What all sessions of a worker share.
 struct Shared {
     settings: Settings,
-    runner: Arc<dyn Runner>,
-    /// The process is to end: runs stop between two batches.
+    runner: Arc<JobRunner>,
+    /// Cancelled when the process is to end: runs stop between two batches.
     cancellation: CancellationToken,
-    /// No more tasks are taken; what runs goes on.
+    /// Cancelled when no more tasks are to be taken; runs under way go on.
     draining: CancellationToken,
     begun: AtomicU64,
 }
 
-/// One life of a worker, from its registration to its end or to the loss of its database.
-struct Life {
+/// One session of a worker: from its registration to its end or to the loss of its database.
+struct WorkerSession {
     name: String,
     queue: Queue,
     shared: Arc<Shared>,
 }
 
-impl fmt::Debug for Life {
+impl fmt::Debug for WorkerSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Life")
+        f.debug_struct("WorkerSession")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
 }
 
-/// Works until the cancellation is asked for, or until `max_jobs` runs were begun and have ended.
+/// Works until it is cancelled, or until `max_jobs` runs have ended.
 pub(crate) async fn run(
     settings: Settings,
-    runner: Arc<dyn Runner>,
+    runner: Arc<JobRunner>,
     cancellation: CancellationToken,
 ) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
@@ -86,14 +82,14 @@ pub(crate) async fn run(
     });
     let mut pause = Duration::from_secs(1);
     loop {
-        // Nothing that may be stuck is used again, and no row of the life before counts as this one's.
-        let life = Arc::new(Life {
+        // Each session has new connections, as the old ones may be stuck, and a new name, so that it owns no old rows.
+        let session = Arc::new(WorkerSession {
             name: unique_name(),
             queue: Queue::new(&shared.settings.url, 1)?,
             shared: Arc::clone(&shared),
         });
         let begun_at = Instant::now();
-        let ended = live(&life).await;
+        let ended = run_session(&session).await;
         if shared.draining.is_cancelled() {
             return Ok(());
         }
@@ -102,7 +98,7 @@ pub(crate) async fn run(
         }
         let error = ended.err().map(|error| format!("{error:#}"));
         tracing::warn!(
-            worker = life.name,
+            worker = session.name,
             error,
             pause_ms = pause.as_millis(),
             "the worker begins anew"
@@ -115,7 +111,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Host, process and chance: the key of the table of workers, where two processes must never share a row.
+/// Returns a name from host, process and chance: two processes must never share a row of the table of workers.
 fn unique_name() -> String {
     let host = gethostname::gethostname();
     format!(
@@ -126,41 +122,44 @@ fn unique_name() -> String {
     )
 }
 
-async fn live(life: &Arc<Life>) -> anyhow::Result<()> {
-    let settings = &life.shared.settings;
-    let context = WorkerContext::new(&life.name);
+async fn run_session(session: &Arc<WorkerSession>) -> anyhow::Result<()> {
+    let work = &session.shared.settings.work;
+    let context = WorkerContext::new(&session.name);
     let (beat, heard) = watch::channel(Instant::now());
-    let storage = life.queue.storage(settings.liveness);
+    let storage = session.queue.storage(work.liveness);
     let worker = WorkerBuilder::new(&context)
-        .backend(PollWith::new(storage, IntervalStrategy::new(settings.poll)))
-        .data(Arc::clone(life))
-        .concurrency(usize::from(settings.concurrency))
+        .backend(PollWith::new(storage, IntervalStrategy::new(work.poll)))
+        .data(Arc::clone(session))
+        .concurrency(usize::from(work.concurrency))
         .on_event(move |_, event| {
             if matches!(event, Event::HeartBeat) {
                 beat.send_replace(Instant::now());
             }
         })
         .build(handle);
-    // Boxed, as the future of apalis is a large one.
+    // Boxed, as apalis's future is large.
     let ended = tokio::select! {
         ended = Box::pin(worker.run()) => ended.map_err(|error| anyhow!("the queue failed: {error}")),
-        () = silence(heard, settings.liveness) => Err(anyhow!("it could not say in time that it is alive")),
-        () = drain(&context, &life.shared) => Ok(()),
+        () = watch_heartbeat(heard, work.liveness) => Err(anyhow!("it could not say in time that it is alive")),
+        () = drain(&context, &session.shared) => Ok(()),
     };
-    match timeout(RELEASE_TIMEOUT, life.queue.release(&life.name)).await {
-        Ok(Ok(released)) => tracing::debug!(worker = life.name, released, "the worker has ended"),
+    match timeout(RELEASE_TIMEOUT, session.queue.release(&session.name)).await {
+        Ok(Ok(released)) => tracing::debug!(worker = session.name, released, "the worker has ended"),
         Ok(Err(_)) | Err(_) => {
-            tracing::warn!(worker = life.name, "others will take over what this worker held");
+            tracing::warn!(
+                worker = session.name,
+                "others will take over what this worker held"
+            );
         }
     }
     ended
 }
 
-/// Ends when a worker has not been heard of for almost as long as others need to count it as dead.
+/// Completes when no heartbeat has succeeded for almost as long as it takes others to declare this worker dead.
 ///
-/// They will take over its tasks then, so it must not go on with them; without this, a connection on which bytes
-/// vanish would keep it going for as long as the operating system believes in it.
-async fn silence(heard: watch::Receiver<Instant>, liveness: Liveness) {
+/// They then take over its tasks, so it must stop. Otherwise, on a connection that silently drops
+/// bytes, it would go on until the operating system gives up.
+async fn watch_heartbeat(heard: watch::Receiver<Instant>, liveness: Liveness) {
     let patience = liveness.patience().saturating_sub(liveness.heartbeat / 2);
     loop {
         let until = *heard.borrow() + patience;
@@ -171,9 +170,9 @@ async fn silence(heard: watch::Receiver<Instant>, liveness: Liveness) {
     }
 }
 
-/// Stops a worker in order once no more tasks are to be taken; ends itself only when it gives up waiting for runs.
+/// Stops a worker in order once no more tasks are to be taken; completes only when it gives up waiting for runs.
 ///
-/// A paused worker goes on to beat and to record results, which one that is told to stop at once would not.
+/// A paused worker still sends heartbeats and records results, which a stopped one does not.
 async fn drain(context: &WorkerContext, shared: &Shared) {
     shared.draining.cancelled().await;
     tracing::info!(
@@ -186,7 +185,7 @@ async fn drain(context: &WorkerContext, shared: &Shared) {
     }
     let over = async {
         shared.cancellation.cancelled().await;
-        sleep(shared.settings.grace).await;
+        sleep(shared.settings.work.grace).await;
     };
     let idle = async {
         while context.has_pending_tasks() {
@@ -205,16 +204,16 @@ async fn drain(context: &WorkerContext, shared: &Shared) {
     }
 }
 
-/// What apalis knows of a task besides its payload.
+/// A task's metadata in apalis.
 #[derive(Clone, Debug)]
-struct Ticket {
+struct TaskMeta {
     id: String,
     /// Counted up when the run begins.
     attempt: Attempt,
     max_attempts: usize,
 }
 
-impl FromRequest<Task<SyncTask>> for Ticket {
+impl FromRequest<Task<SyncTask>> for TaskMeta {
     type Error = Infallible;
 
     async fn from_request(task: &Task<SyncTask>) -> Result<Self, Self::Error> {
@@ -227,54 +226,82 @@ impl FromRequest<Task<SyncTask>> for Ticket {
     }
 }
 
-/// Runs one task; what it returns is what apalis writes into the task's row.
-async fn handle(task: SyncTask, ticket: Ticket, life: Data<Arc<Life>>) -> Result<Value, BoxDynError> {
-    let attempt = ticket.attempt.current();
+/// Runs a task on the runtime's threads and always returns a result.
+///
+/// A panic is caught here: apalis would not write it into the task's row, which would stay `Running` for as long as its
+/// worker lives.
+async fn run_guarded(runner: Arc<JobRunner>, task: SyncTask, cancellation: CancellationToken) -> RunResult {
+    let run = async move { runner.run(task, cancellation).await }.in_current_span();
+    // Dropping the handle ends the run, so that a run never outlives its task.
+    match AbortOnDropHandle::new(tokio::spawn(run)).await {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => RunResult::Cancelled,
+        Err(error) => RunResult::Failed {
+            why: error.to_string(),
+            is_final: false,
+        },
+    }
+}
+
+/// Runs one task; apalis writes what it returns into the task's row.
+async fn handle(
+    task: SyncTask,
+    meta: TaskMeta,
+    session: Data<Arc<WorkerSession>>,
+) -> Result<Value, BoxDynError> {
+    let attempt = meta.attempt.current();
     let span = tracing::info_span!(
         "task",
-        task.id = ticket.id,
+        task.id = meta.id,
         job = task.job,
         panel = task.panel,
         tick = task.tick.map(tracing::field::display),
         attempt
     );
-    life.perform(task, &ticket).instrument(span).await
+    session.perform(task, &meta).instrument(span).await
 }
 
-impl Life {
-    async fn perform(&self, mut task: SyncTask, ticket: &Ticket) -> Result<Value, BoxDynError> {
+impl WorkerSession {
+    async fn perform(&self, mut task: SyncTask, meta: &TaskMeta) -> Result<Value, BoxDynError> {
         let Shared { settings, runner, .. } = &*self.shared;
-        let made = ticket.attempt.current();
-        if task.has_answers() && !is_recent(&ticket.id, SystemClock.now(), settings.expires) {
+        let made = meta.attempt.current();
+        if task.has_answers() && !is_recent(&meta.id, SystemClock.now(), settings.work.expires) {
             tracing::warn!("what was allowed and answered was so too long ago: it does not count");
             task = task.without_answers();
         }
-        let ending = if !self.may_begin() {
-            Ending::Cancelled
-        } else if made > ticket.max_attempts {
+        let result = if !self.may_begin() {
+            RunResult::Cancelled
+        } else if made > meta.max_attempts {
             let why = format!("{} workers ended while they ran it", made - 1);
-            Ending::Failed { why, is_final: true }
+            RunResult::Failed { why, is_final: true }
         } else {
-            match self.queue.claim(&ticket.id, &self.name, settings.expires).await {
-                Ok(Claim::Held) => guarded(Arc::clone(runner), task, self.shared.cancellation.clone()).await,
-                // Nothing is written: the row is another worker's.
+            match self
+                .queue
+                .claim(&meta.id, &self.name, settings.work.expires)
+                .await
+            {
+                Ok(Claim::Held) => {
+                    run_guarded(Arc::clone(runner), task, self.shared.cancellation.clone()).await
+                }
+                // The row belongs to another worker, so nothing is written.
                 Ok(Claim::Lost) => return Err("another worker has taken it over".into()),
                 Ok(Claim::Superseded) => {
-                    Ending::Finished(json!({ "skipped": "a later tick is in the queue" }))
+                    RunResult::Finished(json!({ "skipped": "a later tick is in the queue" }))
                 }
-                Err(error) => Ending::Failed {
+                Err(error) => RunResult::Failed {
                     why: format!("{error:#}"),
                     is_final: false,
                 },
             }
         };
-        let verdict = settings
-            .policy
-            .decide(ending, made, ticket.max_attempts, fastrand::f64());
-        self.conclude(verdict, ticket).await
+        let step = settings
+            .work
+            .retries
+            .decide(result, made, meta.max_attempts, fastrand::f64());
+        self.conclude(step, meta).await
     }
 
-    /// Counts the runs of the process, the last of which lets it drain.
+    /// Counts a run; the last one that `max_jobs` allows starts the draining.
     fn may_begin(&self) -> bool {
         let Shared {
             settings,
@@ -284,29 +311,27 @@ impl Life {
             ..
         } = &*self.shared;
         let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
-        if settings.max_jobs.is_some_and(|most| number >= most) {
+        if settings.work.max_jobs.is_some_and(|most| number >= most) {
             draining.cancel();
         }
-        !cancellation.is_cancelled() && settings.max_jobs.is_none_or(|most| number <= most)
+        !cancellation.is_cancelled() && settings.work.max_jobs.is_none_or(|most| number <= most)
     }
 
-    async fn conclude(&self, verdict: Verdict, ticket: &Ticket) -> Result<Value, BoxDynError> {
-        match verdict {
-            Verdict::Done(report) => {
+    async fn conclude(&self, step: NextStep, meta: &TaskMeta) -> Result<Value, BoxDynError> {
+        match step {
+            NextStep::Done(report) => {
                 tracing::info!("the task is done");
                 Ok(report)
             }
-            Verdict::Postpone { why, pause, is_free } => {
+            NextStep::Postpone { why, pause, is_free } => {
                 tracing::info!(why, pause_ms = pause.as_millis(), "the task is tried again later");
-                self.queue
-                    .postpone(&ticket.id, &self.name, pause, is_free)
-                    .await?;
+                self.queue.postpone(&meta.id, &self.name, pause, is_free).await?;
                 Err(DeferredError::new(why).into())
             }
-            Verdict::Fail(why) => {
+            NextStep::Fail(why) => {
                 tracing::error!(why, "the task has failed");
-                let made = ticket.attempt.current();
-                self.queue.forbid_attempts(&ticket.id, &self.name, made).await?;
+                let made = meta.attempt.current();
+                self.queue.forbid_attempts(&meta.id, &self.name, made).await?;
                 Err(why.into())
             }
         }

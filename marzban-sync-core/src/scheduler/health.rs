@@ -65,24 +65,33 @@ impl JobRuns {
         });
     }
 
-    /// Judges the job at `now`.
-    ///
-    /// A run may begin late, by jitter or behind the one before, and take as long as its limit, so only the tick
-    /// before the last one counts, and only once a run of it must have ended.
     fn status(&self, schedule: &Schedule, now: DateTime<Utc>) -> HealthStatus {
-        if self.last.as_ref().is_some_and(|last| last.end.is_failure()) {
-            return HealthStatus::Failed;
-        }
         let latest = self
             .last
             .as_ref()
             .map_or(self.scheduled_since, |last| last.started_at);
+        let has_failed = self.last.as_ref().is_some_and(|last| last.end.is_failure());
+        HealthStatus::of(schedule, latest, has_failed, now)
+    }
+}
+
+impl HealthStatus {
+    /// Judges a job by when its latest run began, or without one since when it is scheduled, and by whether that run
+    /// failed.
+    ///
+    /// A run may begin late, by jitter or behind the one before, and take as long as its limit, so only the tick
+    /// before the last one counts, and only once a run of it must have ended.
+    #[must_use]
+    pub fn of(schedule: &Schedule, latest: DateTime<Utc>, has_failed: bool, now: DateTime<Utc>) -> Self {
+        if has_failed {
+            return Self::Failed;
+        }
         let second_last = schedule
             .last_at(now - schedule.time_limit())
             .and_then(|last| schedule.last_at(last - TimeDelta::seconds(1)));
         match second_last {
-            Some(tick) if latest < tick => HealthStatus::Late,
-            _ => HealthStatus::Healthy,
+            Some(tick) if latest < tick => Self::Late,
+            _ => Self::Healthy,
         }
     }
 }

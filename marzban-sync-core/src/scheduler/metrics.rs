@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{FinishedRun, Health, HealthStatus};
 use crate::model::outcome::Outcome;
-use crate::model::report::{Report, Run, SystemStats};
+use crate::model::report::{Job, Report, Run, SystemStats};
 
 const RUNS: &str = "marzban_sync_runs_total";
 /// How long runs took; a program with buckets of its own names it.
@@ -70,8 +70,8 @@ pub fn describe() {
     );
 }
 
-/// Records a run that ended at `now`.
-pub(super) fn record(ended: &FinishedRun, now: DateTime<Utc>) {
+/// Records a run that ended at `now`; a [`Scheduler`](super::Scheduler) records its own.
+pub fn record(ended: &FinishedRun, now: DateTime<Utc>) {
     let panel = &ended.panel_name;
     let labels = [("panel", panel.clone()), ("job", ended.job.to_string())];
     let with = |name: &'static str, value: &'static str| {
@@ -103,10 +103,15 @@ pub(super) fn record(ended: &FinishedRun, now: DateTime<Utc>) {
 /// Records whether each job does what it should; before each scrape, as a job that does not run records nothing.
 pub fn record_health(health: &Health) {
     for job in &health.jobs {
-        let labels = [("panel", job.panel.clone()), ("job", job.job.to_string())];
-        let is_healthy = job.status == HealthStatus::Healthy;
-        gauge!(HEALTHY, &labels).set(if is_healthy { 1.0 } else { 0.0 });
+        record_status(&job.panel, job.job, job.status);
     }
+}
+
+/// Records whether a job of a panel does what it should, for a program whose jobs run in other processes.
+pub fn record_status(panel: &str, job: Job, status: HealthStatus) {
+    let labels = [("panel", panel.to_owned()), ("job", job.to_string())];
+    let is_healthy = status == HealthStatus::Healthy;
+    gauge!(HEALTHY, &labels).set(if is_healthy { 1.0 } else { 0.0 });
 }
 
 /// How many accounts were in scope, and what became of them.

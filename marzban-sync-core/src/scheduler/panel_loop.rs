@@ -105,7 +105,7 @@ impl PanelLoop {
                     () = context.cancellation().cancelled() => return None,
                 }
             }
-            Some(supervision::run(job, &context, at, patience).await)
+            Some(supervision::supervise(job, &context, at, patience).await)
         };
         let handle = self.under_way.spawn(run.instrument(span));
         self.jobs.insert(handle.id(), job);

@@ -28,15 +28,21 @@ pub struct FinishedRun {
     pub report: Option<Report>,
     /// Why it did not complete, in one line and without secrets.
     pub error: Option<String>,
+    /// Whether another attempt may succeed; not after refused credentials, nor with a schema that does not fit.
+    pub is_retryable: bool,
     /// How long it took.
     pub duration: Duration,
 }
 
 /// Runs a job to an end, whatever happens in it: an error, a panic, a database that hangs.
 ///
-/// A run stops by itself at the deadline of its context; one that does not within `patience` is dropped, which every
-/// job allows at any point.
-pub(super) async fn run(
+/// For a program that decides by itself when a job runs; a [`Scheduler`](super::Scheduler) does this for each run. A run
+/// stops by itself at the deadline of its context; one that does not within `patience` is dropped, which every job allows
+/// at any point.
+///
+/// # Cancel safety
+/// May be dropped at any point, as every job.
+pub async fn supervise(
     job: Job,
     context: &Context,
     due_at: DateTime<Utc>,
@@ -44,12 +50,16 @@ pub(super) async fn run(
 ) -> FinishedRun {
     let (began, started_at) = (Instant::now(), context.now());
     let caught = AssertUnwindSafe(jobs::run(job, context)).catch_unwind();
+    let mut is_retryable = true;
     let (end, report, error) = match tokio::time::timeout(patience, caught).await {
         Ok(Ok(Ok(report))) => {
             let error = report.run().and_then(|run| run.withheld_because.clone());
             (report.outcome(), Some(report), error)
         }
-        Ok(Ok(Err(error))) => (error.outcome(), error.report().cloned(), Some(chain(&error))),
+        Ok(Ok(Err(error))) => {
+            is_retryable = error.is_retryable();
+            (error.outcome(), error.report().cloned(), Some(chain(&error)))
+        }
         Ok(Err(panic)) => {
             let error = format!("panicked: {}", panic_message(panic.as_ref()));
             (Outcome::Panicked, None, Some(error))
@@ -64,6 +74,7 @@ pub(super) async fn run(
         end,
         report,
         error,
+        is_retryable,
         duration: began.elapsed(),
     }
 }

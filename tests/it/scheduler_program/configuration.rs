@@ -38,8 +38,7 @@ fn a_bad_flag_or_variable_is_one_line() {
         ),
         (&[], &["--panel", "a b"], "a panel's name is"),
         (&[], &["--panel", "de"], "MARZBAN_DE_URL is not set"),
-        (&[], &["--days", "1"], "--demo"),
-        (&[], &["--demo", "--migrate"], "cannot be used with"),
+        (&[], &["--demo"], "--demo is a program of its own"),
         (&[], &["--fast"], "--fast"),
         (&[("DATABASE_URL", "")], &[], "DATABASE_URL is not set"),
         (
@@ -64,10 +63,10 @@ fn a_port_that_is_taken_is_one_line() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
-    let mut command = crate::program::program("scheduler");
+    let mut command = crate::program::program("day");
     let output = command
         .current_dir(folder.path())
-        .args(["--demo", "--listen", &address])
+        .args(["--listen", &address])
         .output()
         .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -118,7 +117,6 @@ fn the_help_lists_flags_variables_and_schedules() {
         "--panel",
         "--schedule",
         "--jitter",
-        "--demo",
         "/metrics",
         "*/15 * * * *",
     ] {

@@ -1,4 +1,4 @@
-//! What the page stands on, read from the database with a few statements.
+//! The data of the page, read from the database with a few statements.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::board::BoardState;
 use crate::queue::QUEUE;
 use crate::task::SyncTask;
 
-/// How long the database may take for a page; whoever looks then learns that something is wrong.
+/// The time that the database has for a page; after it the page reports the outage.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Behind a last run that was stopped for another reason, how many are looked through for a plan that waits.
+/// How many older stopped runs are searched for a waiting plan.
 const LOOKED_THROUGH: u32 = 20;
 
-/// More tasks than this are not told one by one.
+/// The most tasks that are shown one by one.
 const MAX_WAITING: i64 = 1_000;
 
 const GLANCE: &str = "SELECT
@@ -39,7 +39,7 @@ const WAITING: &str = "SELECT job, status IN ('Queued', 'Running') FROM apalis.j
 const TASK: &str = "SELECT job, status, attempts < max_attempts, last_result FROM apalis.jobs
     WHERE job_type = $1 AND id = $2";
 
-/// The queue in three figures.
+/// The queue in three numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Glance {
     pub(crate) queued: i64,
@@ -54,7 +54,7 @@ pub(crate) struct Waiting {
     pub(crate) is_running: bool,
 }
 
-/// How a task stands that was asked for by hand.
+/// The state of a run by hand.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskState {
     pub(crate) task: SyncTask,
@@ -64,7 +64,7 @@ pub(crate) struct TaskState {
     pub(crate) result: Option<Value>,
 }
 
-/// The runs that the page tells of.
+/// The runs that the page shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {
     /// The latest of each panel and job.
@@ -75,14 +75,14 @@ pub(crate) struct Runs {
     pub(crate) stopped: Vec<RunRecord>,
 }
 
-/// All of it.
+/// All data of the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) runs: Runs,
     pub(crate) glance: Glance,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) task: Option<TaskState>,
-    /// Of the panel whose charts are shown.
+    /// The figures of the charted panel.
     pub(crate) stats: Vec<SystemStatsRecord>,
 }
 
@@ -96,23 +96,23 @@ pub(crate) async fn facts(
     let shown = selection
         .panel
         .as_deref()
-        .or(state.panels().first().map(String::as_str));
+        .or(state.panels.first().map(String::as_str));
     let since = now - selection.range.length();
-    let pool = state.queue().pool();
+    let pool = state.queue.pool();
     let figures = async {
         match shown {
-            Some(panel) => Ok(state.store().system_stats(panel, since).await?),
+            Some(panel) => Ok(state.store.system_stats(panel, since).await?),
             None => Ok(Vec::new()),
         }
     };
     let all = async {
-        // First, so that the run of a task that is done is seen too.
+        // Read first, so that the run of a finished task is seen too.
         let task = match task {
             Some(id) => task_state(pool, id).await?,
             None => None,
         };
         let (runs, glance, waiting, figures) =
-            tokio::try_join!(runs_of(state.store()), glance(pool, now), waiting(pool), figures)?;
+            tokio::try_join!(runs_of(&state.store), glance(pool, now), waiting(pool), figures)?;
         anyhow::Ok((runs, glance, waiting, task, figures))
     };
     let (runs, glance, waiting, task, figures) = tokio::time::timeout(PATIENCE, all)
@@ -129,7 +129,7 @@ pub(crate) async fn facts(
 
 /// Reads the runs.
 pub(crate) async fn runs(state: &BoardState) -> anyhow::Result<Runs> {
-    tokio::time::timeout(PATIENCE, runs_of(state.store()))
+    tokio::time::timeout(PATIENCE, runs_of(&state.store))
         .await
         .context("the database does not answer in time")?
 }
@@ -204,7 +204,7 @@ async fn task_state(pool: &PgPool, id: &str) -> anyhow::Result<Option<TaskState>
     }))
 }
 
-/// What is no JSON is a task of no job, as anything else that this version cannot read.
+/// Reads a task; text that is not JSON becomes a task of an unknown job.
 fn task_of(job: &[u8]) -> SyncTask {
     SyncTask::from(serde_json::from_slice::<Value>(job).unwrap_or_default())
 }

@@ -1,9 +1,12 @@
-//! What a form of the page asks for.
+//! The forms of the page.
 
-use url::form_urlencoded;
+use serde::Deserialize;
 
-/// Which side somebody called right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use super::selection::Shown;
+
+/// Which side the operator called right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Right {
     /// The panel: its end goes into the row.
     Panel,
@@ -11,62 +14,57 @@ pub(crate) enum Right {
     Bot,
 }
 
-/// A run that is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A run that is asked for. Fields that this version does not know are passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Order {
-    pub(crate) token: String,
     pub(crate) job: String,
     /// The panel that it is for.
+    #[serde(rename = "for")]
     pub(crate) panel: String,
     /// The run whose plan was looked at.
+    #[serde(rename = "apply")]
     pub(crate) plan: Option<i64>,
-    /// Whether that was confirmed.
-    pub(crate) is_confirmed: bool,
+    confirm: Option<String>,
     /// Which side is right for the accounts that are ticked; without it the plan as a whole is to be applied.
     pub(crate) right: Option<Right>,
     /// The names of the accounts that are ticked.
+    #[serde(rename = "name", default)]
     pub(crate) names: Vec<String>,
     /// The panel whose charts were shown.
-    pub(crate) shown: Option<String>,
-    pub(crate) range: Option<String>,
-    pub(crate) live: Option<String>,
+    #[serde(rename = "panel")]
+    shown: Option<String>,
+    range: Option<String>,
+    live: Option<String>,
 }
 
 impl Order {
-    /// What the form says; none when it is none of the page's. Fields that this version does not know are passed over.
+    /// Parses a form; none when it is not one of the page's.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
-        let mut order = Self::default();
-        let (mut token, mut job, mut panel) = (None, None, None);
-        for (name, value) in form_urlencoded::parse(body) {
-            let value = value.into_owned();
-            match name.as_ref() {
-                "token" => token = Some(value),
-                "job" => job = Some(value),
-                "for" => panel = Some(value),
-                "apply" => order.plan = Some(value.parse().ok()?),
-                "confirm" => order.is_confirmed = true,
-                "right" => order.right = Some(side(&value)?),
-                "name" => order.names.push(value),
-                "panel" => order.shown = Some(value),
-                "range" => order.range = Some(value),
-                "live" => order.live = Some(value),
-                _ => {}
-            }
-        }
-        Some(Self {
-            token: token?,
-            job: job?,
-            panel: panel?,
-            ..order
-        })
+        serde_html_form::from_bytes(body).ok()
     }
-}
 
-fn side(value: &str) -> Option<Right> {
-    match value {
-        "panel" => Some(Right::Panel),
-        "bot" => Some(Right::Bot),
-        _ => None,
+    /// Whether the box was ticked.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirm.is_some()
+    }
+
+    /// What the page showed when the form was sent.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown {
+            panel: self.shown.clone(),
+            range: self.range.clone(),
+            live: self.live.clone(),
+            ..Shown::default()
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ticking(names: &[&str], is_confirmed: bool) -> Self {
+        Self {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            confirm: is_confirmed.then(String::new),
+            ..Self::default()
+        }
     }
 }
 
@@ -76,17 +74,15 @@ mod tests {
 
     #[test]
     fn a_form_may_tick_several_accounts() {
-        let body = b"token=t&job=j&for=de&apply=7&name=anna&name=b%26c&right=bot&confirm=1&panel=nl&new=x";
+        let body = b"job=j&for=de&apply=7&name=anna&name=b%26c&right=bot&confirm=1&panel=nl&new=x";
         let expected = Order {
-            token: "t".to_owned(),
             job: "j".to_owned(),
             panel: "de".to_owned(),
             plan: Some(7),
-            is_confirmed: true,
             right: Some(Right::Bot),
-            names: vec!["anna".to_owned(), "b&c".to_owned()],
+            confirm: Some("1".to_owned()),
             shown: Some("nl".to_owned()),
-            ..Order::default()
+            ..Order::ticking(&["anna", "b&c"], true)
         };
         assert_eq!(Order::parse(body), Some(expected));
     }
@@ -95,10 +91,10 @@ mod tests {
     fn what_is_none_of_the_forms_is_refused() {
         for body in [
             "",
-            "token=t&job=j",
-            "job=j&for=de",
-            "token=t&job=j&for=de&apply=last",
-            "token=t&job=j&for=de&right=both",
+            "job=j",
+            "for=de",
+            "job=j&for=de&apply=last",
+            "job=j&for=de&right=both",
         ] {
             assert_eq!(Order::parse(body.as_bytes()), None, "{body}");
         }

@@ -1,41 +1,30 @@
-//! The page as HTML. Everything is escaped by `maud`; nothing here decides anything.
+//! The page as HTML, escaped by `maud`. Decides nothing.
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::form::Token;
 use super::load::Glance;
-use super::selection::{Asking, PATH, Selection};
+use super::selection::{PATH, Selection};
 use super::view::{Figure, Notice, Page, Problem, State, Tone};
-use super::words::{Moment, grouped, title};
+use super::words::{Moment, grouped, reason, title};
 
 mod charts;
 mod panels;
 mod plans;
 
-/// What forms need besides their own words.
-#[derive(Clone, Copy)]
-struct Forms<'a> {
-    token: &'a Token,
-    selection: &'a Selection,
-}
-
 /// The page.
-pub(crate) fn page(page: &Page, token: &Token) -> Markup {
-    let forms = Forms {
-        token,
-        selection: &page.selection,
-    };
+pub(crate) fn page(page: &Page) -> Markup {
+    let here = &page.selection;
     let content = html! {
         (notice(page.notice.as_ref()))
-        (plans::section(&page.plans, forms))
+        (plans::section(&page.plans, here))
         (glance(page.glance))
-        (panels::section(&page.panels, forms))
+        (panels::section(&page.panels, here))
         (charts::section(page))
     };
     frame("Marzban panels", &head(page), &content)
 }
 
-/// A page that says only why there is nothing else.
+/// Renders a page that only reports a failure.
 pub(crate) fn failure(heading: &str, words: &str) -> Markup {
     let content = html! {
         section.plan.failure {
@@ -69,11 +58,8 @@ fn frame(heading: &str, head: &Markup, content: &Markup) -> Markup {
 }
 
 fn head(page: &Page) -> Markup {
-    let here = page.selection.address(
-        page.asking
-            .as_ref()
-            .filter(|asking| matches!(asking, Asking::Task(_))),
-    );
+    let task = page.asking.as_ref().filter(|asking| asking.task().is_some());
+    let here = page.selection.address(task);
     let live = page.selection.with_live(!page.selection.is_live).address(None);
     html! {
         div {
@@ -126,7 +112,7 @@ fn glance(glance: Glance) -> Markup {
     }
 }
 
-/// A state: a sign, a colour, and the words that say it alone.
+/// Renders a state: a sign, a colour, and words that suffice without them.
 fn state(state: &State) -> Markup {
     let sign = match state.tone {
         Tone::Good => "✓",
@@ -148,7 +134,7 @@ fn tone(tone: Tone) -> &'static str {
     }
 }
 
-/// When something was, in words, with the exact time beside it.
+/// Renders a moment as a distance, with the exact time beside it.
 fn moment(moment: &Moment) -> Markup {
     html! {
         time datetime=(moment.iso) {
@@ -159,7 +145,7 @@ fn moment(moment: &Moment) -> Markup {
     }
 }
 
-/// A name that somebody else chose: it neither changes the direction of the text around it nor breaks the layout.
+/// Renders a name that a customer chose: it cannot change the direction of the surrounding text or break the layout.
 fn name(name: &str) -> Markup {
     html! { bdi.name { (name) } }
 }
@@ -181,7 +167,7 @@ fn telegram_id(id: Option<i64>) -> Markup {
     }
 }
 
-/// A table that may be wider than its place, and can then be scrolled by keyboard too.
+/// Renders a table that can be scrolled, also by keyboard, when it is too wide.
 fn scrolled(label: &str, rows: &Markup) -> Markup {
     html! { div.scrolled role="region" aria-label=(label) tabindex="0" { table aria-label=(label) { (rows) } } }
 }
@@ -194,7 +180,7 @@ fn problem_table(label: &str, problems: &[Problem]) -> Markup {
                 tr {
                     td { (telegram_id(problem.telegram_id)) }
                     td { (name(&problem.name)) }
-                    td { (problem.reason) }
+                    td { (reason(&problem.reason)) }
                     td.detail { bdi { (problem.detail.as_deref().unwrap_or_default()) } }
                 }
             }
@@ -203,14 +189,13 @@ fn problem_table(label: &str, problems: &[Problem]) -> Markup {
     scrolled(label, &table)
 }
 
-/// The fields that every form has.
-fn hidden(forms: Forms<'_>, job: &str, panel: &str) -> Markup {
+/// Renders the hidden fields of every form.
+fn hidden(here: &Selection, job: &str, panel: &str) -> Markup {
     html! {
-        input type="hidden" name="token" value=(forms.token.as_str());
         input type="hidden" name="job" value=(job);
         input type="hidden" name="for" value=(panel);
-        @if let Some(shown) = &forms.selection.panel { input type="hidden" name="panel" value=(shown); }
-        input type="hidden" name="range" value=(forms.selection.range.as_str());
-        @if forms.selection.is_live { input type="hidden" name="live" value="1"; }
+        @if let Some(shown) = &here.panel { input type="hidden" name="panel" value=(shown); }
+        input type="hidden" name="range" value=(here.range.as_str());
+        @if here.is_live { input type="hidden" name="live" value="1"; }
     }
 }

@@ -1,8 +1,7 @@
-//! What of the page was asked for, and its address.
+//! What the page shows, and its address.
 
 use chrono::TimeDelta;
-use serde::Deserialize;
-use url::form_urlencoded::Serializer;
+use serde::{Deserialize, Serialize};
 
 /// The page's own address.
 pub(crate) const PATH: &str = "/marzban";
@@ -43,32 +42,41 @@ impl Range {
         }
     }
 
+    /// Returns the time that one point of a chart stands for.
+    pub(crate) fn resolution(self) -> TimeDelta {
+        match self {
+            Self::Day => TimeDelta::minutes(15),
+            Self::Week => TimeDelta::hours(1),
+            Self::Month => TimeDelta::hours(4),
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|range| range.as_str() == text)
     }
 }
 
-/// The query of the page, and the part of a form that says where it stood; what makes no sense is passed over.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Asked {
-    panel: Option<String>,
-    range: Option<String>,
-    live: Option<String>,
-    task: Option<String>,
-    notice: Option<String>,
+/// The query of the page's address; values that make no sense are ignored.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Shown {
+    pub(super) panel: Option<String>,
+    pub(super) range: Option<String>,
+    pub(super) live: Option<String>,
+    pub(super) task: Option<String>,
+    pub(super) notice: Option<String>,
 }
 
-/// Which charts are shown, and whether the page renews itself.
+/// Which charts are shown, and whether the page reloads itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// Whose charts; the first panel's unless one is named.
+    /// The charted panel; by default the first one.
     pub(crate) panel: Option<String>,
     pub(crate) range: Range,
-    /// Whether the browser asks again by itself.
+    /// Whether the page reloads itself.
     pub(crate) is_live: bool,
 }
 
-/// What the page has to say of the form that was sent last.
+/// What became of the form that was sent last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asking {
     /// How this task stands.
@@ -77,21 +85,11 @@ pub(crate) enum Asking {
     Unconfirmed,
     /// No account was ticked.
     NobodyTicked,
-    /// The plan is another one by now, or none.
+    /// The plan has changed, or none waits any more.
     PlanChanged,
 }
 
-impl Asked {
-    /// Where the page stood when a form was sent.
-    pub(crate) fn of(panel: Option<String>, range: Option<String>, live: Option<String>) -> Self {
-        Self {
-            panel,
-            range,
-            live,
-            ..Self::default()
-        }
-    }
-
+impl Shown {
     pub(crate) fn selection(&self) -> Selection {
         Selection {
             panel: self.panel.clone().filter(|panel| !panel.is_empty()),
@@ -128,24 +126,33 @@ impl Selection {
         }
     }
 
-    /// The address that shows this.
+    /// Returns the address that shows this.
     pub(crate) fn address(&self, asking: Option<&Asking>) -> String {
-        let mut query = Serializer::new(String::new());
-        if let Some(panel) = &self.panel {
-            query.append_pair("panel", panel);
-        }
-        query.append_pair("range", self.range.as_str());
-        if self.is_live {
-            query.append_pair("live", "1");
-        }
-        match asking {
-            Some(Asking::Task(task)) => query.append_pair("task", task),
-            Some(Asking::Unconfirmed) => query.append_pair("notice", "unconfirmed"),
-            Some(Asking::NobodyTicked) => query.append_pair("notice", "nobody"),
-            Some(Asking::PlanChanged) => query.append_pair("notice", "changed"),
-            None => &mut query,
+        let notice = match asking {
+            Some(Asking::Unconfirmed) => Some("unconfirmed"),
+            Some(Asking::NobodyTicked) => Some("nobody"),
+            Some(Asking::PlanChanged) => Some("changed"),
+            Some(Asking::Task(_)) | None => None,
         };
-        format!("{PATH}?{}", query.finish())
+        let shown = Shown {
+            panel: self.panel.clone(),
+            range: Some(self.range.as_str().to_owned()),
+            live: self.is_live.then(|| "1".to_owned()),
+            task: asking.and_then(Asking::task).map(str::to_owned),
+            notice: notice.map(str::to_owned),
+        };
+        // Plain text always serialises.
+        format!("{PATH}?{}", serde_html_form::to_string(shown).unwrap_or_default())
+    }
+}
+
+impl Asking {
+    /// The task that was asked for.
+    pub(crate) fn task(&self) -> Option<&str> {
+        match self {
+            Self::Task(id) => Some(id),
+            _ => None,
+        }
     }
 }
 
@@ -169,14 +176,14 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_passed_over() {
-        let asked = Asked {
+        let shown = Shown {
             panel: Some(String::new()),
             range: Some("1y".to_owned()),
             live: Some("yes".to_owned()),
             task: None,
             notice: Some("<b>".to_owned()),
         };
-        assert_eq!(asked.selection(), Selection::default());
-        assert_eq!(asked.asking(), None);
+        assert_eq!(shown.selection(), Selection::default());
+        assert_eq!(shown.asking(), None);
     }
 }

@@ -1,25 +1,26 @@
-//! What the page says, made of what the database said: pure, with the time as an argument.
+//! What the page shows, computed from the data: pure, with the time as an argument.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marzban_sync_core::outcome::{RunStatus, Stopped};
 use marzban_sync_core::report::Job;
 use marzban_sync_core::run::RunRecord;
 use marzban_sync_core::schedule::Schedule;
+use marzban_sync_core::scheduler::HealthStatus;
 use serde_json::Value;
 
+use super::charts::{self, Chart};
 use super::load::{Facts, Glance, TaskState};
 use super::selection::{Asking, Selection};
-use super::stats::{self, Chart};
 use super::withheld::{self, Plan};
-use super::words::{Moment, about, grouped, length, reason, title};
+use super::words::{Moment, about, grouped, length, title};
 
-/// So many panels are unfolded although nothing is wrong with them.
+/// Up to this many panels are unfolded although they are healthy.
 const FEW: usize = 4;
 
-/// So many that need a look are unfolded.
+/// Up to this many panels in trouble are unfolded.
 const MANY: usize = 8;
 
-/// How something is, beside the words that say it.
+/// The severity of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tone {
     Good,
@@ -52,6 +53,7 @@ pub(crate) type Figure = (&'static str, String);
 pub(crate) struct Problem {
     pub(crate) name: String,
     pub(crate) telegram_id: Option<i64>,
+    /// As the report names it.
     pub(crate) reason: String,
     pub(crate) detail: Option<String>,
 }
@@ -86,7 +88,7 @@ pub(crate) struct JobView {
 pub(crate) struct PanelView {
     pub(crate) name: String,
     pub(crate) jobs: Vec<JobView>,
-    /// The worst that can be said of it.
+    /// The worst state of its jobs.
     pub(crate) state: State,
     /// Whether this board may ask for runs of it.
     pub(crate) is_ours: bool,
@@ -131,7 +133,7 @@ pub(crate) fn page(
         .and_then(|schedule| interval(schedule, now))
         .unwrap_or(TimeDelta::minutes(15));
     let charts = match &charted {
-        Some(panel) => stats::charts(&facts.stats, panel, selection.range, interval, now),
+        Some(panel) => charts::charts(&facts.stats, panel, selection.range, interval, now),
         None => Vec::new(),
     };
     Page {
@@ -147,13 +149,13 @@ pub(crate) fn page(
     }
 }
 
-/// How far apart two ticks are.
+/// Returns the time between two ticks.
 fn interval(schedule: &Schedule, now: DateTime<Utc>) -> Option<TimeDelta> {
     let next = schedule.next_after(now)?;
     Some(schedule.next_after(next)? - next)
 }
 
-/// The panels of this board, and after them those that only the history knows.
+/// Returns the panels of this board, then those that occur only in the history.
 fn panels(facts: &Facts, names: &[String], schedules: &[Schedule], now: DateTime<Utc>) -> Vec<PanelView> {
     let mut all: Vec<&str> = names.iter().map(String::as_str).collect();
     for run in &facts.runs.latest {
@@ -202,7 +204,7 @@ fn panel(
     }
 }
 
-/// The worst that can be said of the jobs of a panel, each named.
+/// Returns the worst state of a panel's jobs, each named.
 fn summary(jobs: &[JobView]) -> State {
     let mut parts = Vec::new();
     let mut tone = Tone::Good;
@@ -256,23 +258,39 @@ fn job(panel: &str, facts: &Facts, schedule: &Schedule, now: DateTime<Utc>) -> J
     }
 }
 
-/// Whether the last good run answers the latest tick whose run should have ended by now.
+/// Judges a job by its last run; a job that never ran counts as scheduled since `since`.
+pub(crate) fn status(
+    last: Option<&RunRecord>,
+    schedule: &Schedule,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> HealthStatus {
+    let has_failed = last.is_some_and(|run| match run.status {
+        RunStatus::Failed => true,
+        RunStatus::Stopped => run.stopped() != Some(Stopped::Cancelled),
+        _ => false,
+    });
+    let latest = last.map_or(since, |run| run.started_at);
+    HealthStatus::of(schedule, latest, has_failed, now)
+}
+
+/// Returns whether the last good run is late, by the library's rule.
 fn freshness(good: Option<DateTime<Utc>>, schedule: &Schedule, now: DateTime<Utc>) -> State {
     let Some(good) = good else {
         return State::new(Tone::Warning, "never done");
     };
-    match schedule.last_at(now - schedule.time_limit()) {
-        Some(due) if good < due => {
-            let missed = schedule.ticks(good, due).take(1_000).count();
-            let words = match missed {
-                0 | 1 => "late: one run was missed".to_owned(),
-                1_000 => "late: more than 999 runs were missed".to_owned(),
-                several => format!("late: {several} runs were missed"),
-            };
-            State::new(Tone::Warning, words)
-        }
-        _ => State::new(Tone::Good, "fresh"),
+    if HealthStatus::of(schedule, good, false, now) == HealthStatus::Healthy {
+        return State::new(Tone::Good, "fresh");
     }
+    let words = match schedule
+        .ticks(good, now - schedule.time_limit())
+        .take(1_000)
+        .count()
+    {
+        1_000 => "late: more than 999 runs were missed".to_owned(),
+        missed => format!("late: {missed} runs were missed"),
+    };
+    State::new(Tone::Warning, words)
 }
 
 fn run(record: &RunRecord, time_limit: TimeDelta, now: DateTime<Utc>) -> Run {
@@ -314,7 +332,7 @@ fn outcome(record: &RunRecord, report: &Value, time_limit: TimeDelta, now: DateT
     }
 }
 
-/// The figures of a report, those that its job has.
+/// Returns the figures of a job's report.
 pub(crate) fn figures(job: Job, report: &Value) -> Vec<Figure> {
     let names: &[(&'static str, &str)] = match job {
         Job::SyncSubscriptionsFromMarzban => {
@@ -351,7 +369,7 @@ pub(crate) fn figures(job: Job, report: &Value) -> Vec<Figure> {
     figures
 }
 
-/// The problems of a report, as far as they are understood.
+/// Returns the problems of a report, as far as this version understands them.
 pub(crate) fn problems(report: &Value) -> Vec<Problem> {
     let text = |problem: &Value, name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
     let problems = report.get("problems").and_then(Value::as_array);
@@ -361,7 +379,7 @@ pub(crate) fn problems(report: &Value) -> Vec<Problem> {
         .map(|problem| Problem {
             name: text(problem, "name").unwrap_or_default(),
             telegram_id: problem.get("telegram_id").and_then(Value::as_i64),
-            reason: reason(&text(problem, "reason").unwrap_or_default()),
+            reason: text(problem, "reason").unwrap_or_default(),
             detail: text(problem, "detail"),
         })
         .collect()

@@ -1,4 +1,4 @@
-//! Plans that a safety limit withheld, and that wait for somebody to look at them.
+//! Plans that a safety limit withheld, and that wait for an operator.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// For a cleanup: the accounts whose panel users would be deleted.
     pub(crate) deletions: Vec<Problem>,
-    /// Accounts whose two ends differ, as many as were recorded, for somebody to say which is right.
+    /// Recorded accounts whose two ends differ, for the operator to decide which is right.
     pub(crate) disagreements: Vec<Problem>,
     /// How many changes were withheld in all.
     pub(crate) withheld: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether somebody may say for single accounts which end is right: only the sync of subscriptions moves ends.
+    /// Returns whether the operator may decide single accounts: only the sync of subscriptions moves ends.
     pub(crate) fn can_be_answered(&self) -> bool {
         self.is_ours && !self.is_asked_for && self.job == Job::SyncSubscriptionsFromMarzban
     }
@@ -49,7 +49,7 @@ impl Plan {
 /// The reasons of problems that an answer can settle.
 const DISAGREEMENTS: [&str; 4] = ["ends_disagree", "panel_ahead", "panel_behind", "other_user"];
 
-/// What would become of an account.
+/// The change that an account would get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) name: String,
@@ -118,7 +118,7 @@ pub(crate) fn plans(facts: &Facts, panels: &[String], now: DateTime<Utc>) -> Vec
         .collect()
 }
 
-/// The task that answers a plan for the accounts that are ticked; none when it is no such plan, or has not all of them.
+/// Returns the task that answers a plan for the ticked accounts; none when the plan cannot be answered or lacks one.
 pub(crate) fn answer(run: &RunRecord, right: Right, order: &Order) -> Option<SyncTask> {
     let report = run.report.as_ref()?;
     let changes = list(report, "plan").iter().map(change).map(|change| change.name);
@@ -139,7 +139,7 @@ pub(crate) fn answer(run: &RunRecord, right: Right, order: &Order) -> Option<Syn
         plan: Some(run.id.0),
         trust_panel: names(Right::Panel),
         trust_bot: names(Right::Bot),
-        ..SyncTask::manual(run.job, &run.panel, order.is_confirmed)
+        ..SyncTask::manual(run.job, &run.panel, order.is_confirmed())
     })
 }
 
@@ -152,26 +152,16 @@ fn list<'a>(report: &'a Value, name: &str) -> &'a [Value] {
 
 /// The accounts whose ends differ, of those that are recorded.
 fn disagreements(report: &Value) -> Vec<Problem> {
-    let reasons = list(report, "problems")
-        .iter()
-        .map(|problem| text(problem, "reason"));
-    let is_one = |reason: &Option<String>| {
-        reason
-            .as_deref()
-            .is_some_and(|reason| DISAGREEMENTS.contains(&reason))
-    };
-    let problems = reasons.zip(problems(report));
+    let mut problems = problems(report);
+    problems.retain(|problem| DISAGREEMENTS.contains(&problem.reason.as_str()));
     problems
-        .filter(|(reason, _)| is_one(reason))
-        .map(|(_, problem)| problem)
-        .collect()
 }
 
 fn deletion(change: Change) -> Problem {
     Problem {
         name: change.name,
         telegram_id: change.telegram_id,
-        reason: reason("withheld"),
+        reason: "withheld".to_owned(),
         detail: None,
     }
 }
@@ -220,7 +210,10 @@ fn change(change: &Value) -> Change {
         name: at("/account/name").as_str().unwrap_or_default().to_owned(),
         telegram_id: at("/account/telegram_id").as_i64(),
         values,
-        reasons: reasons.filter_map(Value::as_str).map(reason).collect(),
+        reasons: reasons
+            .filter_map(Value::as_str)
+            .map(|name| reason(name).to_owned())
+            .collect(),
     }
 }
 
@@ -237,7 +230,7 @@ fn plain(value: &Value) -> String {
     value.as_str().unwrap_or("none").to_owned()
 }
 
-/// The end of a subscription: a moment of a row, or `{"at": …}` or `"never"` of a change.
+/// Formats the end of a subscription: a row's moment, or a change's `{"at": …}` or `"never"`.
 fn end(value: &Value) -> String {
     match value.get("at") {
         Some(at) => moment(at),
@@ -314,11 +307,7 @@ mod tests {
             job: Job::SyncSubscriptionsFromMarzban,
             ..run(7, 0, RunStatus::Stopped, report)
         };
-        let order = |names: &[&str], is_confirmed| Order {
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            is_confirmed,
-            ..Order::default()
-        };
+        let order = Order::ticking;
         let task = answer(&withheld, Right::Panel, &order(&["anna", "boris"], true)).unwrap();
         assert_eq!((task.trust_panel.len(), task.trust_bot.len()), (2, 0));
         assert_eq!(

@@ -1,6 +1,9 @@
-//! Times and figures in words.
+//! Times, numbers and reasons as text.
+
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono_humanize::{Accuracy, HumanTime, Tense};
 use marzban_sync_core::report::Job;
 
 /// A moment as the page shows it: for programs, for people, and as a distance.
@@ -19,60 +22,24 @@ impl Moment {
         Self {
             iso: time.to_rfc3339_opts(SecondsFormat::Secs, true),
             utc: time.format("%-d %b %Y, %H:%M UTC").to_string(),
-            words: distance(time, now),
+            words: HumanTime::from(time - now).to_string(),
         }
     }
 }
 
-/// `just now`, `12 minutes ago`, `in 3 hours`.
-fn distance(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let elapsed = now - time;
-    let length = elapsed.abs();
-    if length < TimeDelta::seconds(45) {
-        let words = if elapsed < TimeDelta::zero() {
-            "in a moment"
-        } else {
-            "just now"
-        };
-        return words.to_owned();
-    }
-    let words = about(length);
-    if elapsed < TimeDelta::zero() {
-        format!("in {words}")
-    } else {
-        format!("{words} ago")
-    }
-}
-
-/// `12 minutes`, `3 hours`, `5 days`: the nearest whole number of a unit that fits.
+/// `12 minutes`, `3 hours`, `5 days`: the nearest unit.
 pub(crate) fn about(length: TimeDelta) -> String {
-    let minutes = (length.num_seconds() + 30) / 60;
-    let (number, unit) = if minutes < 90 {
-        (minutes, "minute")
-    } else if minutes < 36 * 60 {
-        ((minutes + 30) / 60, "hour")
-    } else {
-        ((minutes + 12 * 60) / (24 * 60), "day")
-    };
-    counted(number, unit)
+    HumanTime::from(length).to_text_en(Accuracy::Rough, Tense::Present)
 }
 
-/// `1 minute`, `12 minutes`.
-fn counted(number: i64, unit: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {unit}{plural}", grouped(number))
-}
-
-/// How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `1 h 4 min`.
+/// How long something took: `400ms`, `12s`, `3m 5s`.
 pub(crate) fn length(time: TimeDelta) -> String {
-    let milliseconds = time.num_milliseconds().max(0);
-    let seconds = milliseconds / 1000;
-    match seconds {
-        0..10 => format!("{seconds}.{} s", milliseconds % 1000 / 100),
-        10..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
-    }
+    let milliseconds = u64::try_from(time.num_milliseconds()).unwrap_or_default();
+    let shown = match milliseconds {
+        0..10_000 => Duration::from_millis(milliseconds / 100 * 100),
+        _ => Duration::from_secs(milliseconds / 1_000),
+    };
+    humantime::format_duration(shown).to_string()
 }
 
 /// `1,234,567`.
@@ -88,7 +55,7 @@ pub(crate) fn grouped(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
-/// What a job does, in a few words.
+/// Returns a job's title.
 pub(crate) fn title(job: Job) -> &'static str {
     match job {
         Job::SyncSubscriptionsFromMarzban => "Sync subscriptions",
@@ -98,9 +65,9 @@ pub(crate) fn title(job: Job) -> &'static str {
     }
 }
 
-/// A reason of a report in words; one that this version does not know, as it is.
-pub(crate) fn reason(name: &str) -> String {
-    let words = match name {
+/// Returns a reason of a report as text; an unknown one as it is.
+pub(crate) fn reason(name: &str) -> &str {
+    match name {
         "extended" => "the panel's end is later",
         "shortened" => "the panel's end is earlier",
         "unlimited" => "the panel's user has no end",
@@ -130,8 +97,7 @@ pub(crate) fn reason(name: &str) -> String {
         "other_user" => "another user has the name now",
         "other_spelling" => "the panel spells the name in another case",
         other => other,
-    };
-    words.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -139,37 +105,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_distance_is_told_in_the_unit_that_fits() {
+    fn a_moment_is_told_as_a_distance_too() {
         let now: DateTime<Utc> = "2025-09-15T12:00:00Z".parse().unwrap();
         for (seconds, words) in [
-            (0, "just now"),
-            (44, "just now"),
-            (-1, "in a moment"),
-            (60, "1 minute ago"),
-            (89 * 60, "89 minutes ago"),
-            (90 * 60, "2 hours ago"),
-            (35 * 3_600, "35 hours ago"),
-            (36 * 3_600, "2 days ago"),
-            (4_000 * 86_400, "4,000 days ago"),
-            (-900, "in 15 minutes"),
+            (0, "now"),
+            (900, "15 minutes ago"),
+            (-7_200, "in 2 hours"),
+            (172_800, "2 days ago"),
         ] {
-            assert_eq!(
-                distance(now - TimeDelta::seconds(seconds), now),
-                words,
-                "{seconds}"
-            );
+            let moment = Moment::of(now - TimeDelta::seconds(seconds), now);
+            assert_eq!(moment.words, words, "{seconds}");
         }
+        assert_eq!(about(TimeDelta::minutes(30)), "30 minutes");
     }
 
     #[test]
-    fn a_length_is_told_in_two_units_at_most() {
+    fn a_length_is_told_no_finer_than_it_matters() {
         for (milliseconds, words) in [
-            (-5, "0.0 s"),
-            (420, "0.4 s"),
-            (9_999, "9.9 s"),
-            (12_400, "12 s"),
-            (185_000, "3 min 5 s"),
-            (3_840_000, "1 h 4 min"),
+            (-5, "0s"),
+            (437, "400ms"),
+            (9_999, "9s 900ms"),
+            (12_400, "12s"),
+            (185_000, "3m 5s"),
         ] {
             assert_eq!(length(TimeDelta::milliseconds(milliseconds)), words);
         }

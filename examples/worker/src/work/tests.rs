@@ -1,63 +1,49 @@
-//! Runs that behave worse than the library's own ever should.
+//! Panels that behave worse than any should, and the key of a tick.
 
-use async_trait::async_trait;
-use marzban_sync_core::report::Job;
+use clap::Parser;
+use marzban_sync_core::panel::{MockPanel, Panel};
+use marzban_sync_core::report::{Job, SystemStats};
+use marzban_sync_core::store::PostgresStore;
+use marzban_sync_examples::policies::Policies;
 use marzban_sync_tests::TestDatabase;
 
 use super::*;
+use crate::cli::Arguments;
 use crate::queue::Pushed;
 
-/// Does what the name of the panel says.
-struct Misbehaving;
-
-#[async_trait]
-impl Runner for Misbehaving {
-    fn time_limit(&self, task: &SyncTask) -> Duration {
-        match task.panel.as_str() {
-            "hangs" => Duration::from_millis(100),
-            _ => Duration::from_mins(30),
-        }
-    }
-
-    async fn run(&self, task: SyncTask, _: CancellationToken) -> Ending {
-        match task.panel.as_str() {
-            "panics" => panic!("the moon is full"),
-            "hangs" => future::pending().await,
-            _ => Ending::Finished(json!({ "panel": task.panel })),
-        }
-    }
+fn panel(answer: impl Fn() -> SystemStats + Send + 'static) -> Arc<dyn Panel> {
+    let mut panel = MockPanel::new();
+    panel.expect_last_date().return_const(None);
+    panel.expect_system_stats().returning(move || Ok(answer()));
+    Arc::new(panel)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn panics_and_hangs_end_as_failed_rows_and_the_worker_goes_on() {
+async fn a_panic_ends_as_a_failed_row_and_the_worker_goes_on() {
     let Some(database) = TestDatabase::new().await else {
         return;
     };
-    let queue = Queue::new(database.url(), 2).unwrap();
+    database.create_bot_schema().await;
+    let store = PostgresStore::connect(database.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let queue = Queue::new(database.url(), 1).unwrap();
     queue.migrate().await.unwrap();
+    let panels = [
+        ("panics".to_owned(), panel(|| panic!("the moon is full"))),
+        ("behaves".to_owned(), panel(SystemStats::default)),
+    ];
+    let runner = JobRunner::new(panels.into(), Policies::default(), vec![store; 4], &[]);
     let cancellation = CancellationToken::new();
+    let flags = ["worker", "--poll", "20ms", "--backoff", "10ms", "--grace", "1s"];
     let settings = Settings {
         url: database.url().to_owned(),
-        liveness: Liveness {
-            heartbeat: Duration::from_secs(1),
-            missed: 5,
-        },
-        concurrency: 4,
-        max_jobs: None,
-        poll: Duration::from_millis(20),
-        expires: Duration::from_hours(1),
-        grace: Duration::from_secs(1),
-        policy: Policy {
-            backoff: Duration::from_millis(10),
-            busy_pause: Duration::from_millis(10),
-        },
+        work: Arguments::parse_from(flags).run.work,
     };
-    let worker = tokio::spawn(run(settings, Arc::new(Misbehaving), cancellation.clone()));
+    let worker = tokio::spawn(run(settings, Arc::new(runner), cancellation.clone()));
 
-    for (panel, result) in [
-        ("panics", json!({"Err": "it panicked: the moon is full"})),
-        ("hangs", json!({"Err": "it took longer than 100ms"})),
-        ("behaves", json!({"Ok": {"panel": "behaves"}})),
+    for (panel, pointer, result, row) in [
+        ("panics", "/Err", "panicked: the moon is full", ("Failed", 1)),
+        ("behaves", "/Ok/job", "get_marzban_system_stats", ("Done", 1)),
     ] {
         let task = SyncTask::manual(Job::GetMarzbanSystemStats, panel, false);
         let Pushed::Queued(id) = queue.push(task).await.unwrap() else {
@@ -72,15 +58,14 @@ async fn panics_and_hangs_end_as_failed_rows_and_the_worker_goes_on() {
             }
         };
         let ended = timeout(Duration::from_mins(1), ended).await.expect("it ends");
-        assert_eq!(ended.result, result);
-        assert_eq!(ended.is_done, panel == "behaves");
-        let row: (String, i32) = sqlx::query_as("SELECT status, attempts FROM apalis.jobs WHERE id = $1")
-            .bind(&id)
-            .fetch_one(queue.pool())
-            .await
-            .unwrap();
-        let expected = if ended.is_done { ("Done", 1) } else { ("Failed", 2) };
-        assert_eq!((row.0.as_str(), row.1), expected, "{panel}");
+        assert_eq!(ended.result.pointer(pointer), Some(&json!(result)), "{ended:?}");
+        let (status, attempts): (String, i32) =
+            sqlx::query_as("SELECT status, attempts FROM apalis.jobs WHERE id = $1")
+                .bind(&id)
+                .fetch_one(queue.pool())
+                .await
+                .unwrap();
+        assert_eq!((status.as_str(), attempts), row, "{panel}");
     }
     cancellation.cancel();
     worker.await.unwrap().unwrap();

@@ -8,7 +8,7 @@ const LOGIN: (&str, &str) = ("operator", "hunter2-hunter2");
 const TOKEN: &str = "token-of-a-program";
 
 /// Everything that the board has: its page and files, its interface, its stream of logs, both ways to ask for a run.
-const PLACES: [(&str, &str); 8] = [
+const PLACES: [(&str, &str); 9] = [
     ("GET", "/"),
     ("GET", "/no/such/page"),
     ("GET", "/api/v1/overview"),
@@ -16,6 +16,7 @@ const PLACES: [(&str, &str); 8] = [
     ("GET", "/api/v1/queues/marzban/tasks"),
     ("GET", "/api/v1/events"),
     ("PUT", "/api/v1/queues/marzban/tasks"),
+    ("GET", "/metrics"),
     ("POST", "/api/jobs"),
 ];
 
@@ -40,7 +41,7 @@ async fn every_place_asks_for_credentials_and_takes_either_kind() {
     stage.set("MARZBAN_BOARD_USERNAME", LOGIN.0);
     stage.set("MARZBAN_BOARD_PASSWORD", LOGIN.1);
     stage.set("MARZBAN_BOARD_TOKEN", TOKEN);
-    let board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let board = stage.start_board(&[]);
     let address = board.address().await;
     for place in PLACES {
         let request = || request(&address, place);
@@ -91,7 +92,7 @@ async fn writes_of_other_sites_and_names_of_other_machines_are_refused() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let board = stage.start_board(&[]);
     let address = board.address().await;
     let post = || request(&address, ("POST", "/api/jobs"));
     assert_eq!(
@@ -110,7 +111,7 @@ async fn the_page_of_the_board_comes_with_its_files() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let mut board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let mut board = stage.start_board(&[]);
     let address = board.address().await;
     let page = reqwest::get(&address).await.unwrap();
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
@@ -119,7 +120,7 @@ async fn the_page_of_the_board_comes_with_its_files() {
         "the page loads its program"
     );
 
-    // A stream of logs that somebody listens to does not keep the process from ending.
+    // An open stream of logs does not keep the process from ending.
     let logs = reqwest::get(format!("{address}/api/v1/events")).await.unwrap();
     assert_eq!(logs.headers()["content-type"], "text/event-stream");
     board.signal("TERM");

@@ -1,8 +1,8 @@
 //! What an operator says of accounts whose two ends differ, on the page and over HTTP.
 
-use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
+use crate::page::{Board, place};
 use crate::stage::{Process, Stage};
 
 const JOB: &str = "sync-subscriptions-from-marzban";
@@ -16,26 +16,15 @@ async fn withheld() -> Option<(Stage, Process, String)> {
     let stage = Stage::new(&["default"]).await?;
     stage.insert_customers(0, "default", 1..=20).await;
     stage
-        .client
-        .batch_execute("UPDATE subscriptions SET end_date = '2030-01-01'")
-        .await
-        .unwrap();
+        .sql("UPDATE subscriptions SET end_date = '2030-01-01'")
+        .await;
     let set = |ids: std::ops::RangeInclusive<i64>, expire| {
         for id in ids {
             stage.panels[0].update_user(&format!("user{id}"), |user| user.expire = Some(expire));
         }
     };
     set(1..=20, AGREED);
-    let process = stage.start(&[
-        "--role",
-        "board",
-        "--role",
-        "worker",
-        "--listen",
-        "127.0.0.1:0",
-        "--poll",
-        "50ms",
-    ]);
+    let process = stage.start_board(&["--role", "worker"]);
     let agreed = stage.run(&["enqueue", JOB, "--wait"]).await;
     assert_eq!(agreed.code, Some(0), "{agreed:?}");
     set(1..=15, EARLIER);
@@ -60,54 +49,11 @@ fn names(ids: std::ops::RangeInclusive<i64>) -> Vec<String> {
     ids.map(|id| format!("user{id}")).collect()
 }
 
-/// A browser that has opened the page: its cookie, and the secret of its forms.
-struct Visitor {
-    client: reqwest::Client,
-    address: String,
-    cookie: String,
-    page: String,
-}
-
-impl Visitor {
-    async fn new(address: String) -> Self {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .build()
-            .unwrap();
-        let answer = client.get(format!("{address}/marzban")).send().await.unwrap();
-        let cookie = answer.headers()["set-cookie"].to_str().unwrap();
-        let cookie = cookie.split(';').next().unwrap().to_owned();
-        Self {
-            client,
-            address,
-            cookie,
-            page: answer.text().await.unwrap(),
-        }
-    }
-
-    /// Sends a form of the page, and returns status and the address that it leads to.
-    async fn send(&self, fields: &[(&str, &str)]) -> (u16, String) {
-        let (_, token) = self.cookie.split_once('=').unwrap();
-        let all = [&[("token", token), ("for", "default")], fields].concat();
-        let request = self.client.post(format!("{}/marzban/run", self.address));
-        let answer = request
-            .header("cookie", &self.cookie)
-            .form(&all)
-            .send()
-            .await
-            .unwrap();
-        let leads_to = answer
-            .headers()
-            .get("location")
-            .map(|place| place.to_str().unwrap().to_owned());
-        (answer.status().as_u16(), leads_to.unwrap_or_default())
-    }
-}
-
 /// The form that answers a plan for these accounts.
 fn form<'a>(plan: &'a str, right: &'a str, names: &'a [String]) -> Vec<(&'a str, &'a str)> {
     let mut fields = vec![
         ("job", "sync_subscriptions_from_marzban"),
+        ("for", "default"),
         ("apply", plan),
         ("right", right),
     ];
@@ -120,34 +66,26 @@ async fn accounts_of_a_plan_are_ticked_and_answered_once() {
     let Some((stage, process, plan)) = withheld().await else {
         return;
     };
-    let visitor = Visitor::new(process.address().await).await;
-    assert_eq!(
-        visitor.page.matches("type=\"checkbox\" name=\"name\"").count(),
-        15
-    );
+    let board = Board::of(process).await;
+    let page = board.get("/marzban").await.text().await.unwrap();
+    assert_eq!(page.matches("type=\"checkbox\" name=\"name\"").count(), 15);
     for words in ["The panel is right", "The bot is right", "user15"] {
-        assert!(visitor.page.contains(words), "{words}");
+        assert!(page.contains(words), "{words}");
     }
     for (names, expected) in [
         (vec![], "notice=nobody"),
         (vec!["user20".to_owned()], "notice=changed"),
     ] {
-        let (status, place) = visitor.send(&form(&plan, "bot", &names)).await;
-        assert_eq!(status, 303);
-        assert!(place.contains(expected), "{place}");
+        let answer = board.post("same-origin", &form(&plan, "bot", &names)).await;
+        assert_eq!(answer.status(), 303);
+        assert_eq!(place(&answer), expected);
     }
     let all_but_one = names(2..=15);
-    let (status, place) = visitor.send(&form(&plan, "bot", &all_but_one)).await;
-    assert_eq!(status, 303);
-    let task = place
-        .split("task=")
-        .nth(1)
-        .expect(&place)
-        .split('#')
-        .next()
-        .unwrap()
-        .to_owned();
-    let report = stage.until_status(&task, "Done").await["Ok"].take();
+    let answer = board.post("same-origin", &form(&plan, "bot", &all_but_one)).await;
+    assert_eq!(answer.status(), 303);
+    let task = place(&answer);
+    let task = task.strip_prefix("task=").expect(&task);
+    let report = stage.until_status(task, "Done").await["Ok"].take();
     assert_eq!(report["reasons"]["panel_behind"], json!(14), "{report}");
     assert_eq!(
         (&report["stopped"], moved(&stage).await.as_str()),
@@ -156,10 +94,14 @@ async fn accounts_of_a_plan_are_ticked_and_answered_once() {
     );
 
     // The plan has been answered, and nothing waits any more.
-    let (_, place) = visitor.send(&form(&plan, "panel", &all_but_one)).await;
-    assert!(place.contains("notice=changed"), "{place}");
-    let (status, _) = visitor.send(&[("job", "reboot")]).await;
-    assert_eq!(status, 422);
+    let answer = board
+        .post("same-origin", &form(&plan, "panel", &all_but_one))
+        .await;
+    assert_eq!(place(&answer), "notice=changed");
+    let answer = board
+        .post("same-origin", &[("job", "reboot"), ("for", "default")])
+        .await;
+    assert_eq!(answer.status(), 422);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +121,7 @@ async fn an_answer_to_a_plan_that_is_not_the_last_word_does_not_count() {
             "INSERT INTO apalis.jobs (id, job_type, job, max_attempts) VALUES ('{id}', 'marzban',
                 '{{\"job\": \"{JOB}\", \"trust_panel\": {names}, \"plan\": {plan}, \"allow_mass_changes\": true}}', 3)"
         );
-        stage.client.batch_execute(&insert).await.unwrap();
+        stage.sql(&insert).await;
         let result = stage.until_status(&id, "Done").await;
         assert_eq!(result["Ok"]["stopped"], json!("safety"), "{result}");
         assert_eq!(moved(&stage).await, "0");

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use marzban_api::testing::{FakeStatus, Fault};
 use serde_json::Value;
-use tokio::sync::watch;
 
-use crate::stage::{Stage, until};
+use crate::stage::{Stage, hold, until};
 
 const STATS: &str = "get-marzban-system-stats";
 
@@ -17,6 +16,8 @@ async fn a_run_that_takes_too_long_is_tried_again_and_then_failed() {
     };
     stage.panels[0].inject(Fault::Delay(Duration::from_mins(10)).always().path("/api/system"));
     let worker = stage.start_worker(&[
+        "--metrics",
+        "127.0.0.1:0",
         "--time-limit",
         "300ms",
         "--max-attempts",
@@ -24,6 +25,7 @@ async fn a_run_that_takes_too_long_is_tried_again_and_then_failed() {
         "--backoff",
         "100ms",
     ]);
+    let address = worker.address().await;
     let ended = stage
         .run(&["enqueue", STATS, "--max-attempts", "2", "--wait"])
         .await;
@@ -31,6 +33,11 @@ async fn a_run_that_takes_too_long_is_tried_again_and_then_failed() {
     assert!(ended.stderr.contains("it took longer than 300ms"), "{ended:?}");
     let row = "SELECT status || ' ' || attempts || ' of ' || max_attempts FROM apalis.jobs";
     assert_eq!(stage.text(row).await, "Failed 2 of 2", "{}", worker.log());
+    let scraped = reqwest::get(format!("{address}/metrics")).await.unwrap();
+    let scraped = scraped.text().await.unwrap();
+    let runs =
+        r#"marzban_sync_runs_total{panel="default",job="get_marzban_system_stats",outcome="timed_out"} 2"#;
+    assert!(scraped.contains(runs), "{scraped}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,15 +65,7 @@ async fn a_run_that_finds_another_under_way_waits_for_it_and_is_not_failed() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let (release, held) = watch::channel(false);
-    stage.panels[0].on_request(move |panel, request| {
-        let mut held = held.clone();
-        async move {
-            if request.path == "/api/system" && panel.count("GET", "/api/system") == 1 {
-                held.wait_for(|released| *released).await.unwrap();
-            }
-        }
-    });
+    let release = hold(&stage.panels[0], "/api/system", 1);
     let worker = stage.start_worker(&["--busy-pause", "50ms", "--max-attempts", "1"]);
     let first = stage.enqueue(STATS).await;
     until("the first run waits for the panel", async || {
@@ -137,7 +136,7 @@ async fn what_was_allowed_is_one_plan_once_and_not_for_long() {
             "INSERT INTO apalis.jobs (id, job_type, job, max_attempts) VALUES ('{id}', 'marzban',
                 '{{\"job\": \"{job}\", \"allow_mass_changes\": true, \"plan\": {plan}}}', 3)"
         );
-        stage.client.batch_execute(&insert).await.unwrap();
+        stage.sql(&insert).await;
         stage.until_status(&id, "Done").await["Ok"]["stopped"].clone()
     };
 
@@ -186,15 +185,7 @@ async fn a_process_that_is_terminated_gives_its_job_back_within_a_batch() {
         return;
     };
     stage.insert_customers(0, "default", 1..=2_000).await;
-    let (release, held) = watch::channel(false);
-    stage.panels[0].on_request(move |panel, request| {
-        let mut held = held.clone();
-        async move {
-            if request.path == "/api/users" && panel.count("GET", "/api/users") == 2 {
-                held.wait_for(|released| *released).await.unwrap();
-            }
-        }
-    });
+    let release = hold(&stage.panels[0], "/api/users", 2);
     let mut worker = stage.start_worker(&[]);
     let task = stage.enqueue("sync-subscriptions-from-marzban").await;
     until("the run is in its second batch", async || {
@@ -231,7 +222,7 @@ async fn a_run_that_does_not_end_in_time_is_given_up_and_its_task_given_back() {
     let long_ago = "UPDATE subscriptions SET status = 'expired', end_date = '2025-01-01';
         INSERT INTO marzban_sync_runs (job, panel, started_at, finished_at, outcome, report)
             VALUES ('sync_subscriptions_from_marzban', 'default', now(), now(), 'completed', '{}')";
-    stage.client.batch_execute(long_ago).await.unwrap();
+    stage.sql(long_ago).await;
     let panel = &stage.panels[0];
     panel.update_user("user1", |user| {
         user.status = FakeStatus::Expired;

@@ -13,7 +13,7 @@ mod answers;
 mod configuration;
 mod ends;
 mod manual_runs;
+mod page;
 mod queue;
 mod stage;
 mod takeover;
-mod ticks;

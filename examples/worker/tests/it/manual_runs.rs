@@ -47,17 +47,15 @@ async fn http_asks_for_a_run_and_is_told_the_task() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let board = stage.start(&[
-        "--role",
-        "board",
-        "--role",
-        "worker",
-        "--listen",
-        "127.0.0.1:0",
-        "--poll",
-        "50ms",
-    ]);
+    let board = stage.start_board(&["--role", "worker"]);
     let address = board.address().await;
+    let metrics = async || {
+        let scraped = reqwest::get(format!("{address}/metrics")).await.unwrap();
+        scraped.text().await.unwrap()
+    };
+    let of_job = r#"{panel="default",job="get_marzban_system_stats""#;
+    let healthy = format!("marzban_sync_healthy{of_job}}} 1\n");
+    assert!(metrics().await.contains(&healthy), "{}", metrics().await);
 
     let (status, answer) = post(&address, json!({"job": "get-marzban-system-stats"})).await;
     assert_eq!(status, 202, "{answer}");
@@ -67,6 +65,14 @@ async fn http_asks_for_a_run_and_is_told_the_task() {
     );
     let task = answer["task"].as_str().unwrap();
     stage.until_status(task, "Done").await;
+    let scraped = metrics().await;
+    for line in [
+        healthy,
+        format!("marzban_sync_runs_total{of_job},outcome=\"completed\"}} 1\n"),
+        "marzban_panel_users{panel=\"default\",status=\"active\"} 0\n".to_owned(),
+    ] {
+        assert!(scraped.contains(&line), "{line}: {scraped}");
+    }
     let shown = reqwest::get(format!("{address}/api/v1/queues/marzban/tasks/{task}"))
         .await
         .unwrap();
@@ -81,7 +87,7 @@ async fn http_says_what_is_wrong_with_a_request() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let board = stage.start(&["--role", "board", "--listen", "127.0.0.1:0"]);
+    let board = stage.start_board(&[]);
     let address = board.address().await;
     for (body, why) in [
         (

@@ -9,6 +9,7 @@ use marzban_api::testing::{FakePanel, FakeUser};
 use marzban_sync_tests::TestDatabase;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
@@ -33,6 +34,20 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
         assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Holds the n-th read of a path until the switch is set.
+pub(crate) fn hold(panel: &FakePanel, path: &'static str, number: usize) -> watch::Sender<bool> {
+    let (release, held) = watch::channel(false);
+    panel.on_request(move |panel, request| {
+        let mut held = held.clone();
+        async move {
+            if request.path == path && panel.count("GET", path) == number {
+                held.wait_for(|released| *released).await.unwrap();
+            }
+        }
+    });
+    release
 }
 
 /// What the processes of a test work on.
@@ -96,14 +111,14 @@ impl Stage {
     ) {
         let (first, last) = (*ids.start(), *ids.end());
         let statement = format!(
-            "INSERT INTO users SELECT n, n, 'fa', '2025-01-01' FROM generate_series({first}, {last}) AS n;
+            "INSERT INTO users SELECT n, 1000000 + n, 'fa', '2025-01-01' FROM generate_series({first}, {last}) AS n;
              INSERT INTO subscriptions SELECT n, n, 3, 4.99, 'active', NULL, '2099-01-01'
                  FROM generate_series({first}, {last}) AS n;
              INSERT INTO vpn_configs (id, user_id, protocol, marzban_user_id, is_active, panel)
                  SELECT n, n, 'vless', 'user' || n, true, NULLIF('{name}', 'default')
                  FROM generate_series({first}, {last}) AS n"
         );
-        self.client.batch_execute(&statement).await.unwrap();
+        self.sql(&statement).await;
         for id in ids {
             self.panels[panel].insert_user(FakeUser::new(format!("user{id}")).used_traffic(id));
         }
@@ -162,6 +177,17 @@ impl Stage {
         Process { child, log }
     }
 
+    /// Starts a board.
+    pub(crate) fn start_board(&self, arguments: &[&str]) -> Process {
+        self.start(
+            &[
+                &["--role", "board", "--listen", "127.0.0.1:0", "--poll", "50ms"],
+                arguments,
+            ]
+            .concat(),
+        )
+    }
+
     /// Starts a worker that others soon take for dead.
     pub(crate) fn start_worker(&self, arguments: &[&str]) -> Process {
         self.start(&[&["--role", "worker"], &LIVELY[..], arguments].concat())
@@ -172,6 +198,11 @@ impl Stage {
         let ended = self.run(&["enqueue", job]).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.json()["task"].as_str().unwrap().to_owned()
+    }
+
+    /// Executes statements.
+    pub(crate) async fn sql(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
     }
 
     /// One value that SQL computes, as text.

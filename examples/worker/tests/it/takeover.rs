@@ -1,26 +1,10 @@
-//! A worker that dies, or that nobody hears of any more, and others that take over its job.
+//! A worker that dies or is cut off, and others that take over its job.
 
-use marzban_api::testing::FakePanel;
 use marzban_sync_tests::{Proxy, Traffic};
-use tokio::sync::watch;
 
-use crate::stage::{Process, Stage};
+use crate::stage::{Process, Stage, hold};
 
 const STATS: &str = "get-marzban-system-stats";
-
-/// Holds the first request for the panel's figures until the switch is set.
-fn hold_first(panel: &FakePanel) -> watch::Sender<bool> {
-    let (release, held) = watch::channel(false);
-    panel.on_request(move |panel, request| {
-        let mut held = held.clone();
-        async move {
-            if request.path == "/api/system" && panel.count("GET", "/api/system") == 1 {
-                held.wait_for(|released| *released).await.unwrap();
-            }
-        }
-    });
-    release
-}
 
 async fn holder(stage: &Stage, task: &str) -> String {
     stage
@@ -37,7 +21,7 @@ async fn the_job_of_a_killed_worker_is_finished_by_another() {
     let Some(stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let release = hold_first(&stage.panels[0]);
+    let release = hold(&stage.panels[0], "/api/system", 1);
     let mut workers = [
         stage.start_worker(&["--busy-pause", "100ms"]),
         stage.start_worker(&["--busy-pause", "100ms"]),
@@ -73,7 +57,7 @@ async fn a_worker_that_is_cut_off_does_not_hold_its_job_for_ever() {
     let Some(mut stage) = Stage::new(&["default"]).await else {
         return;
     };
-    let release = hold_first(&stage.panels[0]);
+    let release = hold(&stage.panels[0], "/api/system", 1);
     let direct = stage.database.url().to_owned();
     let proxy = Proxy::before_database(&direct).await;
     stage.set("DATABASE_URL", &proxy.database_url(&direct));

@@ -1,12 +1,10 @@
 //! The figures over time.
 
-use chrono::SecondsFormat;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
-use super::{name, scrolled};
-use crate::page::chart::{BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH};
+use super::name;
+use crate::page::charts::Chart;
 use crate::page::selection::{PATH, Range};
-use crate::page::stats::Chart;
 use crate::page::view::Page;
 
 pub(super) fn section(page: &Page) -> Markup {
@@ -28,7 +26,7 @@ pub(super) fn section(page: &Page) -> Markup {
             @if page.charts.is_empty() {
                 p.muted { "Nothing was collected in the last " (page.selection.range.words()) "." }
             }
-            div.charts { @for chart in &page.charts { (figure(chart)) } }
+            div.charts { @for (number, chart) in page.charts.iter().enumerate() { (figure(number, chart)) } }
         }
     }
 }
@@ -49,58 +47,22 @@ fn choice(page: &Page) -> Markup {
     }
 }
 
-fn figure(chart: &Chart) -> Markup {
+fn figure(number: usize, chart: &Chart) -> Markup {
+    let description = format!("chart-{number}");
     html! {
         figure.chart {
-            figcaption { h3 { (chart.title) } span.muted { (chart.unit) } }
-            (drawing(chart))
+            figcaption { h3 { (chart.title) } }
+            // The drawing holds numbers, times and the names of this program alone.
+            div.drawing role="img" aria-label=(chart.title) aria-describedby=(description) { (PreEscaped(&chart.svg)) }
+            p id=(description) hidden { (chart.description) }
             ul.legend {
-                @for series in &chart.series {
-                    li { span.swatch.(series.class) aria-hidden="true" {} (series.name) " " b { (series.latest) } }
-                }
-            }
-            details {
-                summary { "The figures as a table" }
-                (scrolled(&format!("{} as a table", chart.title), &table(chart)))
-            }
-        }
-    }
-}
-
-fn drawing(chart: &Chart) -> Markup {
-    let point = |value: f64| format!("{value:.1}");
-    html! {
-        svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img"
-            aria-labelledby={ (chart.key) "-title" } aria-describedby={ (chart.key) "-desc" } {
-            title id={ (chart.key) "-title" } { (chart.title) }
-            desc id={ (chart.key) "-desc" } { (chart.description) }
-            @for (y, text) in &chart.y_ticks {
-                line.grid x1=(LEFT) x2=(RIGHT) y1=(point(*y)) y2=(point(*y)) {}
-                text.y x=(LEFT - 6.0) y=(point(*y + 4.0)) { (text) }
-            }
-            @for (x, text) in &chart.x_ticks {
-                line.tick x1=(point(*x)) x2=(point(*x)) y1=(BOTTOM) y2=(BOTTOM + 4.0) {}
-                text.x x=(point(*x)) y=(BOTTOM + 18.0) { (text) }
-            }
-            @for series in chart.series.iter().rev() {
-                @if let Some(area) = &series.area { path.area.(series.class) d=(area) {} }
-            }
-            @for series in &chart.series { path.line.(series.class) d=(series.line) {} }
-            line.axis x1=(LEFT) x2=(LEFT) y1=(TOP) y2=(BOTTOM) {}
-        }
-    }
-}
-
-fn table(chart: &Chart) -> Markup {
-    html! {
-        thead { tr { th scope="col" { "From (UTC)" } @for series in &chart.series { th scope="col" { (series.name) } } } }
-        tbody {
-            @for (time, values) in &chart.rows {
-                tr {
-                    th scope="row" {
-                        time datetime=(time.to_rfc3339_opts(SecondsFormat::Secs, true)) { (time.format("%-d %b %H:%M")) }
+                @for entry in &chart.legend {
+                    li {
+                        svg.swatch width="16" height="4" aria-hidden="true" {
+                            rect width="16" height="4" fill=(entry.colour) {}
+                        }
+                        (entry.name) " " b { (entry.latest) }
                     }
-                    @for value in values { td.number { (value) } }
                 }
             }
         }

@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::{Forms, figures, hidden, moment, name, problem_table, state};
-use crate::page::selection::PATH;
+use super::{figures, hidden, moment, name, problem_table, state};
+use crate::page::selection::{PATH, Selection};
 use crate::page::view::{JobView, PanelView, Tone};
 use crate::page::words::title;
 
-pub(super) fn section(panels: &[PanelView], forms: Forms<'_>) -> Markup {
+pub(super) fn section(panels: &[PanelView], here: &Selection) -> Markup {
     let in_trouble = panels
         .iter()
         .filter(|panel| panel.state.tone >= Tone::Warning)
@@ -19,12 +19,12 @@ pub(super) fn section(panels: &[PanelView], forms: Forms<'_>) -> Markup {
                 (panels.len()) @if panels.len() == 1 { " panel, " } @else { " panels, " }
                 @if in_trouble == 0 { "all in order." } @else { (in_trouble) " to look at." }
             }
-            div.panels { @for (number, panel) in panels.iter().enumerate() { (card(number, panel, forms)) } }
+            div.panels { @for (number, panel) in panels.iter().enumerate() { (card(number, panel, here)) } }
         }
     }
 }
 
-fn card(number: usize, panel: &PanelView, forms: Forms<'_>) -> Markup {
+fn card(number: usize, panel: &PanelView, here: &Selection) -> Markup {
     html! {
         details.panel id={ "panel-" (number) } open[panel.is_open] {
             summary { h3 { (name(&panel.name)) } (state(&panel.state)) }
@@ -36,14 +36,14 @@ fn card(number: usize, panel: &PanelView, forms: Forms<'_>) -> Markup {
                         }
                     }
                 }
-                tbody role="rowgroup" { @for job in &panel.jobs { (row(job, panel, forms)) } }
+                tbody role="rowgroup" { @for job in &panel.jobs { (row(job, panel, here)) } }
             }
             @for job in &panel.jobs { (trouble(job, panel)) }
         }
     }
 }
 
-fn row(job: &JobView, panel: &PanelView, forms: Forms<'_>) -> Markup {
+fn row(job: &JobView, panel: &PanelView, here: &Selection) -> Markup {
     html! {
         tr role="row" {
             th role="rowheader" scope="row" { (title(job.job)) }
@@ -66,17 +66,17 @@ fn row(job: &JobView, panel: &PanelView, forms: Forms<'_>) -> Markup {
             }
             td role="cell" data-label="By hand" {
                 @if let Some(waiting) = job.waiting { p.waiting { (waiting) } }
-                @if panel.is_ours { (run_now(job, panel, forms)) }
+                @if panel.is_ours { (run_now(job, panel, here)) }
                 @else { span.muted { "not from here" } }
             }
         }
     }
 }
 
-fn run_now(job: &JobView, panel: &PanelView, forms: Forms<'_>) -> Markup {
+fn run_now(job: &JobView, panel: &PanelView, here: &Selection) -> Markup {
     html! {
         form method="post" action={ (PATH) "/run" } {
-            (hidden(forms, job.job.as_str(), &panel.name))
+            (hidden(here, job.job.as_str(), &panel.name))
             button type="submit" aria-label={ "Run now: " (title(job.job)) ", " (panel.name) } { "Run now" }
         }
     }

@@ -2,26 +2,26 @@
 
 use maud::{Markup, html};
 
-use super::{Forms, figures, hidden, moment, name, problem_table, scrolled, telegram_id};
-use crate::page::selection::PATH;
+use super::{figures, hidden, moment, name, problem_table, scrolled, telegram_id};
+use crate::page::selection::{PATH, Selection};
 use crate::page::view::Problem;
 use crate::page::withheld::{Change, Plan};
-use crate::page::words::title;
+use crate::page::words::{reason, title};
 
-/// So many changes are shown at once, the others on demand.
+/// How many changes are shown at once; the others on demand.
 const FIRST: usize = 10;
 
-pub(super) fn section(plans: &[Plan], forms: Forms<'_>) -> Markup {
+pub(super) fn section(plans: &[Plan], here: &Selection) -> Markup {
     html! {
         section aria-labelledby="plans" {
             h2 #plans { "Waiting for an operator" }
             @if plans.is_empty() { p.muted { "No plan is withheld." } }
-            @for plan in plans { (card(plan, forms)) }
+            @for plan in plans { (card(plan, here)) }
         }
     }
 }
 
-fn card(plan: &Plan, forms: Forms<'_>) -> Markup {
+fn card(plan: &Plan, here: &Selection) -> Markup {
     let id = format!("plan-{}", plan.run);
     html! {
         article.plan aria-labelledby=(id) {
@@ -33,8 +33,8 @@ fn card(plan: &Plan, forms: Forms<'_>) -> Markup {
             @if plan.is_asked_for {
                 p.asked { "A run that applies it is in the queue." }
             } @else if plan.is_ours {
-                @if plan.can_be_answered() && is_tickable(plan) { (answers(plan, forms)) }
-                (form(plan, forms))
+                @if plan.can_be_answered() && is_tickable(plan) { (answers(plan, here)) }
+                (form(plan, here))
             }
         }
     }
@@ -108,7 +108,7 @@ fn change_rows(change: &Change, answers: Option<&str>) -> Markup {
     }
 }
 
-/// A box that ticks an account, in a form elsewhere on the page.
+/// Renders a checkbox of a form elsewhere on the page.
 fn tick(account: &str, form: &str) -> Markup {
     html! {
         td.tick { input type="checkbox" name="name" value=(account) form=(form) aria-label={ "Tick " (account) }; }
@@ -129,7 +129,7 @@ fn disagreements(label: &str, problems: &[Problem], form: &str) -> Markup {
                 tr {
                     (tick(&problem.name, form))
                     td { (name(&problem.name)) }
-                    td { (problem.reason) }
+                    td { (reason(&problem.reason)) }
                     td.detail { bdi { (problem.detail.as_deref().unwrap_or_default()) } }
                     td { (telegram_id(problem.telegram_id)) }
                 }
@@ -143,13 +143,13 @@ fn disagreements(label: &str, problems: &[Problem], form: &str) -> Markup {
 }
 
 /// Which end is right, for the accounts that are ticked.
-fn answers(plan: &Plan, forms: Forms<'_>) -> Markup {
+fn answers(plan: &Plan, here: &Selection) -> Markup {
     let id = format!("answers-{}", plan.run);
     let lift = format!("lift-{}", plan.run);
     let whose = format!("{}, {}", title(plan.job), plan.panel);
     html! {
         form.apply #(id) method="post" action={ (PATH) "/run" } {
-            (hidden(forms, plan.job.as_str(), &plan.panel))
+            (hidden(here, plan.job.as_str(), &plan.panel))
             input type="hidden" name="apply" value=(plan.run);
             p {
                 "For the accounts that are ticked: the panel is right, and its end goes into the bot's row; \
@@ -171,12 +171,12 @@ fn answers(plan: &Plan, forms: Forms<'_>) -> Markup {
     }
 }
 
-fn form(plan: &Plan, forms: Forms<'_>) -> Markup {
+fn form(plan: &Plan, here: &Selection) -> Markup {
     let confirm = format!("confirm-{}", plan.run);
     let button = format!("Apply on purpose: {}, {}", title(plan.job), plan.panel);
     html! {
         form.apply method="post" action={ (PATH) "/run" } {
-            (hidden(forms, plan.job.as_str(), &plan.panel))
+            (hidden(here, plan.job.as_str(), &plan.panel))
             input type="hidden" name="apply" value=(plan.run);
             p.confirm {
                 input type="checkbox" name="confirm" value="1" id=(confirm) required;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::page::load::{Runs, Waiting};
+use crate::page::words::reason;
 use crate::task::SyncTask;
 
 const JOB: Job = Job::SyncSubscriptionsFromMarzban;
@@ -83,20 +84,19 @@ fn an_outcome_is_told_in_words() {
     ] {
         let run = run(&record, half_an_hour, now());
         assert_eq!(run.state, State::new(tone, words), "{record:?}");
-        let took = (record.status != RunStatus::Running).then_some("12 s");
+        let took = (record.status != RunStatus::Running).then_some("12s");
         assert_eq!(run.took.as_deref(), took);
     }
 }
 
 #[test]
-fn a_run_is_late_once_the_latest_tick_should_have_been_answered() {
+fn a_job_is_late_by_the_librarys_rule_and_the_page_counts_what_was_missed() {
     // Every two hours, and each run may take 30 minutes.
     let schedule = Schedule::default_of(JOB);
     for (good, at, words) in [
-        (Some("10:00:07"), "12:29:59", "fresh"),
-        (Some("10:00:07"), "12:30:00", "late: one run was missed"),
-        (Some("12:00:00"), "12:40:00", "fresh"),
-        (Some("12:00:07"), "14:29:00", "fresh"),
+        (Some("10:00:07"), "14:29:59", "fresh"),
+        (Some("10:00:07"), "14:30:00", "late: 2 runs were missed"),
+        (Some("12:00:00"), "16:29:59", "fresh"),
         (Some("04:00:07"), "12:40:00", "late: 4 runs were missed"),
         (None, "12:40:00", "never done"),
     ] {
@@ -104,6 +104,42 @@ fn a_run_is_late_once_the_latest_tick_should_have_been_answered() {
         let state = freshness(good.map(time), &schedule, time(at));
         assert_eq!(state.words, words, "{good:?} at {at}");
     }
+}
+
+#[test]
+fn a_job_is_judged_by_how_its_last_run_ended() {
+    let schedule = Schedule::default_of(JOB);
+    let since = now() - TimeDelta::hours(1);
+    let of = |outcome, report| {
+        status(
+            Some(&record("12:00:00", outcome, report)),
+            &schedule,
+            since,
+            now(),
+        )
+    };
+    for (outcome, report, expected) in [
+        (RunStatus::Running, json!(null), HealthStatus::Healthy),
+        (RunStatus::Completed, json!({"errors": 2}), HealthStatus::Healthy),
+        (
+            RunStatus::Stopped,
+            json!({"stopped": "cancelled"}),
+            HealthStatus::Healthy,
+        ),
+        (
+            RunStatus::Stopped,
+            json!({"stopped": "safety"}),
+            HealthStatus::Failed,
+        ),
+        (RunStatus::Failed, json!(null), HealthStatus::Failed),
+    ] {
+        assert_eq!(of(outcome, report), expected, "{outcome:?}");
+    }
+    assert_eq!(status(None, &schedule, since, now()), HealthStatus::Healthy);
+    assert_eq!(
+        status(None, &schedule, since, now() + TimeDelta::hours(4)),
+        HealthStatus::Late
+    );
 }
 
 #[test]
@@ -142,7 +178,7 @@ fn problems_of_any_shape_are_told_as_far_as_they_are_understood() {
         5,
     ]});
     let problems = problems(&report);
-    assert_eq!(problems[0].reason, "the panel does not have the user");
+    assert_eq!(reason(&problems[0].reason), "the panel does not have the user");
     assert_eq!(
         problems[1],
         Problem {
