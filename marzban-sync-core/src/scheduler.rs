@@ -42,7 +42,7 @@ type OnFinished = Arc<dyn Fn(&FinishedRun) + Send + Sync>;
 /// - *Missed runs coalesce.* What a downtime missed is made good once; a job that never ran waits for its next tick.
 /// - *Runs do not overlap.* The three jobs over accounts of a panel run one after the other, in the order of a full run;
 ///   panels do not wait for each other. Other processes may do the same: a run whose lock is taken ends as
-///   [`Outcome::AlreadyRunning`], which is no failure.
+///   [`Outcome::AlreadyRunning`](crate::outcome::Outcome::AlreadyRunning), which is no failure.
 /// - *A run ends whatever happens in it.* A panic is caught, and a run that does not heed its time limit is dropped a
 ///   minute later; both are failures of that run alone.
 /// - *A job is unhealthy* when its last run failed, or when it has not run for two ticks and a time limit.

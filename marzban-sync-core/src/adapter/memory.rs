@@ -25,7 +25,7 @@ mod rows;
 use lock::MemoryLock;
 pub use rows::{MemorySubscription, MemoryUser, MemoryVpnConfig};
 
-/// A [`Store`] that holds the bot's tables in memory, with full semantics: paging, compare-and-set, undoing, locks.
+/// A [`Store`](crate::store::Store) that holds the bot's tables in memory, with full semantics: paging, compare-and-set, undoing, locks.
 ///
 /// For tests, first steps and dry experiments. Clones share the rows. As in a database, times are kept to the
 /// microsecond. It needs no runtime, and no method of it ever waits.

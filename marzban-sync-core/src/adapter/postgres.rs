@@ -40,7 +40,7 @@ pub use connection::StoreTimeouts;
 use connection::{Pool, within};
 use unlink::Unlinking;
 
-/// A [`Store`] in the bot's PostgreSQL database, version 12 or later.
+/// A [`Store`](crate::store::Store) in the bot's PostgreSQL database, version 12 or later.
 ///
 /// The tables are found by the `search_path` of the connections. `subscriptions.user_id`, `vpn_configs.user_id` and
 /// `vpn_configs.marzban_user_id` should each have an index; [`migrate`](Self::migrate) says which one is missing.

@@ -37,7 +37,7 @@ use connection::Connection;
 use location::Location;
 use lock::Locks;
 
-/// A [`Store`] in the bot's SQLite database; clones share one connection.
+/// A [`Store`](crate::store::Store) in the bot's SQLite database; clones share one connection.
 ///
 /// # Guarantees
 /// - The journal mode stays as the bot chose it; with WAL the bot reads while the sync writes. A statement waits for

@@ -27,7 +27,7 @@ pub type DecideFn<'a> = &'a (dyn Fn(&[CustomerRows]) -> Vec<RowUpdate> + Send + 
 ///   one transaction that keeps other writers out. So a payment is either seen, or made after.
 /// - The writes of one `update` are made all or not at all, also when its future is dropped.
 /// - Times are moments of UTC, and kept to the microsecond; names are kept to the letter.
-/// - A bot with words of its own for a status gives [`Subscription::new`] the library's word, and writes its own.
+/// - A bot with words of its own for a status gives [`Subscription::new`](crate::account::Subscription::new) the library's word, and writes its own.
 #[async_trait]
 pub trait BotTables: Send + Sync {
     /// Lists all customers, in any order.

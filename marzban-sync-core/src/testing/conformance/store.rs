@@ -1,4 +1,4 @@
-//! The laws that every [`Store`] obeys, each a documented function, to be run against any implementation.
+//! The laws that every [`AccountStore`] and [`Journal`] obeys, each a documented function, to be run against any implementation.
 //!
 //! A [`Fixture`] makes a fresh store and reaches around it, to put rows in and to look at them. With it,
 //! [`store_conformance!`](crate::store_conformance) becomes one test for each law:
