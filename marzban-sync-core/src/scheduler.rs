@@ -129,9 +129,9 @@ impl Scheduler {
         }
     }
 
-    fn with_health(mut self) -> Self {
+    fn watched(self) -> Self {
         let panels: Vec<&str> = self.contexts.iter().map(Context::panel_name).collect();
-        self.health = SchedulerHealth::new(&panels, &self.schedules, &self.timer);
+        self.health.watch(&panels, &self.schedules, &self.timer);
         self
     }
 
@@ -140,7 +140,7 @@ impl Scheduler {
     /// Give its store a pool of its own too: the runs of a panel that hangs hold connections that the other's need.
     pub fn panel(mut self, context: Context) -> Self {
         self.contexts.push(context);
-        self.with_health()
+        self.watched()
     }
 
     /// Replaces the schedule of one job.
@@ -148,13 +148,13 @@ impl Scheduler {
         self.schedules.retain(|other| other.job() != schedule.job());
         self.schedules.push(schedule);
         self.schedules.sort_by_key(Schedule::job);
-        self.with_health()
+        self.watched()
     }
 
     /// Leaves a job out.
     pub fn without(mut self, job: Job) -> Self {
         self.schedules.retain(|schedule| schedule.job() != job);
-        self.with_health()
+        self.watched()
     }
 
     /// Sets the longest random wait before each run, by default 10 seconds, so that many bots do not ask their panels at
@@ -185,7 +185,7 @@ impl Scheduler {
     /// Sets where the time comes from, by default the host's clock.
     pub fn timer(mut self, timer: impl Timer + 'static) -> Self {
         self.timer = Arc::new(timer);
-        self.with_health()
+        self.watched()
     }
 
     /// Calls this with each run that ended; it must return at once.
@@ -195,8 +195,6 @@ impl Scheduler {
     }
 
     /// Returns a handle that tells whether every job does what it should, also while the scheduler runs.
-    ///
-    /// Take it last: a later change of panels, schedules or timer makes another one.
     #[must_use]
     pub fn health(&self) -> SchedulerHealth {
         self.health.clone()

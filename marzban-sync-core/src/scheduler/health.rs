@@ -98,16 +98,35 @@ impl HealthStatus {
 
 /// Tells whether the jobs of a [`Scheduler`](super::Scheduler) do what they should; a clone is the same.
 #[derive(Clone)]
-pub struct SchedulerHealth {
-    schedules: Arc<[Schedule]>,
+pub struct SchedulerHealth(Arc<Mutex<Watched>>);
+
+/// What a scheduler watches: the jobs of its panels, by its schedules and its timer.
+struct Watched {
+    schedules: Vec<Schedule>,
     timer: Arc<dyn Timer>,
-    inner: Arc<Mutex<BTreeMap<(String, Job), JobRuns>>>,
+    jobs: BTreeMap<(String, Job), JobRuns>,
+}
+
+impl Watched {
+    fn new(panels: &[&str], schedules: &[Schedule], timer: &Arc<dyn Timer>) -> Self {
+        let now = timer.now();
+        let jobs = panels.iter().flat_map(|panel| {
+            schedules
+                .iter()
+                .map(move |schedule| (((*panel).to_owned(), schedule.job()), JobRuns::new(now)))
+        });
+        Self {
+            schedules: schedules.to_vec(),
+            timer: Arc::clone(timer),
+            jobs: jobs.collect(),
+        }
+    }
 }
 
 impl fmt::Debug for SchedulerHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SchedulerHealth")
-            .field("jobs", &self.lock())
+            .field("jobs", &self.lock().jobs)
             .finish_non_exhaustive()
     }
 }
@@ -163,22 +182,17 @@ fn word<S: Serializer>(end: &Option<Outcome>, serializer: S) -> Result<S::Ok, S:
 
 impl SchedulerHealth {
     pub(super) fn new(panels: &[&str], schedules: &[Schedule], timer: &Arc<dyn Timer>) -> Self {
-        let now = timer.now();
-        let jobs = panels.iter().flat_map(|panel| {
-            schedules
-                .iter()
-                .map(move |schedule| (((*panel).to_owned(), schedule.job()), JobRuns::new(now)))
-        });
-        Self {
-            schedules: schedules.into(),
-            timer: Arc::clone(timer),
-            inner: Arc::new(Mutex::new(jobs.collect())),
-        }
+        Self(Arc::new(Mutex::new(Watched::new(panels, schedules, timer))))
+    }
+
+    /// Watches other panels, schedules or another timer from now on, by all clones of the handle.
+    pub(super) fn watch(&self, panels: &[&str], schedules: &[Schedule], timer: &Arc<dyn Timer>) {
+        *self.lock() = Watched::new(panels, schedules, timer);
     }
 
     /// Notes a run that ended.
     pub(super) fn record(&self, run: &FinishedRun) {
-        if let Some(runs) = self.lock().get_mut(&(run.panel_name.clone(), run.job)) {
+        if let Some(runs) = self.lock().jobs.get_mut(&(run.panel_name.clone(), run.job)) {
             runs.record(run.started_at, run.end, run.error.clone());
         }
     }
@@ -186,15 +200,17 @@ impl SchedulerHealth {
     /// Returns the health at the present moment of the scheduler's timer.
     #[must_use]
     pub fn now(&self) -> Health {
-        self.at(self.timer.now())
+        let now = self.lock().timer.now();
+        self.at(now)
     }
 
     fn at(&self, now: DateTime<Utc>) -> Health {
-        let jobs: Vec<JobHealth> = self
-            .lock()
+        let watched = self.lock();
+        let jobs: Vec<JobHealth> = watched
+            .jobs
             .iter()
             .filter_map(|((panel, job), runs)| {
-                let schedule = self.schedules.iter().find(|schedule| schedule.job() == *job)?;
+                let schedule = watched.schedules.iter().find(|schedule| schedule.job() == *job)?;
                 let last = runs.last.as_ref();
                 Some(JobHealth {
                     panel: panel.clone(),
@@ -216,8 +232,8 @@ impl SchedulerHealth {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, Job), JobRuns>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -315,12 +331,12 @@ mod tests {
     fn one_job_of_one_panel_is_enough_to_be_unhealthy() {
         let timer: Arc<dyn Timer> = Arc::new(SystemTimer);
         let health = SchedulerHealth::new(&["de", "nl"], &Schedule::defaults(), &timer);
-        for runs in health.lock().values_mut() {
+        for runs in health.lock().jobs.values_mut() {
             runs.scheduled_since = at("14T12:00");
         }
         assert!(health.at(at("14T12:01")).is_healthy);
         let stats = Job::GetMarzbanSystemStats;
-        if let Some(runs) = health.lock().get_mut(&("nl".to_owned(), stats)) {
+        if let Some(runs) = health.lock().jobs.get_mut(&("nl".to_owned(), stats)) {
             runs.record(at("14T12:15"), Outcome::Panel, None);
         }
         let now = health.at(at("14T12:16"));

@@ -50,14 +50,14 @@ pub async fn supervise(
 ) -> FinishedRun {
     let (began, started_at) = (Instant::now(), context.now());
     let caught = AssertUnwindSafe(jobs::run(job, context)).catch_unwind();
-    let mut is_retryable = true;
+    let mut is_retryable = None;
     let (end, report, error) = match tokio::time::timeout(patience, caught).await {
         Ok(Ok(Ok(report))) => {
             let error = report.run().and_then(|run| run.withheld_because.clone());
             (report.outcome(), Some(report), error)
         }
         Ok(Ok(Err(error))) => {
-            is_retryable = error.is_retryable();
+            is_retryable = Some(error.is_retryable());
             (error.outcome(), error.report().cloned(), Some(chain(&error)))
         }
         Ok(Err(panic)) => {
@@ -74,7 +74,7 @@ pub async fn supervise(
         end,
         report,
         error,
-        is_retryable,
+        is_retryable: is_retryable.unwrap_or_else(|| end.is_retryable()),
         duration: began.elapsed(),
     }
 }

@@ -13,7 +13,7 @@ use marzban_sync_core::outcome::{Outcome, RunStatus};
 use marzban_sync_core::panel::{ExpectedUser, MockPanel, Panel, UpdateOutcome};
 use marzban_sync_core::report::{Job, SystemStats};
 use marzban_sync_core::schedule::Schedule;
-use marzban_sync_core::scheduler::{HealthStatus, Scheduler, SchedulerError, Timer};
+use marzban_sync_core::scheduler::{HealthStatus, Scheduler, SchedulerError, SchedulerHealth, Timer};
 use marzban_sync_core::store::{Journal, MemoryStore};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -317,4 +317,22 @@ async fn two_panels_of_one_name_are_refused_before_anything_runs() {
         error.to_string(),
         "two contexts have the panel name \"default\": give each its own by `panel_name`"
     );
+}
+
+#[test]
+fn a_handle_that_was_taken_early_watches_what_the_scheduler_became() {
+    let scheduler = Scheduler::new(Context::new(MockPanel::new(), MemoryStore::new()));
+    let early = scheduler.health();
+    let second = Context::builder(MockPanel::new(), MemoryStore::new()).panel_name("second");
+    let scheduler = scheduler
+        .panel(second.build())
+        .without(Job::CleanupExpiredMarzbanUsers);
+    let watched = |health: &SchedulerHealth| {
+        let jobs = health.now().jobs;
+        jobs.into_iter()
+            .map(|job| (job.panel, job.job))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(watched(&early), watched(&scheduler.health()));
+    assert_eq!(watched(&early).len(), 6);
 }
