@@ -70,6 +70,9 @@ pub async fn run(job: Job, context: &Context) -> Result<Report, SyncError> {
 
 /// Runs a job with other options than those of the context: one that an operator asks for, allows more, or may end.
 ///
+/// A context of dry runs stays one of dry runs. To keep its token or its deadline, derive the options from
+/// [`Context::options`].
+///
 /// # Errors
 /// As the job itself.
 ///

@@ -214,7 +214,8 @@ impl<'a> View<'a> {
             elsewhere.accounts += 1;
             elsewhere.is_active |= login.is_active == Some(true);
             if let Some((_, agreement)) = self.remembered(login) {
-                let has_access = login.is_active == Some(true);
+                // What was settled before a hold protects a lifetime, and gives no access to the row's end.
+                let has_access = agreement.end.is_some() && login.is_active == Some(true);
                 elsewhere
                     .agreed_ends
                     .extend(agreement.settled_end().map(|end| (end, has_access)));

@@ -5,6 +5,20 @@ use std::fmt;
 use chrono::TimeDelta;
 
 /// How much one run may take away.
+///
+/// # Examples
+/// ```
+/// use marzban_sync_core::limits::{LimitExceeded, SafetyLimits};
+///
+/// let limits = SafetyLimits::default();
+/// // Twenty percent, and never more than half, of the accounts of a small bot.
+/// assert_eq!(limits.deletion_budget(100), 20);
+/// assert_eq!(limits.deletion_budget(2), 2);
+/// // Half of all users extended in one run is more than a limit allows, unless an operator says so.
+/// let exceeded = limits.check_extensions(50, 100, false);
+/// assert!(matches!(exceeded, Some(LimitExceeded::Extensions { extensions: 50, total: 100 })));
+/// assert_eq!(limits.check_extensions(50, 100, true), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SafetyLimits {

@@ -14,7 +14,7 @@ use crate::model::policy::{Answer, Policy, Unlimited};
 const SAME_CREATION: TimeDelta = TimeDelta::seconds(2);
 
 /// A tolerance beyond this would take a paid day for a rounding.
-const WIDEST_TOLERANCE: TimeDelta = TimeDelta::hours(12);
+pub(super) const WIDEST_TOLERANCE: TimeDelta = TimeDelta::hours(12);
 
 /// For how long the library's own extension of a panel user is suspected to be made again by the bot.
 const SUSPECTED_FOR: TimeDelta = TimeDelta::days(7);
@@ -252,7 +252,6 @@ impl<'a> Merge<'a> {
         agreement.open = None;
         if self.is_other {
             agreement.previous_end = None;
-            agreement.was_endless = false;
         }
         merged(agreement)
     }

@@ -16,6 +16,24 @@ use crate::port::journal::{Journal, Store};
 use crate::port::panel::Panel;
 
 /// What every job needs: one panel, the bot's database, and the rules; made once and used for every run.
+///
+/// # Examples
+/// A bot with one panel, over a store in memory:
+///
+/// ```
+/// use chrono::TimeDelta;
+/// use marzban_sync_core::Context;
+/// use marzban_sync_core::limits::SafetyLimits;
+/// use marzban_sync_core::panel::MockPanel;
+/// use marzban_sync_core::store::MemoryStore;
+///
+/// let context = Context::builder(MockPanel::new(), MemoryStore::new())
+///     .panel_name("germany")
+///     .limits(SafetyLimits::default())
+///     .cleanup_after(TimeDelta::days(14))
+///     .build();
+/// assert_eq!(context.panel_name(), "germany");
+/// ```
 #[derive(Clone)]
 pub struct Context {
     pub(super) panel: Arc<dyn Panel>,
@@ -51,6 +69,9 @@ impl Context {
     }
 
     /// Begins a context over ports that others use as well, or whose journal is in another database than the accounts.
+    ///
+    /// The journal must be the one that `accounts` reads agreements from: of a [`Store`] the store itself, of a
+    /// [`TableStore`](crate::store::TableStore) the one that it was made with.
     pub fn shared(
         panel: Arc<dyn Panel>,
         accounts: Arc<dyn AccountStore>,
@@ -93,9 +114,15 @@ impl Context {
         &self.options.cancellation
     }
 
-    /// The same context for runs with these options.
+    /// Returns the options of runs that are given none, to derive others from.
+    pub fn options(&self) -> RunOptions {
+        self.options.clone()
+    }
+
+    /// The same context for runs with these options; one of dry runs stays that.
     #[must_use]
-    pub(crate) fn with(&self, options: RunOptions) -> Self {
+    pub(crate) fn with(&self, mut options: RunOptions) -> Self {
+        options.dry_run |= self.options.dry_run;
         Self {
             options,
             ..self.clone()

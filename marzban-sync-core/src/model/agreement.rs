@@ -53,8 +53,8 @@ pub struct Agreement {
     /// The status that an `expired` subscription gets back when the panel user works again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Replaced>,
-    /// The row's end with which the subscription was reopened because of what another panel had replaced: with the same
-    /// end it is not reopened for that again, for then somebody else has closed it.
+    /// The end whose replaced status reopened the subscription. Other accounts may remember that status still: it does not
+    /// reopen the subscription again, since somebody else has closed it then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reopened_end: Option<EndDate>,
     /// Since when the library has seen the account over.

@@ -119,13 +119,14 @@ impl Outcome {
     #[must_use]
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::Completed | Self::Safety | Self::Panicked => false,
+            Self::Completed | Self::Safety => false,
             Self::Deadline
             | Self::Cancelled
             | Self::AlreadyRunning
             | Self::Panel
             | Self::Store
-            | Self::TimedOut => true,
+            | Self::TimedOut
+            | Self::Panicked => true,
         }
     }
 

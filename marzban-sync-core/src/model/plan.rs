@@ -13,6 +13,23 @@ use crate::model::agreement::Agreement;
 ///
 /// A store applies it as one: either the row still is as [`account`](Self::account) says and all of it is written,
 /// or none of it is and the account is a conflict.
+///
+/// # Examples
+/// What a bot reads of a change, here of one that a report holds:
+///
+/// ```
+/// use marzban_sync_core::plan::{Change, Reason};
+///
+/// let change: Change = serde_json::from_str(
+///     r#"{"account": {"id": 1, "user_id": 7, "telegram_id": 1001, "name": "anna", "is_active": true,
+///         "traffic_used": null, "last_connected_at": null, "subscription": null},
+///         "vpn_config": {"is_active": false}, "subscription": {}, "reasons": ["disabled"]}"#,
+/// )?;
+/// assert!(change.is_destructive());
+/// assert_eq!(change.reasons, [Reason::Disabled]);
+/// assert_eq!(change.applied().is_active, Some(false));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The account as it was read: the expected values of the compare-and-set.

@@ -5,6 +5,16 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 
 /// How an observation becomes a change.
+///
+/// # Examples
+/// ```
+/// use marzban_sync_core::policy::{PanelBehind, Policy, Unlimited};
+///
+/// let mut policy = Policy::default();
+/// policy.panel_behind = PanelBehind::Extend;
+/// // What takes more from customers than the default is said, not implied.
+/// assert_eq!(policy.unlimited, Unlimited::Keep);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {

@@ -416,7 +416,8 @@ pub enum Report {
 }
 
 impl Report {
-    /// How the run ended.
+    /// How the run ended. Of a run that failed the report does not hold whether it was the panel or the database, and
+    /// this returns `Store`; [`SyncError::outcome`](crate::error::SyncError::outcome) tells them apart.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.run().and_then(|run| run.stopped) {

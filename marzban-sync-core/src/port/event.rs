@@ -25,7 +25,28 @@ pub enum Event<'a> {
     Cleaned(&'a Account),
 }
 
-/// Somebody who is told of events as they happen; called in the middle of a run, so it must return at once.
+/// Is told of events as they happen, in the middle of a run, and so must return at once.
+///
+/// # Examples
+/// A closure is an observer. This one collects whom a bot should write to; it sends nothing itself, since a run waits
+/// for it.
+///
+/// ```
+/// use std::sync::mpsc;
+///
+/// use marzban_sync_core::event::{Event, Observer};
+///
+/// let (sender, receiver) = mpsc::channel();
+/// let observer = move |event: Event<'_>| {
+///     if let Event::Applied(change) = event {
+///         let telegram_id = change.account.telegram_id;
+///         // The receiver may be gone, and the run goes on all the same.
+///         let _ = sender.send((telegram_id, change.reasons.clone()));
+///     }
+/// };
+/// observer.observe(Event::Observed(1));
+/// assert!(receiver.try_recv().is_err(), "nothing was applied");
+/// ```
 pub trait Observer: Send + Sync {
     /// Tells of one event.
     fn observe(&self, event: Event<'_>);

@@ -165,7 +165,7 @@ fn an_outcome_is_a_status_of_the_history_unless_nothing_was_begun() {
         (Outcome::Panel, Some(RunStatus::Failed), true, true),
         (Outcome::Store, Some(RunStatus::Failed), true, true),
         (Outcome::TimedOut, Some(RunStatus::Abandoned), true, true),
-        (Outcome::Panicked, Some(RunStatus::Abandoned), false, true),
+        (Outcome::Panicked, Some(RunStatus::Abandoned), true, true),
     ];
     assert_eq!(table.map(|(outcome, ..)| outcome), Outcome::ALL);
     for (outcome, status, is_retryable, is_failure) in table {

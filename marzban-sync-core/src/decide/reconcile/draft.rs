@@ -35,7 +35,11 @@ pub(super) struct Draft<'a> {
     )]
     pub(super) replaced: Option<Option<Replaced>>,
     /// The end with which the subscription is reopened for another panel.
-    pub(super) reopened_end: Option<EndDate>,
+    #[expect(
+        clippy::option_option,
+        reason = "nothing new, or a new value, which may be none"
+    )]
+    pub(super) reopened_end: Option<Option<EndDate>>,
     pub(super) is_cut: bool,
     pub(super) is_first_sight: bool,
     pub(super) first_difference: Option<TimeDelta>,
@@ -261,7 +265,7 @@ impl<'a> Draft<'a> {
         if let Some(replaced) = replaced {
             agreement.replaced = replaced;
         }
-        agreement.reopened_end = reopened_end.or(agreement.reopened_end);
+        agreement.reopened_end = reopened_end.unwrap_or(agreement.reopened_end);
         interim.reopened_end = agreement.reopened_end;
         // What is remembered of a status goes with the half that changes the status, or that moves the end.
         let is_ended = change.subscription.status == Some(SubscriptionStatus::Expired);

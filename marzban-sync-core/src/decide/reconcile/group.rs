@@ -109,7 +109,7 @@ impl<'a> Group<'_, 'a, '_> {
         self.members().enumerate().any(|(other, draft)| {
             let here = draft.account.agreement.written_end.filter(|_| other != place);
             let mut written = here.iter().chain(&draft.account.elsewhere.written_ends);
-            written.any(|end| is_same(row, *end, tolerance))
+            written.any(|end| is_same(row, *end, tolerance) || is_same(*end, row, tolerance))
         })
     }
 
@@ -137,10 +137,7 @@ impl<'a> Group<'_, 'a, '_> {
             Some((_, Reason::Begun)) => self.members().enumerate().any(|(other, draft)| {
                 let has_no_end =
                     |user: &PanelUser| user.expire.is_none() && user.status != PanelStatus::OnHold;
-                let is_anew = draft.found().is_some_and(|user| {
-                    user.status == PanelStatus::OnHold && is_other_user(user, &draft.account.agreement)
-                });
-                let is_agreed = draft.account.agreement.settled_end() == Some(EndDate::Never) && !is_anew;
+                let is_agreed = draft.account.agreement.settled_end() == Some(EndDate::Never);
                 // No end is remembered of a user that several customers name: it may have none.
                 let has_none = is_agreed || draft.is_shared_user() || draft.found().is_some_and(has_no_end);
                 let here = other != place && has_none;
@@ -274,6 +271,7 @@ impl<'a> Group<'_, 'a, '_> {
                     status: subscription.word.clone(),
                     end,
                 }));
+                draft.reopened_end = Some(None);
             }
             return;
         }
@@ -284,8 +282,14 @@ impl<'a> Group<'_, 'a, '_> {
     fn settle_expired(&mut self, carrier: usize, subscription: &Subscription, end: EndDate, moved: bool) {
         let rules = self.rules;
         let (before, now) = (subscription.end(), EndDate::At(rules.now));
-        // What fits the end that this run brings counts as well: the next run would reopen it by that.
-        let fits = |replaced: &Replaced| [before, end].contains(&replaced.end);
+        // What fits the end that this run brings counts as well: the next run would reopen it by that. What it was
+        // reopened by before does not: somebody else has closed it since.
+        let reopened: Vec<EndDate> = self
+            .members()
+            .filter_map(|draft| draft.account.agreement.reopened_end)
+            .collect();
+        let fits =
+            |replaced: &Replaced| [before, end].contains(&replaced.end) && !reopened.contains(&replaced.end);
         let here = self
             .members()
             .filter_map(|draft| Some((draft.account.id, draft.account.agreement.replaced.as_ref()?)))
@@ -295,12 +299,7 @@ impl<'a> Group<'_, 'a, '_> {
         let elsewhere = self
             .members()
             .flat_map(|draft| &draft.account.elsewhere.replaced)
-            .filter(|replaced| fits(replaced))
-            .find(|replaced| {
-                let mut agreements = self.members().map(|draft| &draft.account.agreement);
-                !agreements.any(|agreement| agreement.reopened_end == Some(replaced.end))
-            });
-        let is_for_another_panel = here.is_none() && elsewhere.is_some();
+            .find(|replaced| fits(replaced));
         let replaced = here.or(elsewhere).cloned();
         if self.member(carrier).is_none_or(|draft| draft.is_shared_user()) {
             return;
@@ -324,15 +323,17 @@ impl<'a> Group<'_, 'a, '_> {
             return;
         }
         let Some(draft) = self.member(carrier) else { return };
+        let reopened_end = replaced.as_ref().map(|replaced| replaced.end);
         let status = replaced.map_or_else(
             || subscription.spell(&SubscriptionStatus::Active),
             |replaced| replaced.status,
         );
         if end > now && works && is_renewal(end, rules) {
-            draft.reopened_end = is_for_another_panel.then_some(end);
+            draft.reopened_end = reopened_end.map(Some);
             draft.subscription.status = Some(SubscriptionStatus::from(status.as_str()));
             draft.note(Reason::Reactivated);
-            // The others still remember it: should this change fail, they bring it back in the next run.
+            // The others still remember it: should this change fail, they bring it back in the next run, and if it is
+            // written, what it was reopened by keeps them from doing so again.
             if draft.account.agreement.replaced.is_some() {
                 draft.replaced = Some(None);
             }
@@ -340,6 +341,7 @@ impl<'a> Group<'_, 'a, '_> {
         }
         if moved {
             draft.replaced = Some(Some(Replaced { status, end }));
+            draft.reopened_end = Some(None);
         }
         if end > now {
             // Another user of the name works as well, but reopens nothing.

@@ -455,6 +455,7 @@ fn an_end_that_the_library_wrote_from_another_panel_and_the_bot_rounded_is_not_p
     });
     let written = at("2025-10-15 11:59:58");
     for (row, is_pushed) in [
+        (at("2025-10-15 11:59:00"), false),
         (at("2025-10-15 12:00:00"), false),
         (at("2025-10-20 12:00:00"), true),
     ] {
@@ -486,4 +487,77 @@ fn an_extension_of_a_panel_user_is_never_silent() {
     customer[0].account.elsewhere.agreed_ends = vec![(EndDate::At(paid), true)];
     let decisions = reconcile(&customer, Subscriptions, policy, &Answers::default(), now());
     assert!(decisions[0].push.is_some() && decisions[0].problem.is_some());
+}
+
+#[test]
+fn what_was_reopened_by_what_another_account_remembers_stays_closed_once_the_bot_closes_it() {
+    let end = at("2025-09-30 00:00:00");
+    let mut customer = customer(
+        Some(&subscription("expired", end)),
+        [found("active", end), found("limited", end)],
+    );
+    for (place, observed) in customer.iter_mut().enumerate() {
+        observed.account.agreement = agreed(end);
+        observed.account.agreement.replaced = (place == 1).then(|| Replaced {
+            status: "trial".to_owned(),
+            end: EndDate::At(end),
+        });
+    }
+    check_customer(
+        &customer,
+        "1: status expired -> trial [Reactivated]\n2: is_active true -> false [Limited]",
+    );
+    // A refund, before any other run.
+    let mut closed = after(&customer);
+    for observed in &mut closed {
+        observed.account.subscription = Some(subscription("expired", end));
+    }
+    for _ in 0..2 {
+        check_customer(
+            &closed,
+            "1: ! PanelAhead: the subscription is expired before its own end, 2025-09-30 00:00:00 UTC, and the user \
+             works: open it in the bot, or disable the user",
+        );
+        closed = after(&closed);
+    }
+}
+
+#[test]
+fn a_tolerance_of_days_hides_no_paid_day_of_a_customer_with_two_panels() {
+    let policy = policy(|policy| policy.tolerance = TimeDelta::days(2));
+    let mut customer = also_elsewhere(
+        customer(Some(&subscription("active", day(6))), [found("active", day(5))]),
+        true,
+        &[],
+    );
+    customer[0].account.agreement = agreed(day(5));
+    customer[0].account.elsewhere.agreed_ends = vec![(EndDate::At(day(5)), true)];
+    let decisions = reconcile(&customer, Subscriptions, policy, &Answers::default(), now());
+    let (reason, _) = decisions[0].problem.as_ref().expect("it is reported");
+    assert_eq!(format!("{reason:?}"), "PanelBehind");
+}
+
+#[test]
+fn a_lifetime_whose_user_was_made_anew_on_hold_is_not_cut_by_another_account() {
+    let mut customer = customer(
+        Some(&subscription("active", None)),
+        [found("active", day(30)), found("on_hold", None)],
+    );
+    customer[0].account.agreement = Agreement {
+        end: None,
+        on_hold: true,
+        ..agreed(None)
+    };
+    customer[1].account.agreement = Agreement {
+        created_at: Some(day(-300)),
+        ..agreed(None)
+    };
+    for _ in 0..3 {
+        check_customer(
+            &customer,
+            "1: ! EndsDisagree: the bot has never, the panel 2025-10-15 12:00:00 UTC: another account shares the \
+             subscription, so nothing is taken from it (cut)",
+        );
+        customer = after(&customer);
+    }
 }
