@@ -139,7 +139,7 @@ fn write_all(
 
 fn write(connection: &mut SqliteConnection, row: RowUpdate, now: i64) -> QueryResult<usize> {
     match row {
-        RowUpdate::AccountRow(AccountId(no), patch) => diesel::update(keys::table.find(no))
+        RowUpdate::Account(AccountId(no), patch) => diesel::update(keys::table.find(no))
             .set((
                 patch.is_active.map(|works| keys::works.eq(works)),
                 patch.traffic_used.map(|bytes| keys::bytes.eq(bytes)),

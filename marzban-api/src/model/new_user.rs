@@ -336,7 +336,7 @@ impl PlanBody {
     }
 }
 
-/// The settings of a user's protocols, of which there must be at least one.
+/// The settings of a user's protocols. A user needs at least one.
 pub(super) struct AtLeastOne<'a>(pub(super) &'a Proxies);
 
 impl Serialize for AtLeastOne<'_> {
@@ -348,7 +348,7 @@ impl Serialize for AtLeastOne<'_> {
     }
 }
 
-/// The inbounds per protocol, none of which may be an empty list.
+/// The inbounds per protocol. An empty list is refused.
 struct Chosen<'a>(&'a BTreeMap<String, Vec<String>>);
 
 impl Serialize for Chosen<'_> {

@@ -10,7 +10,7 @@ const ADMIN: &str = "/api/admin/{username}";
 /// The panel's message with status 404 for an unknown admin; for an unknown route it is `Not Found`.
 const ADMIN_NOT_FOUND: &str = "Admin not found";
 
-/// Operations on admins, most of which need sudo rights; see [`Client::admins`].
+/// Operations on admins. Most need sudo rights. See [`Client::admins`].
 ///
 /// The panel looks up the admin before it checks the token, so a [`NotFound`](crate::ErrorKind::NotFound) does not
 /// show that the client is logged in. The env sudo admin cannot be looked up.

@@ -13,7 +13,7 @@ const NODE: &str = "/api/node/{node_id}";
 /// The panel's message with status 404 for an unknown node; for an unknown route it is `Not Found`.
 const NODE_NOT_FOUND: &str = "Node not found";
 
-/// Operations on nodes, all of which need sudo rights; see [`Client::nodes`].
+/// Operations on nodes. All need sudo rights. See [`Client::nodes`].
 ///
 /// The panel looks up the node before it checks the token, so a [`NotFound`](crate::ErrorKind::NotFound) does not
 /// show that the client is logged in.

@@ -44,7 +44,7 @@ impl Client {
     /// address that the panel completes itself (its setting `XRAY_SUBSCRIPTION_URL_PREFIX`) is returned as it is.
     /// `None` means that the panel reported no address.
     ///
-    /// The address is a secret: whoever has it can connect as the user.
+    /// The address is a secret: it lets its holder connect as the user.
     ///
     /// # Examples
     ///

@@ -384,7 +384,7 @@ impl AccountStore for MemoryStore {
         let mut ids = Vec::new();
         for (id, write, word) in undone {
             match write {
-                RowUpdate::AccountRow(account, patch) => tables.write_vpn_config(account, patch, stored(now)),
+                RowUpdate::Account(account, patch) => tables.write_vpn_config(account, patch, stored(now)),
                 RowUpdate::Subscription(subscription, patch) => {
                     tables.write_subscription(subscription, &patch, Some(&word), stored(now));
                 }

@@ -21,7 +21,7 @@ pub struct CustomerRows {
 /// A row of the bot that may name a panel user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRow {
-    /// The id of its row; no two accounts have the same, whoever's they are.
+    /// The id of its row, unique among the accounts of all customers.
     pub id: AccountId,
     /// The panel's name; none for a bot with one panel.
     pub panel: Option<String>,
@@ -43,7 +43,7 @@ pub struct AccountRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowUpdate {
     /// New values for an account.
-    AccountRow(AccountId, VpnConfigPatch),
+    Account(AccountId, VpnConfigPatch),
     /// New values for a subscription.
     Subscription(SubscriptionId, SubscriptionPatch),
     /// The panel user of this account is gone: its name becomes none, and it gives no access.

@@ -412,7 +412,7 @@ fn put_back(record: &EntryRecord) -> Option<(RowUpdate, String)> {
                 is_active: Some(old.as_deref()? == "true"),
                 ..VpnConfigPatch::default()
             };
-            Some((RowUpdate::AccountRow(record.entry.account, patch), String::new()))
+            Some((RowUpdate::Account(record.entry.account, patch), String::new()))
         }
         Target::Username | Target::PanelExpire | Target::PanelUser => None,
     }
@@ -422,7 +422,7 @@ fn put_back(record: &EntryRecord) -> Option<(RowUpdate, String)> {
 fn rewrite(customers: &mut [CustomerRows], write: &RowUpdate, word: &str) {
     for customer in customers {
         match write {
-            RowUpdate::AccountRow(id, patch) => {
+            RowUpdate::Account(id, patch) => {
                 for login in customer.accounts.iter_mut().filter(|login| login.id == *id) {
                     login.is_active = patch.is_active.or(login.is_active);
                 }

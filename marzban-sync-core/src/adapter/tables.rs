@@ -101,7 +101,7 @@ fn writes(changes: &[&Change]) -> Vec<RowUpdate> {
     let mut writes = Vec::new();
     for change in changes {
         if !change.vpn_config.is_empty() {
-            writes.push(RowUpdate::AccountRow(change.account.id, change.vpn_config));
+            writes.push(RowUpdate::Account(change.account.id, change.vpn_config));
         }
         if let Some(subscription) = &change.account.subscription
             && !change.subscription.is_empty()

@@ -13,9 +13,6 @@ use crate::model::policy::{Answer, Policy, Unlimited};
 /// How far two creation times of one user may lie apart: databases round them.
 const SAME_CREATION: TimeDelta = TimeDelta::seconds(2);
 
-/// A tolerance beyond this would take a paid day for a rounding.
-pub(super) const WIDEST_TOLERANCE: TimeDelta = TimeDelta::hours(12);
-
 /// For how long the library's own extension of a panel user is suspected to be made again by the bot.
 const SUSPECTED_FOR: TimeDelta = TimeDelta::days(7);
 
@@ -125,10 +122,7 @@ pub fn is_other_user(user: &PanelUser, agreement: &Agreement) -> bool {
 /// Merges the row's end, the panel's, and the agreed one.
 #[must_use]
 pub fn merge(sides: Sides<'_>, policy: Policy, say: Say, now: DateTime<Utc>) -> Merged {
-    let policy = Policy {
-        tolerance: policy.tolerance.min(WIDEST_TOLERANCE),
-        ..policy
-    };
+    let policy = policy.capped();
     let merge = Merge::new(sides, policy, say, now);
     if sides.user.status == PanelStatus::OnHold {
         return merge.on_hold();

@@ -4,7 +4,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::decide::merge_ends::WIDEST_TOLERANCE;
 use crate::model::account::Account;
 use crate::model::observation::Observed;
 use crate::model::plan::Change;
@@ -111,10 +110,9 @@ pub fn reconcile<'a>(
     answers: &Answers,
     now: DateTime<Utc>,
 ) -> Vec<Decision<'a>> {
-    let tolerance = policy.tolerance.min(WIDEST_TOLERANCE);
     let rules = Rules {
         facet,
-        policy: Policy { tolerance, ..policy },
+        policy: policy.capped(),
         answers,
         now,
     };

@@ -142,13 +142,7 @@ impl<'a> JobRun<'a> {
         let job = self.job;
         let history = for_history(None, Some(StoppedEarly.to_string()));
         match self.close(RunStatus::Stopped, history).await {
-            Ok(()) => {
-                let outcome = match stopped {
-                    Stopped::Deadline => Outcome::Deadline,
-                    _ => Outcome::Cancelled,
-                };
-                SyncError::new(job, outcome, StoppedEarly.into(), None)
-            }
+            Ok(()) => SyncError::new(job, stopped.into(), StoppedEarly.into(), None),
             Err(error) => SyncError::new(job, Outcome::Store, error.into(), None),
         }
     }

@@ -162,3 +162,15 @@ pub enum Stopped {
     /// The panel or the database failed; the error says how.
     Failed,
 }
+
+impl From<Stopped> for Outcome {
+    /// `Store` for a run that failed, as the word does not tell whether it was the panel or the database.
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Safety => Self::Safety,
+            Stopped::Deadline => Self::Deadline,
+            Stopped::Cancelled => Self::Cancelled,
+            Stopped::Failed => Self::Store,
+        }
+    }
+}

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 
+/// A tolerance beyond this would take a paid day for a rounding.
+const WIDEST_TOLERANCE: TimeDelta = TimeDelta::hours(12);
+
 /// How an observation becomes a change.
 ///
 /// # Examples
@@ -34,6 +37,16 @@ pub struct Policy {
     pub extend_after: TimeDelta,
     /// What a cleanup does to a panel user.
     pub cleanup: CleanupAction,
+}
+
+impl Policy {
+    /// The same with a tolerance that can be one.
+    pub(crate) fn capped(self) -> Self {
+        Self {
+            tolerance: self.tolerance.min(WIDEST_TOLERANCE),
+            ..self
+        }
+    }
 }
 
 impl Default for Policy {

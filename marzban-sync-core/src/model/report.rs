@@ -420,13 +420,8 @@ impl Report {
     /// this returns `Store`; [`SyncError::outcome`](crate::error::SyncError::outcome) tells them apart.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        match self.run().and_then(|run| run.stopped) {
-            None => Outcome::Completed,
-            Some(Stopped::Safety) => Outcome::Safety,
-            Some(Stopped::Deadline) => Outcome::Deadline,
-            Some(Stopped::Cancelled) => Outcome::Cancelled,
-            Some(Stopped::Failed) => Outcome::Store,
-        }
+        let stopped = self.run().and_then(|run| run.stopped);
+        stopped.map_or(Outcome::Completed, Outcome::from)
     }
 
     /// The run over accounts, which the statistics do not have.

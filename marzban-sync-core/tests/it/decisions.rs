@@ -3,6 +3,7 @@
 mod accounts;
 mod customers;
 mod facts;
+mod next_run;
 mod other_panels;
 mod sharers;
 mod statuses;

@@ -78,7 +78,7 @@ impl Undoing<'_> {
         let mut undone = Vec::new();
         for (id, write, word) in semantics::undo(rows.customers(), &entries) {
             match write {
-                RowUpdate::AccountRow(account, patch) => patches.vpn_config(account.0, patch),
+                RowUpdate::Account(account, patch) => patches.vpn_config(account.0, patch),
                 RowUpdate::Subscription(subscription, patch) => {
                     let word = patch.status.map(|_| word);
                     patches.subscription(subscription.0, word, patch.end_date);

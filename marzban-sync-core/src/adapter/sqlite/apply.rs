@@ -219,14 +219,14 @@ fn write_one_back(
     now: DateTime<Utc>,
 ) -> QueryResult<bool> {
     match write {
-        RowUpdate::AccountRow(id, patch) if !unreadable.has_account(id) => {
+        RowUpdate::Account(id, patch) if !unreadable.has_account(id) => {
             write_vpn_config(connection, id, patch, now)
         }
         RowUpdate::Subscription(id, patch) if !unreadable.has_subscription(id) => {
             let word = patch.status.is_some().then_some(word);
             write_subscription(connection, id, &patch, word, now)
         }
-        RowUpdate::AccountRow(..) | RowUpdate::Subscription(..) | RowUpdate::Unlink(_) => Ok(false),
+        RowUpdate::Account(..) | RowUpdate::Subscription(..) | RowUpdate::Unlink(_) => Ok(false),
     }
 }
 

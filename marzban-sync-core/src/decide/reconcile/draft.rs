@@ -34,7 +34,7 @@ pub(super) struct Draft<'a> {
         reason = "the outer one says whether it changes, the inner one to what"
     )]
     pub(super) replaced: Option<Option<Replaced>>,
-    /// The end with which the subscription is reopened for another panel.
+    /// The end whose replaced status reopens the subscription.
     #[expect(
         clippy::option_option,
         reason = "nothing new, or a new value, which may be none"
